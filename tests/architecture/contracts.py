@@ -1,7 +1,7 @@
 """A contract type for import-linter: one domain reaches another only through its doors.
 
-import-linter's own types can't say "the same domain": its wildcards in two lists are independent. setup.cfg names
-this class under `contract_types`, so that `make lint` and the architecture tests hold the same rule.
+import-linter's own types can't say "the same domain": its wildcards in two lists are independent. setup.cfg
+names this class under `contract_types`, so that `make lint` and the architecture tests hold the same rule.
 """
 
 from grimp import ImportGraph

@@ -1,0 +1,43 @@
+// Bundle the front end: crm_server/web/assets/src/{app.js,app.css} to crm_server/web/assets/dist, with the hash of the
+// content in each name, so that browsers may keep the files for ever. manifest.json maps plain names to hashed
+// ones ("app.js" to "app-1A2B3C4D.js"); the application reads it at start. Called by bin/setup.
+
+import { build } from "esbuild";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+
+const source = "crm_server/web/assets/src";
+const target = "crm_server/web/assets/dist";
+const fresh = `${target}.new`;
+
+rmSync(fresh, { recursive: true, force: true });
+mkdirSync(fresh, { recursive: true });
+
+// Each file at the top of the source folder is an entry of its own; what it imports lies in folders below.
+const entries = readdirSync(source, { withFileTypes: true })
+  .filter((entry) => entry.isFile() && /\.(js|css)$/.test(entry.name))
+  .map((entry) => join(source, entry.name));
+
+const result = await build({
+  entryPoints: entries,
+  outdir: fresh,
+  entryNames: "[name]-[hash]",
+  assetNames: "[name]-[hash]",
+  bundle: true,
+  minify: true,
+  sourcemap: true,
+  metafile: true,
+  target: ["chrome111", "firefox115", "safari16.4"],
+  loader: { ".woff2": "file", ".woff": "file", ".ttf": "file", ".svg": "file", ".png": "file" },
+  logLevel: "warning",
+});
+
+const manifest = {};
+for (const [path, output] of Object.entries(result.metafile.outputs)) {
+  if (output.entryPoint) manifest[basename(output.entryPoint)] = basename(path);
+}
+writeFileSync(join(fresh, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+
+// The old files go at once: pages that are open keep working from the browser's cache.
+if (existsSync(target)) rmSync(target, { recursive: true });
+renameSync(fresh, target);
