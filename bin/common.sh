@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034
 # What the scripts share: places, words, and the run-time user. Sourced, never run.
 #
 # An ordinary user keeps everything in the checkout: the environment in .venv, data and logs in var.
@@ -30,15 +31,12 @@ die() {
     exit 1
 }
 
-as_trial_user() { # run a command as the ordinary user that owns the trial, with a clean environment
+as_trial_user() { # run a command as the ordinary user that owns the trial
+    cd "$APP" || exit 1
     if [ "$(id -u)" = 0 ]; then
-        cd "$APP"
-        # shellcheck disable=SC2046  # each variable is a word of its own
-        env -i PATH="$PATH" HOME="$KONTOR_STATE_DIR" LANG="${LANG:-C.UTF-8}" TERM="${TERM:-dumb}" \
-            $(env | grep -E '^(KONTOR_[A-Z_]+|DATABASE_URL)=[^[:space:]]*$') \
+        HOME=$KONTOR_STATE_DIR USER=$TRIAL_USER LOGNAME=$TRIAL_USER \
             setpriv --reuid "$TRIAL_USER" --regid "$TRIAL_USER" --init-groups -- "$@"
     else
-        cd "$ROOT"
         "$@"
     fi
 }
