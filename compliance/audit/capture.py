@@ -1,0 +1,130 @@
+"""Capture of changes by construction: no unit of work can be flushed without its events (AUD-1).
+
+Each row carries `event_id`, the event of its last change. The flush hook gives every new or changed object a fresh
+one and writes the event with old and new values in the same flush. Statements that go past the hook (bulk, Core,
+raw SQL) leave `event_id` as it was; a database trigger sees exactly that and writes the event itself. So there is
+no list of places to remember, and no statement to forget.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from compliance.audit.events import Event, Principal, write
+from compliance.datamap.field import POLICY
+from compliance.datamap.vocabulary import Audit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import InstanceState
+
+    from compliance.datamap.policy import EntityPolicy, FieldPolicy
+
+_PENDING = "kontor.audit.pending"
+_BOOKKEEPING = frozenset({"event_id", "version", "updated_at", "updated_by", "created_at", "created_by"})
+
+
+class NoActorError(Exception):
+    """A session without an actor tried to write. Open sessions with an actor."""
+
+
+def install(session_class: type[Session], actor_of: Callable[[Session], Principal]) -> None:
+    """Attach the capture hooks to a session class.
+
+    Args:
+        session_class: Sessions of this class and its subclasses are captured.
+        actor_of: Gives the actor of a session; raises KeyError when there is none.
+    """
+    if getattr(session_class, "_kontor_captured", False):
+        return
+    session_class._kontor_captured = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+
+    def before_flush(session: Session, _context: Any, _instances: Any) -> None:
+        pending = session.info.setdefault(_PENDING, [])
+        for instance in session.new:
+            _note(pending, instance, "create")
+        for instance in session.dirty:
+            if session.is_modified(instance):
+                _note(pending, instance, "update")
+
+    def after_flush(session: Session, _context: Any) -> None:
+        pending = session.info.pop(_PENDING, [])
+        if not pending:
+            return
+        try:
+            actor = actor_of(session)
+        except KeyError:
+            raise NoActorError("this session has no actor; a change without an actor is refused") from None
+        write(session.connection(), actor, pending)
+
+    event.listen(session_class, "before_flush", before_flush)
+    event.listen(session_class, "after_flush", after_flush)
+
+
+def _note(pending: list[Event], instance: Any, action: str) -> None:
+    if not hasattr(type(instance), "event_id") or not getattr(instance, "__audited__", True):
+        return
+    state = cast("InstanceState[Any]", inspect(instance))
+    entity: EntityPolicy = instance.__entity__
+    numbers: list[int] = []
+    changes: dict[str, list[Any]] = {}
+    for attribute in state.mapper.column_attrs:
+        name = attribute.key
+        if name in _BOOKKEEPING:
+            continue
+        policy: FieldPolicy = attribute.columns[0].info[POLICY]
+        history = state.attrs[name].history
+        if policy.handling.audit is Audit.OFF or not history.has_changes():
+            continue
+        old = history.deleted[0] if history.deleted else None
+        new = history.added[0] if history.added else None
+        if old == new:
+            continue
+        numbers.append(policy.number)
+        if policy.handling.audit is Audit.VALUE:
+            changes[str(policy.number)] = [plain(old), plain(new)]
+    if not numbers and action == "update":
+        return
+    instance.event_id = uuid7()
+    subject = getattr(instance, entity.subject, None) if entity.subject else None
+    pending.append(
+        Event(
+            event_class="change",
+            action=_meaning(action, instance, state),
+            object_type=entity.number,
+            object_ref=instance.id,
+            subjects=(subject,) if isinstance(subject, UUID) else (),
+            meta={"fields": sorted(numbers), "version": (instance.version or 0) + 1}
+            if hasattr(instance, "version")
+            else {"fields": sorted(numbers)},
+            payload={"changes": changes} if changes else None,
+            event_id=instance.event_id,
+        )
+    )
+
+
+def _meaning(action: str, instance: Any, state: InstanceState[Any]) -> str:
+    """A soft delete and a restore are told as what they mean and not as an update."""
+    if action == "update" and "deleted_at" in state.attrs and state.attrs["deleted_at"].history.has_changes():
+        return "delete" if instance.deleted_at is not None else "restore"
+    return action
+
+
+def plain(value: Any) -> Any:
+    """A value as it stands in canonical JSON."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, UUID | date):
+        return str(value)
+    if isinstance(value, bytes):
+        return None
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,131 @@
+"""Events as values, and how they become rows. Every writer of audit events goes through `write`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+import orjson
+from sqlalchemy import insert
+from uuid_utils.compat import uuid7
+
+from compliance.audit.models import AuditEvent, AuditPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+PAYLOAD_CLEAR = 0
+POLICY_VERSION = 1
+
+
+class Principal(Protocol):
+    """What an event needs to know of whoever acts; the application's actor fits."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def auth_method(self) -> str: ...
+    @property
+    def session_ref(self) -> UUID | None: ...
+    @property
+    def request_id(self) -> UUID | None: ...
+    @property
+    def purpose(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        event_class: "change", "read", "authentication", "authorization", "export", "configuration", "job".
+        action: A stable word such as "update", "login", "list".
+        object_type: Number of the entity, with `object_ref` the record's key.
+        meta: Facts without personal data: field numbers, counts, versions.
+        payload: Personal facts; kept beside the event, committed to by a salted hash.
+    """
+
+    event_class: str
+    action: str
+    outcome: str = "success"
+    reason: str | None = None
+    severity: int = 1
+    object_type: int | None = None
+    object_ref: UUID | None = None
+    subjects: tuple[UUID, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+    payload: dict[str, Any] | None = None
+    event_id: UUID = field(default_factory=uuid7)
+
+
+def canonical(payload: dict[str, Any]) -> bytes:
+    """Deterministic JSON: sorted keys, no white space, UTF-8.
+
+    For payloads (strings, whole numbers, booleans, null, lists and maps) this equals RFC 8785.
+    """
+    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+
+
+def commitment(salt: bytes, payload: bytes) -> bytes:
+    """`HMAC-SHA256(salt, canonical payload)`; the salt lives only inside the payload row.
+
+    Args:
+        salt: 32 random bytes.
+        payload: Canonical JSON.
+    """
+    return hmac.digest(salt, payload, hashlib.sha256)
+
+
+def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:
+    """Insert events and their payloads in the transaction of `connection`."""
+    moment = datetime.now(UTC)
+    rows: list[dict[str, Any]] = []
+    payloads: list[dict[str, Any]] = []
+    for item in events:
+        commit = None
+        if item.payload is not None:
+            salt, body = os.urandom(32), canonical(item.payload)
+            commit = commitment(salt, body)
+            payloads.append({"event_id": item.event_id, "format": PAYLOAD_CLEAR, "body": salt + body})
+        rows.append(
+            {
+                "event_id": item.event_id,
+                "occurred_at": moment,
+                "event_class": item.event_class,
+                "action": item.action,
+                "outcome": item.outcome,
+                "reason": item.reason,
+                "severity": item.severity,
+                "actor_ref": actor.id,
+                "auth_method": actor.auth_method,
+                "session_ref": actor.session_ref,
+                "request_id": actor.request_id,
+                "origin": str(actor.origin),
+                "object_type": item.object_type,
+                "object_ref": item.object_ref,
+                "subject_ref": list(item.subjects) or None,
+                "purpose": actor.purpose,
+                "policy_version": POLICY_VERSION,
+                "meta": item.meta,
+                "payload_commit": commit,
+            }
+        )
+    if rows:
+        connection.execute(insert(AuditEvent.__table__), rows)  # type: ignore[arg-type]
+    if payloads:
+        connection.execute(insert(AuditPayload.__table__), payloads)  # type: ignore[arg-type]
+
+
+def read_payload(body: bytes) -> dict[str, Any]:
+    """Open a payload row of format 0."""
+    loaded: dict[str, Any] = orjson.loads(body[32:])
+    return loaded

@@ -1,0 +1,108 @@
+"""The start-up gate: a table or column without a complete and coherent declaration stops the application (ENC-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compliance.datamap.field import POLICY
+from compliance.datamap.policy import EntityPolicy, FieldPolicy, Withheld
+from compliance.datamap.vocabulary import (
+    Access,
+    Audit,
+    EntityKind,
+    Erasure,
+    KeyClass,
+    Privacy,
+    Semantic,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+    from sqlalchemy.orm import Mapper
+
+
+class UndeclaredError(Exception):
+    """A declaration is missing or contradicts itself. The message names the place, the reason and the way out."""
+
+
+def check_mapper(mapper: Mapper[Any], class_: type[Any]) -> None:
+    """Refuse a mapped class whose entity or any of whose columns is not completely declared.
+
+    Raises:
+        UndeclaredError: with every problem of the class, one a line.
+    """
+    table: Table = mapper.local_table  # type: ignore[assignment]
+    problems: list[str] = []
+    entity = class_.__dict__.get("__entity__")
+    if not isinstance(entity, EntityPolicy):
+        problems.append(f"{class_.__name__}: no __entity__ = EntityPolicy(...) on the class")
+    numbers: dict[int, str] = {}
+    for column in table.columns:
+        where = f"{table.fullname}.{column.name}"
+        policy = column.info.get(POLICY)
+        if not isinstance(policy, FieldPolicy):
+            problems.append(f"{where}: not declared; write it with field(number, semantic, label, handling)")
+            continue
+        if policy.number in numbers:
+            problems.append(f"{where}: field number {policy.number} is taken by {numbers[policy.number]}")
+        numbers[policy.number] = column.name
+        problems += [f"{where}: {text}" for text in incoherent(policy, column)]
+        if isinstance(entity, EntityPolicy):
+            problems += [f"{where}: {text}" for text in _misplaced(policy, entity)]
+    if problems:
+        raise UndeclaredError("The data map is incomplete:\n  " + "\n  ".join(problems))
+
+
+def incoherent(policy: FieldPolicy, column: Column[Any] | None = None) -> list[str]:
+    """What in a field's declaration contradicts itself; empty when it is sound. Also used for custom fields."""
+    handling = policy.handling
+    rules = [
+        (policy.number < 1, "the field number must be 1 or more"),
+        (not str(policy.label).strip(), "the label is empty"),
+        (
+            policy.personal and handling.key_class is KeyClass.NONE,
+            "personal data without a key class would be stored in clear; name the key class that seals it",
+        ),
+        (
+            not policy.personal and handling.key_class not in {KeyClass.NONE, KeyClass.AUTH, KeyClass.AUDIT},
+            "a key class of a person on a value that is not personal; set its privacy class",
+        ),
+        (
+            policy.personal and handling.erasure is Erasure.NOT_PERSONAL,
+            "personal data needs an erasure action: delete, keep under a statutory basis, or anonymise",
+        ),
+        (
+            handling.privacy is Privacy.SPECIAL and handling.access is not Access.SPECIAL,
+            "special categories (GDPR Art. 9) belong to the access group 'special'",
+        ),
+        (
+            handling.audit is Audit.OFF and policy.personal,
+            "changes of personal data are always audited, at least as a fact",
+        ),
+        (
+            isinstance(handling.export, Withheld) and not handling.export.reason.strip(),
+            "withheld from the subject's export without a reason",
+        ),
+        (policy.semantic is Semantic.CHOICE and not policy.choices, "a choice without choices"),
+        (
+            policy.semantic is Semantic.REFERENCE and not policy.target,
+            "a reference must name its target entity",
+        ),
+        (
+            policy.semantic is Semantic.MONEY and not policy.currency_field,
+            "money must name the field with its currency (ISO 4217)",
+        ),
+    ]
+    problems = [text for broken, text in rules if broken]
+    if column is not None and policy.required and column.nullable:
+        problems.append("required, but the column is nullable")
+    return problems
+
+
+def _misplaced(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
+    if policy.personal and entity.kind is not EntityKind.TECHNICAL and entity.subject is None:
+        return [
+            "personal data in an entity that leads to no data subject; "
+            "set EntityPolicy(subject=…) to the column that does"
+        ]
+    return []

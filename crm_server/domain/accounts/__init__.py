@@ -1,0 +1,1 @@
+"""Accounts: the companies that are customers, prospects, partners or suppliers."""

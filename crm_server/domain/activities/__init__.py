@@ -1,0 +1,1 @@
+"""Activities: tasks, calls, meetings, mails and notes, on one timeline."""

@@ -1,0 +1,1 @@
+"""Cases: what customers ask service to solve."""

@@ -1,0 +1,1 @@
+"""Contacts: the persons that the company deals with."""

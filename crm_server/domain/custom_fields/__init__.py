@@ -1,0 +1,1 @@
+"""Fields that an administrator adds at run time, with a complete declaration."""

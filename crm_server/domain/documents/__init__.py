@@ -1,0 +1,1 @@
+"""Attachments, kept in PostgreSQL in chunks."""

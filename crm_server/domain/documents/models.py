@@ -1,0 +1,67 @@
+"""Attachments and their chunks. The content is never one value, so that no request holds a whole file."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, SmallInteger
+from sqlalchemy.orm import Mapped
+
+from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
+from compliance.datamap.text import _
+from crm_server.kernel.handling import BUSINESS, PERSON_NOTE, SYSTEM
+from crm_server.kernel.model import Record
+
+CHUNK_BYTES = 64 * 1024
+"""Size of a chunk; the last one is shorter (ENC-16)."""
+
+
+class Attachment(Record, Base):
+    """A file on a record. The type is found from its content; the name that the sender gave is only shown."""
+
+    __tablename__ = "attachment"
+    __entity__ = EntityPolicy(
+        17, "attachment", "attachments", _("Attachment"), _("Attachments"), EntityKind.PART,
+        title="filename", subject="subject_id", icon="paperclip",
+    )
+    __table_args__ = (
+        Index("ix_attachment_record", "record_type", "record_id"),
+        Index("ix_attachment_subject", "subject_id"),
+        {"schema": "crm"},
+    )
+
+    record_type: Mapped[int] = field(
+        20, Semantic.SMALL_INTEGER, _("Kind of record"), SYSTEM, required=True, managed=True,
+        sql=SmallInteger(),
+    )
+    record_id: Mapped[UUID] = field(21, Semantic.ID, _("Record"), SYSTEM, required=True, managed=True)
+    filename: Mapped[str] = field(22, Semantic.TEXT, _("File name"), PERSON_NOTE, required=True)
+    media_type: Mapped[str] = field(
+        23, Semantic.TEXT, _("Type"), BUSINESS, required=True, managed=True, max_length=100
+    )
+    size: Mapped[int] = field(
+        24, Semantic.INTEGER, _("Size"), BUSINESS, required=True, managed=True, sql=BigInteger()
+    )
+    sha256: Mapped[bytes] = field(25, Semantic.BYTES, _("SHA-256"), SYSTEM, required=True, managed=True)
+    subject_id: Mapped[UUID | None] = field(
+        26, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
+        references="crm.data_subject.id", ondelete="SET NULL",
+    )
+
+
+class AttachmentChunk(Base):
+    """64 KiB of an attachment."""
+
+    __tablename__ = "attachment_chunk"
+    __entity__ = EntityPolicy(
+        18, "attachment_chunk", "attachment-chunks", _("Attachment chunk"), _("Attachment chunks"),
+        EntityKind.TECHNICAL, subject="attachment_id",
+    )
+    __table_args__ = ({"schema": "crm"},)
+
+    attachment_id: Mapped[UUID] = field(
+        1, Semantic.REFERENCE, _("Attachment"), SYSTEM, primary_key=True, target="attachment",
+        references="crm.attachment.id", ondelete="CASCADE",
+    )
+    number: Mapped[int] = field(2, Semantic.INTEGER, _("Number"), SYSTEM, primary_key=True)
+    body: Mapped[bytes] = field(3, Semantic.BYTES, _("Content"), PERSON_NOTE, required=True)

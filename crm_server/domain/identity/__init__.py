@@ -1,0 +1,1 @@
+"""Users, roles, teams, territories, sessions and API tokens."""

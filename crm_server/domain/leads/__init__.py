@@ -1,0 +1,1 @@
+"""Leads: persons and companies that may become customers."""

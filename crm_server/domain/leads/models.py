@@ -1,0 +1,102 @@
+"""The lead and its fields."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import Mapped
+
+from compliance.datamap import Base, EntityPolicy, Search, Semantic, field
+from compliance.datamap.text import _
+from crm_server.domain.choices import SOURCES
+from crm_server.kernel.handling import BUSINESS, CONTACT_DETAIL, NAME, PERSON_FACT, PERSON_NOTE, SYSTEM
+from crm_server.kernel.model import Record
+
+STATUS = {
+    "new": _("New"),
+    "working": _("Working"),
+    "qualified": _("Qualified"),
+    "unqualified": _("Unqualified"),
+    "converted": _("Converted"),
+}
+RATINGS = {"hot": _("Hot"), "warm": _("Warm"), "cold": _("Cold")}
+
+
+class Lead(Record, Base):
+    """A possible customer. Converting it makes an account, a contact and, if wanted, an opportunity."""
+
+    __tablename__ = "lead"
+    __entity__ = EntityPolicy(
+        3,
+        "lead",
+        "leads",
+        _("Lead"),
+        _("Leads"),
+        subject="subject_id",
+        list_fields=("name", "company", "status", "rating", "source", "email", "owner_id"),
+        icon="user-plus",
+    )
+
+    subject_id: Mapped[UUID] = field(
+        20, Semantic.REFERENCE, _("Data subject"), SYSTEM, required=True, managed=True,
+        target="data_subject", references="crm.data_subject.id", ondelete="RESTRICT",
+    )
+    given_name: Mapped[str | None] = field(
+        21, Semantic.TEXT, _("Given name"), NAME, search=Search.TEXT, max_length=100
+    )
+    family_name: Mapped[str] = field(
+        22, Semantic.TEXT, _("Family name"), NAME, required=True, search=Search.TEXT, max_length=100
+    )
+    name: Mapped[str] = field(
+        23, Semantic.TEXT, _("Name"), NAME, required=True, managed=True, search=Search.TEXT, max_length=250
+    )
+    company: Mapped[str | None] = field(24, Semantic.TEXT, _("Company"), BUSINESS, search=Search.TEXT)
+    job_title: Mapped[str | None] = field(25, Semantic.TEXT, _("Job title"), PERSON_FACT)
+    email: Mapped[str | None] = field(26, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
+    phone: Mapped[str | None] = field(27, Semantic.PHONE, _("Phone"), CONTACT_DETAIL, search=Search.EXACT)
+    website: Mapped[str | None] = field(28, Semantic.URL, _("Website"), BUSINESS)
+    city: Mapped[str | None] = field(29, Semantic.TEXT, _("City"), CONTACT_DETAIL)
+    country: Mapped[str | None] = field(30, Semantic.COUNTRY, _("Country"), PERSON_FACT)
+    status: Mapped[str] = field(
+        31, Semantic.CHOICE, _("Status"), BUSINESS, required=True, choices=STATUS, default="new",
+        server_default=text("'new'"),
+    )
+    rating: Mapped[str | None] = field(32, Semantic.CHOICE, _("Rating"), BUSINESS, choices=RATINGS)
+    source: Mapped[str | None] = field(33, Semantic.CHOICE, _("Source"), PERSON_FACT, choices=SOURCES)
+    language: Mapped[str | None] = field(34, Semantic.LANGUAGE, _("Language"), PERSON_FACT)
+    description: Mapped[str | None] = field(35, Semantic.LONG_TEXT, _("Description"), PERSON_NOTE)
+    unqualified_reason: Mapped[str | None] = field(36, Semantic.TEXT, _("Why unqualified"), BUSINESS)
+    converted_at: Mapped[datetime | None] = field(
+        37, Semantic.DATETIME, _("Converted"), BUSINESS, managed=True
+    )
+    converted_account_id: Mapped[UUID | None] = field(
+        38, Semantic.REFERENCE, _("Account made from it"), BUSINESS, managed=True, target="account",
+        references="crm.account.id", ondelete="SET NULL",
+    )
+    converted_contact_id: Mapped[UUID | None] = field(
+        39, Semantic.REFERENCE, _("Contact made from it"), BUSINESS, managed=True, target="contact",
+        references="crm.contact.id", ondelete="SET NULL",
+    )
+    converted_opportunity_id: Mapped[UUID | None] = field(
+        40, Semantic.REFERENCE, _("Opportunity made from it"), BUSINESS, managed=True, target="opportunity",
+        references="crm.opportunity.id", ondelete="SET NULL",
+    )
+    external_id: Mapped[str | None] = field(
+        41, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100
+    )
+    territory_id: Mapped[UUID | None] = field(
+        42, Semantic.REFERENCE, _("Territory"), BUSINESS, target="territory",
+        references="identity.territory.id", ondelete="SET NULL",
+    )
+
+    __table_args__ = (
+        Index("ix_lead_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
+        Index("ix_lead_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
+        Index("ix_lead_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
+        Index("ix_lead_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
+        Index("ix_lead_subject", "subject_id"),
+        Index("ix_lead_external", "external_id", postgresql_where=text("external_id is not null")),
+        {"schema": "crm"},
+    )

@@ -1,0 +1,1 @@
+"""Saved views: named filters, columns and sort orders of a list."""

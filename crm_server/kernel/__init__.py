@@ -1,0 +1,1 @@
+"""What every domain stands on: the transaction, the actor, records, jobs, errors. Knows no domain."""

@@ -1,0 +1,73 @@
+"""Who acts. A detached value: it can neither lazy-load nor be changed, and it travels with the transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM_ID = UUID(int=0)
+
+
+class Origin(StrEnum):
+    """Through which door the act came."""
+
+    WEB = "web"
+    API = "api"
+    CLI = "cli"
+    JOB = "job"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The person or process on whose authority a transaction runs.
+
+    Attributes:
+        id: User id; `SYSTEM_ID` for the system itself.
+        permissions: Permission names such as "crm:contact:read", already resolved from the roles.
+        scopes: Row scope by "entity:action" ("own", "team", …); row rules read it.
+        fields: Field rules by access group ("hidden", "masked", "read", "write").
+        session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
+    """
+
+    id: UUID
+    name: str
+    origin: Origin = Origin.WEB
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    teams: tuple[UUID, ...] = ()
+    territories: tuple[UUID, ...] = ()
+    scopes: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    locale: str = "en"
+    timezone: str = "UTC"
+    auth_method: str = "none"
+    session_ref: UUID | None = None
+    request_id: UUID | None = None
+    purpose: str = "operation"
+    all_permissions: bool = False
+
+    def may(self, permission: str) -> bool:
+        """Whether the actor holds a permission. Default deny."""
+        return self.all_permissions or permission in self.permissions
+
+    def __repr__(self) -> str:
+        """Name the actor by id: the name is personal data and this ends up in logs."""
+        return f"<Actor {self.id} {self.origin}>"
+
+
+def system_actor(origin: Origin = Origin.SYSTEM, request_id: UUID | None = None) -> Actor:
+    """The system itself: jobs without a person behind them, the command line, migrations."""
+    return Actor(
+        id=SYSTEM_ID,
+        name="Kontor",
+        origin=origin,
+        auth_method="system",
+        request_id=request_id,
+        all_permissions=True,
+    )

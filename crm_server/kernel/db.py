@@ -1,0 +1,145 @@
+"""The engine and the session. Opens connections, carries the actor into the transaction, and knows which
+errors may be retried. Called by the transaction tween, jobs and the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm.exc import StaleDataError
+
+from crm_server.kernel.errors import OutcomeUnknown
+from crm_server.kernel.serialization import dumps_text
+
+if TYPE_CHECKING:
+    from crm_server.kernel.actor import Actor
+    from crm_server.settings import Settings
+
+psycopg2.extras.register_uuid()
+
+ACTOR = "kontor.actor"
+
+# A client that cancels while its COMMIT waits for the synchronous standby gets success with this warning, although
+# the row may be lost with the leader. It is an unknown outcome and never a success.
+_UNSYNCED = "canceling wait for synchronous replication"
+
+# 40001 serialization_failure, 40P01 deadlock_detected: the transaction did nothing and may run again.
+_RETRYABLE_STATES = frozenset({"40001", "40P01"})
+# 57P01-57P03 shutdown, 25006 read-only transaction (the old leader), 08xxx connection: another node will answer.
+_LOST_STATES = frozenset({"57P01", "57P02", "57P03", "25006", "08000", "08003", "08006", "08001", "08004"})
+
+
+def create_app_engine(settings: Settings, **overrides: Any) -> Engine:
+    """The pooled engine of the application role."""
+    options = (
+        f"-c statement_timeout={settings.statement_timeout} -c timezone=UTC "
+        f"-c idle_in_transaction_session_timeout=60000"
+    )
+    arguments: dict[str, Any] = {
+        "pool_size": settings.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": settings.pool_timeout,
+        "pool_recycle": 1800,
+        "json_serializer": dumps_text,
+        "connect_args": {
+            "connect_timeout": settings.connect_timeout,
+            "tcp_user_timeout": 10_000,
+            "application_name": "kontor-app",
+            "options": options,
+        },
+        "hide_parameters": True,
+    }
+    return create_engine(settings.database_url, **(arguments | overrides))
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose objects stay readable after commit and that never flush behind a reader's back."""
+    return sessionmaker(engine, expire_on_commit=False, class_=Session)
+
+
+def open_session(factory: sessionmaker[Session], actor: Actor) -> Session:
+    """A session that acts as `actor`: each of its transactions tells PostgreSQL who acts."""
+    session = factory()
+    session.info[ACTOR] = actor
+    return session
+
+
+def actor_of(session: Session) -> Actor:
+    """The actor of a session. A session without one can't write: capture refuses it."""
+    actor: Actor = session.info[ACTOR]
+    return actor
+
+
+_TELL = text(
+    "select set_config('kontor.actor', :actor, true), set_config('kontor.request', :request, true), "
+    "set_config('kontor.origin', :origin, true)"
+)
+
+
+@event.listens_for(Session, "after_begin")
+def _tell_database(session: Session, _transaction: Any, connection: Any) -> None:
+    """Set the transaction's actor, which triggers and row rules read."""
+    actor: Actor | None = session.info.get(ACTOR)
+    if actor is not None and not session.in_nested_transaction():
+        connection.execute(
+            _TELL,
+            {
+                "actor": str(actor.id),
+                "request": str(actor.request_id or ""),
+                "origin": str(actor.origin),
+            },
+        )
+
+
+def commit(session: Session) -> None:
+    """Commit, and tell an unknown outcome from a failure.
+
+    Raises:
+        OutcomeUnknown: the connection broke during COMMIT, or the wait for the synchronous standby was cancelled.
+    """
+    session.flush()
+    raw = session.connection().connection.dbapi_connection if session.in_transaction() else None
+    notices = getattr(raw, "notices", None)
+    if notices is not None:
+        notices[:] = []
+    try:
+        session.commit()
+    except DBAPIError as error:
+        if error.connection_invalidated or _pgcode(error) in _LOST_STATES:
+            raise OutcomeUnknown from error
+        raise
+    if notices and any(_UNSYNCED in line for line in notices):
+        raise OutcomeUnknown
+
+
+def _pgcode(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "pgcode", None)
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether the whole transaction may run again: it left no trace.
+
+    True for serialization failures, deadlocks, and a connection lost before COMMIT was sent. A lost update
+    (`StaleDataError`) is not: a person decides about it.
+    """
+    if isinstance(error, StaleDataError):
+        return False
+    if isinstance(error, PoolTimeout):
+        return False
+    if isinstance(error, DBAPIError):
+        code = _pgcode(error)
+        return (
+            error.connection_invalidated
+            or code in _RETRYABLE_STATES
+            or code in _LOST_STATES
+            or (isinstance(error, OperationalError) and code is None)
+        )
+    return isinstance(error, psycopg2.OperationalError) and (
+        error.pgcode is None or error.pgcode in _RETRYABLE_STATES | _LOST_STATES
+    )

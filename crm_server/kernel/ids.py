@@ -1,0 +1,15 @@
+"""Keys of rows: UUIDv7 (RFC 9562 §5.7), so that an index grows at its end and a key tells no count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uuid_utils.compat import uuid7
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7."""
+    return uuid7()

@@ -1,0 +1,213 @@
+"""The typed table of settings. Each has a default, a unit, a check and a line of documentation.
+
+Values come from the environment (`KONTOR_…`) or from a file named by `KONTOR_<NAME>_FILE` for secrets. A wrong value
+stops the start with one sentence in an operator's language that names the variable and the way out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(Exception):
+    """Settings that can't be used. The message lists every problem, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: environment name, parser, default as text, unit, documentation."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    unit: str
+    doc: str
+    secret: bool = False
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text) if re.fullmatch(r"-?\d+", text.strip()) else None
+        if value is None or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("must be true or false")
+
+
+def _database_url(text: str) -> str:
+    if not re.match(r"postgresql(\+psycopg2)?://", text):
+        raise ValueError("must be a PostgreSQL address such as postgresql://user:password@host:5432/kontor")
+    return text.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of: {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "database_url",
+        _database_url,
+        None,
+        "address",
+        "PostgreSQL address of the application role. Required.",
+        secret=True,
+    ),
+    Setting(
+        "owner_database_url",
+        _database_url,
+        "",
+        "address",
+        "PostgreSQL address of the owner role; only migrations and `kontor db` use it.",
+        secret=True,
+    ),
+    Setting("pool_size", _integer(1, 200), "8", "connections", "Database connections kept by each process."),
+    Setting("pool_timeout", _integer(1, 60), "5", "seconds", "How long a request waits for a connection."),
+    Setting("connect_timeout", _integer(1, 60), "2", "seconds", "How long a new connection may take."),
+    Setting(
+        "statement_timeout", _integer(100, 600_000), "15000", "ms", "Longest time one statement may take."
+    ),
+    Setting(
+        "request_deadline",
+        _integer(1, 300),
+        "20",
+        "seconds",
+        "How long a request may be retried after a lost connection or a serialization failure.",
+    ),
+    Setting(
+        "hosts",
+        _names,
+        "localhost,127.0.0.1,[::1]",
+        "names",
+        "Host names under which the CRM is reached; every other Host header is refused.",
+    ),
+    Setting(
+        "trusted_proxies",
+        _names,
+        "",
+        "addresses",
+        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    ),
+    Setting(
+        "assets_dir",
+        _path,
+        str(Path(__file__).parent / "web" / "assets" / "dist"),
+        "folder",
+        "Where the built front-end assets lie.",
+    ),
+    Setting("state_dir", _path, "var", "folder", "Where processes keep sockets, logs and metrics."),
+    Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "level", "Least severe log line."),
+    Setting("log_format", _choice("json", "text"), "json", "format", "How log lines are written."),
+    Setting("metrics_port", _integer(0, 65535), "0", "port", "Port of /metrics; 0 switches it off."),
+    Setting("body_limit", _integer(1024, 2**30), "10485760", "bytes", "Largest body of an API request."),
+    Setting("upload_limit", _integer(1024, 2**32), "104857600", "bytes", "Largest file that may be uploaded."),
+    Setting("session_idle", _integer(60, 86_400), "1800", "seconds", "A session ends after this long without use."),
+    Setting(
+        "session_idle_admin", _integer(60, 86_400), "900", "seconds", "The same for sessions of administrators."
+    ),
+    Setting("session_absolute", _integer(300, 604_800), "43200", "seconds", "A session never lives longer."),
+    Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
+    Setting("default_country", _text, "DE", "ISO 3166", "Country of phone numbers without a prefix."),
+    Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
+    Setting("default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."),
+    Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings by attribute: `settings.pool_size`."""
+
+    values: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        """Values may be secret."""
+        return "<Settings>"
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment; `overrides` win (tests, commands).
+
+    Raises:
+        SettingsError: with every problem, each naming its variable and what would be right.
+    """
+    source = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for item in TABLE:
+        variable = f"KONTOR_{item.name.upper()}"
+        try:
+            text = _raw(source, variable)
+        except OSError as error:
+            problems.append(f"{variable}_FILE: can't be read: {error.strerror}")
+            continue
+        if item.name in overrides:
+            values[item.name] = overrides[item.name]
+        elif text is None and item.default is None:
+            problems.append(f"{variable} is not set. {item.doc}")
+        elif text is None and item.default == "":
+            values[item.name] = () if item.parse is _names else ""
+        else:
+            try:
+                values[item.name] = item.parse(text if text is not None else str(item.default))
+            except ValueError as error:
+                problems.append(f"{variable}: {error}. {item.doc}")
+    known = {f"KONTOR_{item.name.upper()}" for item in TABLE}
+    problems += [
+        f"{name}: no such setting; see docs/settings.md"
+        for name in sorted(source)
+        if name.startswith("KONTOR_") and name.removesuffix("_FILE") not in known | SHELL_VARIABLES
+    ]
+    if problems:
+        raise SettingsError("Kontor can't start with these settings:\n  " + "\n  ".join(problems))
+    return Settings(values)
+
+
+# Read by the scripts around the application and not by the application itself.
+SHELL_VARIABLES = frozenset({"KONTOR_PORT", "KONTOR_STATE", "KONTOR_PYTHON", "KONTOR_TOKEN", "KONTOR_URL"})
+
+
+def _raw(source: Mapping[str, str], variable: str) -> str | None:
+    path = source.get(f"{variable}_FILE")
+    if path:
+        return Path(path).read_text(encoding="utf-8").strip()
+    text = source.get(variable)
+    return text if text else None
