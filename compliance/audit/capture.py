@@ -73,6 +73,8 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
         return
     state = cast("InstanceState[Any]", inspect(instance))
     entity: EntityPolicy = instance.__entity__
+    if instance.id is None:
+        instance.id = uuid7()
     numbers: list[int] = []
     changes: dict[str, list[Any]] = {}
     for attribute in state.mapper.column_attrs:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapper
 
 from compliance.datamap.field import POLICY, column_checks
 from compliance.datamap.gate import check_mapper
-from compliance.datamap.policy import EntityPolicy, FieldPolicy
+from compliance.datamap.policy import EntityPolicy
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -38,15 +38,13 @@ Entity = Base
 
 @event.listens_for(Base, "instrument_class", propagate=True)
 def _refuse_undeclared(mapper: Mapper[Any], class_: type[Any]) -> None:
-    """Run the gate when a class is mapped, which is at import: the application does not start past it."""
+    """Run the gate when a class is mapped, which is at import: the application does not start past it.
+
+    Then derive the table's check constraints from the policies of its columns.
+    """
     check_mapper(mapper, class_)
-
-
-@event.listens_for(Table, "after_parent_attach")
-def _add_checks(table: Table, _metadata: MetaData) -> None:
-    """Derive the check constraints of a table from the policies of its columns."""
-    for column in table.columns:
-        policy = column.info.get(POLICY)
-        if isinstance(policy, FieldPolicy):
-            for check in column_checks(table.name, column.name, policy):
+    table = mapper.local_table
+    if isinstance(table, Table):
+        for column in table.columns:
+            for check in column_checks(column.name, column.info[POLICY]):
                 table.append_constraint(check)

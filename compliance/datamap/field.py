@@ -142,9 +142,8 @@ def field(
     return mapped_column(*args, info={POLICY: policy}, **column)
 
 
-def column_checks(table: str, name: str, policy: FieldPolicy) -> list[CheckConstraint]:
+def column_checks(name: str, policy: FieldPolicy) -> list[CheckConstraint]:
     """The check constraints that follow from a policy: length, bounds, and the keys of choices."""
-    del table
     checks: list[CheckConstraint] = []
     if policy.choices:
         keys = ", ".join(f"'{key}'" for key in policy.choices)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTim
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
+from compliance.audit import capture
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
 
@@ -75,6 +76,9 @@ def actor_of(session: Session) -> Actor:
     actor: Actor = session.info[ACTOR]
     return actor
 
+
+# Every session of the process is captured: there is no other kind to open by mistake.
+capture.install(Session, actor_of)
 
 _TELL = text(
     "select set_config('kontor.actor', :actor, true), set_config('kontor.request', :request, true), "

@@ -1,0 +1,27 @@
+-- Least privilege of the database roles. Roles are made by `kontor db init`; this file is idempotent.
+--   kontor_owner    owns the schema, runs migrations, never serves
+--   kontor_app      the application: data, but neither schema changes nor rewriting of the audit log
+--   kontor_sealer   reads audit events and writes what the sealer owns
+--   kontor_bi       reads views made for analysis and nothing else
+--   kontor_monitor  reads statistics only
+grant usage on schema kontor, identity, crm, audit, jobs to kontor_app;
+grant select, insert, update, delete on all tables in schema identity, crm to kontor_app;
+grant select, insert, update, delete on kontor.idempotency_key to kontor_app;
+grant select on kontor.installation, kontor.schema_version to kontor_app;
+grant usage on all sequences in schema identity, crm to kontor_app;
+grant execute on function kontor.uuid7() to kontor_app;
+
+-- The change feed is written by triggers alone; the application may read it and drop what is past its retention.
+revoke insert, update on crm.change from kontor_app;
+
+-- AUD-2: the log is append-only for the application. Payloads may be deleted, because erasure must.
+grant select, insert on audit.event to kontor_app;
+grant select, insert, delete on audit.event_payload to kontor_app;
+revoke update, delete, truncate on audit.event from kontor_app;
+revoke update, truncate on audit.event_payload from kontor_app;
+
+grant usage on schema audit to kontor_sealer;
+grant select on audit.event to kontor_sealer;
+
+grant usage on schema kontor to kontor_monitor;
+grant pg_monitor to kontor_monitor;

@@ -1,0 +1,61 @@
+"""What migrations share: schemas, functions, triggers of record tables, and the rights of the database roles."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from alembic import op
+
+SCHEMAS = ("kontor", "identity", "crm", "audit", "jobs")
+
+# Tables of records and of their parts: (table, entity number, whether it is in the change feed).
+Records = tuple[tuple[str, int, bool], ...]
+
+
+def create_schemas() -> None:
+    """Create the schemas. `public` stays empty and closed."""
+    for name in SCHEMAS:
+        op.execute(f"create schema if not exists {name}")
+    op.execute("revoke all on schema public from public")
+
+
+def apply_functions() -> None:
+    """Create or replace the shared functions."""
+    sql = resources.files("crm_server.migrations").joinpath("sql/functions.sql").read_text("utf-8")
+    # The driver would read % as a place for a parameter.
+    op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
+
+
+def attach_triggers(records: Records) -> None:
+    """Attach the capture and change-feed triggers."""
+    for table, number, feed in records:
+        op.execute(
+            f"select kontor.attach_record_triggers('{table}'::regclass, {number}::smallint, {str(feed).lower()})"
+        )
+
+
+def apply_grants() -> None:
+    """Give each role what it needs and nothing else; run again after a migration that adds a table."""
+    sql = resources.files("crm_server.migrations").joinpath("sql/grants.sql").read_text("utf-8")
+    op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
+
+
+def install_jobs() -> None:
+    """Install the schema of the job queue (procrastinate) into the schema `jobs`."""
+    from procrastinate.schema import SchemaManager  # noqa: PLC0415 - only migrations need it
+
+    op.execute("set local search_path = jobs, pg_catalog")
+    op.get_bind().exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))
+    op.execute("reset search_path")
+    # Its functions name their tables without a schema, so each caller's path must lead there.
+    op.execute("grant select, insert, update, delete on all tables in schema jobs to kontor_app")
+    op.execute("grant usage on all sequences in schema jobs to kontor_app")
+    op.execute("grant execute on all functions in schema jobs to kontor_app")
+
+
+def register_installation() -> None:
+    """Give the installation its tenant id and the key of its rate limits."""
+    op.execute(
+        "insert into kontor.installation (tenant, limit_key) "
+        "select gen_random_uuid(), uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())"
+    )

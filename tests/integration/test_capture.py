@@ -1,0 +1,128 @@
+"""Audit capture by construction (AUD-1, AUD-2): ORM, bulk statements and raw SQL, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from compliance.audit.capture import NoActorError
+from compliance.audit.events import read_payload
+from compliance.audit.models import AuditEvent, AuditPayload
+from crm_server.domain.accounts.models import Account
+from crm_server.kernel.ids import new_id
+
+
+def events_of(session: Session, record_id: UUID) -> list[AuditEvent]:
+    session.flush()
+    return list(
+        session.scalars(
+            select(AuditEvent).where(AuditEvent.object_ref == record_id).order_by(AuditEvent.event_id)
+        )
+    )
+
+
+class TestCapture:
+    def test_a_created_object_writes_one_event_with_its_values_in_the_payload(self, session: Session) -> None:
+        account = Account(name="Example GmbH", kind="customer")
+        session.add(account)
+        session.flush()
+        (event,) = events_of(session, account.id)
+        assert (event.event_class, event.action, event.object_type) == ("change", "create", 1)
+        assert account.event_id == event.event_id
+        payload = session.get_one(AuditPayload, event.event_id)
+        assert read_payload(payload.body)["changes"]["20"] == [None, "Example GmbH"]
+
+    def test_a_change_writes_the_old_and_the_new_value(self, session: Session) -> None:
+        account = Account(name="Old")
+        session.add(account)
+        session.flush()
+        account.name = "New"
+        event = events_of(session, account.id)[-1]
+        assert event.action == "update"
+        assert event.meta == {"fields": [20], "version": 2}
+        assert read_payload(session.get_one(AuditPayload, event.event_id).body)["changes"] == {
+            "20": ["Old", "New"]
+        }
+
+    def test_a_bulk_update_of_n_rows_writes_n_events(self, session: Session) -> None:
+        accounts = [Account(name=f"Bulk {number}", grade="a") for number in range(5)]
+        session.add_all(accounts)
+        session.flush()
+        session.execute(update(Account).where(Account.grade == "a").values(grade="b"))
+        for account in accounts:
+            event = events_of(session, account.id)[-1]
+            assert event.action == "update"
+            assert event.meta["capture"] == "trigger"
+            assert "grade" in event.meta["columns"]
+
+    def test_a_bulk_delete_of_n_rows_writes_n_events_that_outlive_the_rows(self, session: Session) -> None:
+        accounts = [Account(name=f"Gone {number}", grade="d") for number in range(3)]
+        session.add_all(accounts)
+        session.flush()
+        session.execute(delete(Account).where(Account.grade == "d"))
+        assert [events_of(session, account.id)[-1].action for account in accounts] == ["purge"] * 3
+
+    def test_raw_sql_is_caught_and_raises_the_version(self, session: Session) -> None:
+        account = Account(name="Raw")
+        session.add(account)
+        session.flush()
+        session.execute(text("update crm.account set grade = 'c' where id = :id"), {"id": account.id})
+        event = events_of(session, account.id)[-1]
+        assert event.meta == {"capture": "trigger", "columns": ["grade"]}
+        assert session.execute(
+            text("select version, event_id from crm.account where id = :id"), {"id": account.id}
+        ).one() == (2, event.event_id)
+
+    def test_a_core_insert_without_event_is_caught(self, session: Session) -> None:
+        key = new_id()
+        session.execute(insert(Account.__table__).values(id=key, name="Core"))  # type: ignore[arg-type]
+        assert [event.action for event in events_of(session, key)] == ["create"]
+
+    def test_a_failure_rolls_back_both_the_change_and_its_event(self, session: Session) -> None:
+        account = Account(name="Doomed")
+        savepoint = session.begin_nested()
+        session.add(account)
+        session.flush()
+        key = account.id
+        savepoint.rollback()
+        assert events_of(session, key) == []
+        assert session.scalar(select(Account.id).where(Account.id == key)) is None
+
+    def test_a_session_without_an_actor_can_not_write(self, session: Session) -> None:
+        del session.info["kontor.actor"]
+        session.add(Account(name="Nobody"))
+        with pytest.raises(NoActorError):
+            session.flush()
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "update audit.event set action = 'nothing'",
+            "delete from audit.event",
+            "truncate audit.event",
+            "update audit.event_payload set body = ''",
+            "insert into crm.change (entity, record_id, operation, version, changed_at) "
+            "values (1, gen_random_uuid(), 'create', 1, now())",
+        ],
+    )
+    def test_the_application_role_can_not_bend_the_log(self, session: Session, statement: str) -> None:
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            session.execute(text(statement))
+
+
+class TestChangeFeed:
+    def test_every_way_of_writing_reaches_the_feed(self, session: Session) -> None:
+        account = Account(name="Feed")
+        session.add(account)
+        session.flush()
+        session.execute(update(Account).where(Account.id == account.id).values(grade="b"))
+        session.execute(text("delete from crm.account where id = :id"), {"id": account.id})
+        rows = session.execute(
+            text("select operation, version from crm.change where record_id = :id order by seq"),
+            {"id": account.id},
+        ).all()
+        assert rows == [("create", 1), ("update", 2), ("purge", 2)]
