@@ -80,12 +80,17 @@ class Cluster:
 
     def password_of(self, role: str) -> str:
         """The password of a role on this cluster: derived, so that no list of passwords lies about."""
-        return hmac.digest(self.secret, role.encode(), hashlib.sha256).hex()[:40]
+        return derived_password(self.secret, role)
 
     @property
     def superuser_url(self) -> str:
         """Address of the superuser in the maintenance database, for `kontor db init`."""
         return self.url_for(SUPERUSER, "postgres")
+
+
+def derived_password(secret: bytes, role: str) -> str:
+    """The password of a role: 160 bits as hex, from the secret of a state folder."""
+    return hmac.digest(secret, role.encode(), hashlib.sha256).hex()[:40]
 
 
 def start(state_dir: Path, *, durable: bool = True) -> Cluster:
@@ -106,7 +111,7 @@ def start(state_dir: Path, *, durable: bool = True) -> Cluster:
     binaries, major = _binaries(state_dir)
     data = _folder(state_dir / "postgres") / str(major)
     _folder(state_dir / "logs")
-    secret = _secret(state_dir)
+    secret = secret_of(state_dir)
     if not (data / "PG_VERSION").exists():
         _initdb(binaries, data, Cluster(data, data, 0, major, secret).password_of(SUPERUSER))
     # PostgreSQL itself tells a pid file that a crash left from a server that lives.
@@ -144,7 +149,7 @@ def status(state_dir: Path) -> Cluster | None:
         lines = pid_file.read_text().splitlines()
         if len(lines) >= 8 and lines[7].strip() == "ready" and _alive(int(lines[0])):
             data = pid_file.parent
-            return Cluster(data, Path(lines[4]), int(lines[3]), int(data.name), _secret(state_dir))
+            return Cluster(data, Path(lines[4]), int(lines[3]), int(data.name), secret_of(state_dir))
     return None
 
 
@@ -269,8 +274,9 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _secret(state_dir: Path) -> bytes:
-    path = state_dir / "postgres" / "secret"
+def secret_of(state_dir: Path) -> bytes:
+    """The secret from which passwords of roles are derived, made at first use."""
+    path = _folder(state_dir / "postgres") / "secret"
     try:
         return path.read_bytes()
     except FileNotFoundError:

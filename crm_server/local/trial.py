@@ -1,0 +1,136 @@
+"""The processes of a trial machine: which there are, on which port, and whether they answer. `kontor up` is
+the caller; `supervisor` keeps them running.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from crm_server.local import certificate
+from crm_server.local.errors import LocalError
+from crm_server.local.supervisor import Process
+
+HOST = "127.0.0.1"
+FIRST_PORT = 8443
+_PORTS_TRIED = 20
+_WORKERS = 2
+_THREADS = 4  # per worker; a request waits for the database most of its time
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_CODE = ("crm_server", "compliance", "security", "monitoring")
+
+
+def processes(port: int, tls: certificate.Certificate, environment: Mapping[str, str]) -> list[Process]:
+    """What runs beside the database: the application and the worker of its jobs."""
+    programs = Path(sys.executable).parent
+    application = [
+        str(programs / "granian"),
+        *("--interface", "wsgi", "--factory", "crm_server.app:from_environment"),
+        *("--host", HOST, "--port", str(port)),
+        *("--workers", str(_WORKERS), "--blocking-threads", str(_THREADS)),
+        *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key), "--ssl-protocol-min", "tls1.2"),
+        *("--respawn-failed-workers", "--no-ws", "--workers-kill-timeout", "10"),
+    ]
+    return [
+        Process("app", application, environment),
+        Process("worker", [str(programs / "kontor"), "worker"], environment),
+    ]
+
+
+def choose_port(wanted: str | None, last: int | None) -> int:
+    """The port that the person asked for, else the one of the last start, else the first free from 8443.
+
+    Raises:
+        LocalError: the port asked for is taken or no port, or none is free.
+    """
+    if wanted:
+        if not (wanted.isdigit() and 0 < int(wanted) < 65536):
+            raise LocalError(f"KONTOR_PORT={wanted} is not a port.", "Choose a number from 1024 to 65535.")
+        if not _is_free(int(wanted)):
+            raise LocalError(
+                f"Port {wanted} can't be used: another program listens on it, or it is reserved.",
+                "End that program, choose another KONTOR_PORT, or unset it and let Kontor find a free one.",
+            )
+        return int(wanted)
+    candidates = [last] if last else []
+    for port in [*candidates, *range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED)]:
+        if _is_free(port):
+            return port
+    raise LocalError(
+        f"No port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1} is free.",
+        "Name a free one: KONTOR_PORT=9443 make run",
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def fingerprint() -> str:
+    """Changes whenever a file of the running code does, so that a second start knows whether to restart."""
+    digest = hashlib.sha256()
+    for package in _CODE:
+        for folder, folders, files in os.walk(_ROOT / package):
+            folders[:] = sorted(set(folders) - {"__pycache__", "src"})
+            for name in sorted(files):
+                path = Path(folder) / name
+                stat = path.stat()
+                digest.update(f"{path}:{stat.st_mtime_ns}:{stat.st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def answers(port: int, authority: Path) -> bool:
+    """Whether the application says at /readyz that it can serve."""
+    context = ssl.create_default_context(cafile=str(authority))
+    connection = http.client.HTTPSConnection("localhost", port, timeout=5, context=context)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def wait_until_ready(port: int, authority: Path, log_dir: Path, *, seconds: float = 60) -> None:
+    """Return as soon as the application can serve.
+
+    Raises:
+        LocalError: it can't within that time; with the last lines of its log.
+    """
+    deadline = time.monotonic() + seconds
+    while not answers(port, authority):
+        if time.monotonic() > deadline:
+            lines = (log_dir / "app.log").read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
+            raise LocalError(
+                "\n".join([f"Kontor did not answer within {seconds:.0f} seconds. Its last words:", *lines]),
+                "Everything that it wrote: make logs. To end it: make stop",
+            )
+        time.sleep(0.15)
+
+
+def need_room(folder: Path, megabytes: int = 500) -> None:
+    """Refuse to start on a disk that is about to be full: PostgreSQL would stop in the middle of work.
+
+    Raises:
+        LocalError: less than `megabytes` are free.
+    """
+    free = shutil.disk_usage(folder).free // 1_000_000
+    if free < megabytes:
+        raise LocalError(
+            f"The disk of {folder} has {free} MB left; Kontor needs {megabytes} MB to work.",
+            "Make room, or name a folder on another disk in KONTOR_STATE_DIR.",
+        )
