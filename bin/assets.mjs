@@ -25,7 +25,6 @@ const result = await build({
   assetNames: "[name]-[hash]",
   bundle: true,
   minify: true,
-  sourcemap: true,
   metafile: true,
   target: ["chrome111", "firefox115", "safari16.4"],
   loader: { ".woff2": "file", ".woff": "file", ".ttf": "file", ".svg": "file", ".png": "file" },

@@ -21,6 +21,11 @@ else
 fi
 export KONTOR_STATE_DIR
 
+# Node.js brings its own list of authorities; npm shall trust what the system trusts, such as a company's own.
+if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
+fi
+
 say() { printf '%s\n' "$*" >&2; }
 
 # die SENTENCE WAY-OUT: one sentence each for what is wrong and what to do.
@@ -42,7 +47,7 @@ as_trial_user() { # run a command as the ordinary user that owns the trial
 }
 
 system_node() { # whether the system has a usable Node.js
-    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
     [ "${major:-0}" -ge 18 ] && command -v npm >/dev/null
 }
 
