@@ -46,6 +46,7 @@ class Actor:
     fields: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"
     timezone: str = "UTC"
+    theme: str = "auto"
     auth_method: str = "none"
     session_ref: UUID | None = None
     request_id: UUID | None = None
@@ -55,6 +56,12 @@ class Actor:
     def may(self, permission: str) -> bool:
         """Whether the actor holds a permission. Default deny."""
         return self.all_permissions or permission in self.permissions
+
+    def field_level(self, access: str) -> str:
+        """What the actor may do with fields of an access group: "hidden", "masked", "read" or "write"."""
+        if access == "secret":
+            return "hidden"
+        return "write" if self.all_permissions else self.fields.get(access, "hidden")
 
     def __repr__(self) -> str:
         """Name the actor by id: the name is personal data and this ends up in logs."""

@@ -19,12 +19,15 @@ from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crm_server.kernel.actor import Actor
     from crm_server.settings import Settings
 
 psycopg2.extras.register_uuid()
 
 ACTOR = "kontor.actor"
+AFTER_COMMIT = "kontor.after_commit"
 
 # A client that cancels while its COMMIT waits for the synchronous standby gets success with this warning, although
 # the row may be lost with the leader. It is an unknown outcome and never a success.
@@ -84,6 +87,11 @@ _TELL = text(
     "select set_config('kontor.actor', :actor, true), set_config('kontor.request', :request, true), "
     "set_config('kontor.origin', :origin, true)"
 )
+
+
+def after_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Run `callback` once the request's transaction is committed. It may only notify: nothing can be undone then."""
+    session.info.setdefault(AFTER_COMMIT, []).append(callback)
 
 
 @event.listens_for(Session, "after_begin")

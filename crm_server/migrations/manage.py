@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,13 @@ def current(owner_url: str) -> tuple[str | None, str | None]:
         found = (
             connection.execute(text("select version_num from kontor.schema_version")).scalar() if there else None
         )
-    return found, ScriptDirectory.from_config(config(owner_url)).get_current_head()
+    return found, head()
+
+
+@cache
+def head() -> str | None:
+    """The newest revision of this release."""
+    return ScriptDirectory.from_config(config("")).get_current_head()
 
 
 def drift(owner_url: str) -> list[Drift]:

@@ -265,7 +265,6 @@ class LoginSession(Base):
         ondelete="CASCADE",
     )
     token_hash: Mapped[bytes] = field(3, Semantic.BYTES, _("Token"), SECRET, required=True)
-    csrf_token: Mapped[str] = field(4, Semantic.TEXT, _("Form token"), SECRET, required=True)
     created_at: Mapped[datetime] = field(
         5, Semantic.DATETIME, _("Created"), SYSTEM, required=True, server_default=text("now()")
     )

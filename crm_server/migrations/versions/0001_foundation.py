@@ -608,7 +608,6 @@ def create_tables() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("csrf_token", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column(
             "last_seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
@@ -622,7 +621,6 @@ def create_tables() -> None:
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_session_address_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_session_auth_method_length")),
-        sa.CheckConstraint("char_length(csrf_token) <= 200", name=op.f("ck_session_csrf_token_length")),
         sa.CheckConstraint("char_length(user_agent) <= 300", name=op.f("ck_session_user_agent_length")),
         sa.ForeignKeyConstraint(
             ["user_id"], ["identity.user.id"], name=op.f("fk_session_user_id_user"), ondelete="CASCADE"

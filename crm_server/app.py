@@ -1,0 +1,63 @@
+"""The only wiring: which parts the application has, in which order, and why.
+
+`main` builds the WSGI application; `kontor up` serves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyramid.config import Configurator
+from pyramid.csrf import CookieCSRFStoragePolicy
+
+from crm_server.domain.identity.authentication import Authenticator
+from crm_server.domain.identity.policy import SecurityPolicy
+from crm_server.kernel.hot import Hot
+from crm_server.models import datamap
+from crm_server.settings import Settings, load
+from monitoring import logs
+
+if TYPE_CHECKING:
+    from pyramid.request import Request
+    from pyramid.router import Router
+
+
+def main(settings: Settings | None = None, **overrides: Any) -> Router:
+    """Build the WSGI application.
+
+    Args:
+        settings: Ready settings; read from the environment when None.
+        overrides: Single settings that win over the environment.
+    """
+    if settings is None:
+        settings = load(**overrides)
+    logs.configure(settings.log_level, settings.log_format)
+    config = Configurator(settings={"kontor": settings, "pyramid.csrf_trusted_origins": []})
+    config.registry.datamap = datamap()
+    config.registry.hot = Hot(settings)
+
+    # Kernel first: later parts use the request's id, actor and transaction.
+    config.include("security.web.headers")
+    config.include("crm_server.kernel.request")
+    config.include("crm_server.kernel.transaction")
+    config.include("crm_server.kernel.views")
+
+    # Who asks, and may they? Before any view exists.
+    authenticator = Authenticator(config.registry.hot, settings)
+    config.registry.authenticator = authenticator
+    config.set_security_policy(SecurityPolicy(authenticator))
+    config.set_csrf_storage_policy(
+        CookieCSRFStoragePolicy(cookie_name="__Host-kontor-csrf", secure=True, httponly=True, samesite="Strict")
+    )
+    config.set_default_csrf_options(require_csrf=True, callback=_has_cookie_authority)
+
+    # Routes are tried in this order: what is asked most often comes first.
+    config.include("crm_server.api", route_prefix="/api/v1")
+    config.include("crm_server.web")
+    config.include("crm_server.health")
+    return config.make_wsgi_app()
+
+
+def _has_cookie_authority(request: Request) -> bool:
+    """Requests with a bearer token carry no authority that a browser would add by itself, so need no form token."""
+    return not request.headers.get("Authorization")

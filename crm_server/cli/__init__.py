@@ -1,0 +1,84 @@
+"""The `kontor` command. One file a group, loaded when it is called: help and completion stay quick.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 settings or surroundings don't fit (the message says what to do),
+4 done in part.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+# Command → (module, attribute, first line of help). The help text stands here so that it needs no import.
+COMMANDS = {
+    "up": ("crm_server.cli.up", "up", "Run all processes on this machine."),
+    "stop": ("crm_server.cli.up", "stop", "Stop what `kontor up` started."),
+    "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
+    "user": ("crm_server.cli.user", "user", "Manage users."),
+    "import": ("crm_server.cli.importing", "import_command", "Import a file."),
+    "export": ("crm_server.cli.export", "export", "Export records."),
+    "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),
+    "doctor": ("crm_server.cli.doctor", "doctor", "Say what is wrong and what to do."),
+    "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
+    "settings": ("crm_server.cli.settings", "settings", "List the settings."),
+    "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _help = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Kontor: an on-premise CRM for regulated enterprises."""
+
+
+def main() -> None:
+    """Entry point: turns errors that an operator can act on into one sentence and an exit code."""
+    from crm_server.kernel.errors import AppError  # noqa: PLC0415 - keeps `kontor --help` quick
+    from crm_server.local.errors import LocalError  # noqa: PLC0415
+    from crm_server.settings import SettingsError  # noqa: PLC0415
+
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except (SettingsError, LocalError) as error:
+        click.echo(f"kontor: {error}", err=True)
+        sys.exit(3)
+    except AppError as error:
+        click.echo(f"kontor: {error.title} {error.detail or ''}".rstrip(), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

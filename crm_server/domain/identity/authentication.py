@@ -1,0 +1,169 @@
+"""Who a request comes from: the session cookie of a browser or the bearer token of a program, to an `Actor`.
+
+One prepared statement a request. Roles are small and change rarely: what a role grants is cached by its version,
+so a change of a role counts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from crm_server.kernel.actor import Actor, Origin
+from crm_server.kernel.clock import now
+from crm_server.kernel.hot import Hot, Prepared
+from crm_server.permissions import Permission
+from security.identity.sessions import SessionFacts, SessionLimits, digest_session_token, judge_session
+from security.identity.tokens import parse_api_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crm_server.settings import Settings
+
+COOKIE = "__Host-kontor"
+
+_USER = """
+    u.id, u.name, u.state, u.locale, u.timezone, u.theme,
+    array(select r.id::text || ':' || r.version from identity.user_role ur join identity.role r on r.id = ur.role_id
+           where ur.user_id = u.id),
+    array(select m.team_id::text from identity.team_member m where m.user_id = u.id),
+    array(select t.territory_id::text from identity.territory_member t where t.user_id = u.id)
+"""
+BY_SESSION = Prepared(
+    "identity_session",
+    f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, s.revoked_at "  # noqa: S608
+    'from identity.session s join identity."user" u on u.id = s.user_id where s.token_hash = $1',
+    ("bytea",),
+)
+BY_TOKEN = Prepared(
+    "identity_token",
+    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions "  # noqa: S608
+    'from identity.api_token t join identity."user" u on u.id = t.user_id '
+    "where t.token_hash = $1 and t.prefix = $2",
+    ("bytea", "text"),
+)
+TOUCH = Prepared(
+    "identity_touch", "update identity.session set last_seen_at = now() where id = $1", ("uuid",)
+)
+ROLE = Prepared(
+    "identity_role",
+    "select name, permissions, scopes, field_rules from identity.role where id = $1",
+    ("uuid",),
+)
+
+_LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one role grants."""
+
+    name: str
+    permissions: frozenset[str]
+    scopes: dict[str, str]
+    fields: dict[str, str]
+
+
+class Authenticator:
+    """Finds the actor behind a session token or an API token."""
+
+    def __init__(self, hot: Hot, settings: Settings) -> None:
+        self._hot = hot
+        self._limits = SessionLimits(
+            idle=timedelta(seconds=settings.session_idle),
+            idle_administrator=timedelta(seconds=settings.session_idle_admin),
+            absolute=timedelta(seconds=settings.session_absolute),
+        )
+        self._grants: dict[str, Grant] = {}
+
+    def by_session(self, cookie: str, request_id: UUID) -> Actor | None:
+        """The actor of a session cookie, or None when it opens nothing."""
+        digest = digest_session_token(cookie)
+        rows = self._hot.run(BY_SESSION, (digest,)) if digest else []
+        if not rows:
+            return None
+        user, (key, created, seen, _proved, method, revoked) = rows[0][:9], rows[0][9:]
+        grants = self._load(user[6])
+        verdict = judge_session(
+            SessionFacts(
+                created_at=created,
+                last_seen_at=seen,
+                administrator=any(Permission.USERS_MANAGE in grant.permissions for grant in grants),
+                revoked_at=revoked,
+                user_active=user[2] == "active",
+            ),
+            now(),
+            self._limits,
+        )
+        if not verdict.active:
+            return None
+        if verdict.touch:
+            self._hot.run(TOUCH, (key,))
+        return _actor(user, grants, Origin.WEB, method, key, request_id)
+
+    def by_token(self, text: str, request_id: UUID) -> Actor | None:
+        """The actor of an API token, limited to what the token may; None when it opens nothing."""
+        presented = parse_api_token(text)
+        rows = self._hot.run(BY_TOKEN, (presented.digest, presented.public_id)) if presented else []
+        if not rows:
+            return None
+        user, (key, expires, revoked, limited) = rows[0][:9], rows[0][9:]
+        if revoked is not None or user[2] != "active" or (expires is not None and expires <= now()):
+            return None
+        actor = _actor(user, self._load(user[6]), Origin.API, "token", key, request_id, limited)
+        return actor
+
+    def _load(self, keys: Iterable[str]) -> list[Grant]:
+        found = []
+        for key in keys:
+            grant = self._grants.get(key)
+            if grant is None:
+                rows = self._hot.run(ROLE, (UUID(key.partition(":")[0]),))
+                if not rows:
+                    continue
+                name, permissions, scopes, fields = rows[0]
+                grant = Grant(name, frozenset(permissions), scopes, fields)
+                if len(self._grants) > 1000:
+                    self._grants.clear()
+                self._grants[key] = grant
+            found.append(grant)
+        return found
+
+
+def _actor(
+    user: tuple[Any, ...],
+    grants: list[Grant],
+    origin: Origin,
+    method: str,
+    session: UUID,
+    request_id: UUID,
+    limited: list[str] | None = None,
+) -> Actor:
+    permissions = frozenset().union(*(grant.permissions for grant in grants))
+    if limited is not None:
+        permissions &= frozenset(limited)
+    fields: dict[str, str] = {}
+    for grant in grants:
+        for group, level in grant.fields.items():
+            if _LEVELS[level] > _LEVELS[fields.get(group, "hidden")]:
+                fields[group] = level
+    return Actor(
+        id=user[0],
+        name=user[1],
+        origin=origin,
+        roles=frozenset(grant.name for grant in grants),
+        permissions=permissions | {str(Permission.LOGGED_IN)},
+        teams=tuple(map(UUID, user[7])),
+        territories=tuple(map(UUID, user[8])),
+        scopes={key: value for grant in grants for key, value in grant.scopes.items()},
+        fields=fields,
+        locale=user[3],
+        timezone=user[4],
+        theme=user[5],
+        auth_method=method,
+        session_ref=session,
+        request_id=request_id,
+    )

@@ -1,0 +1,119 @@
+"""The hottest statements, each one prepared statement and one round trip.
+
+Building a statement with SQLAlchemy costs several times what PostgreSQL needs to answer it, so the handful of
+statements behind "who is it", "read one" and "list" are prepared by name on each connection and executed together
+with the settings that tell PostgreSQL who acts. A string of several statements is one implicit transaction, so an
+audit event inserted by such a statement commits with the read that it tells of.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from sqlalchemy.exc import DBAPIError
+
+from crm_server.kernel import db
+from crm_server.kernel.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from crm_server.kernel.actor import Actor
+    from crm_server.settings import Settings
+
+_PREPARED = "kontor.prepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement to prepare: `sql` with $1, $2 …, and the SQL types of its parameters."""
+
+    name: str
+    sql: str
+    types: tuple[str, ...]
+
+    @property
+    def execute(self) -> str:
+        """The statement that runs it, with places for psycopg2."""
+        places = ", ".join(["%s"] * len(self.types))
+        return f"EXECUTE {self.name}({places})" if places else f"EXECUTE {self.name}"
+
+    @property
+    def prepare(self) -> str:
+        """The statement that prepares it."""
+        types = f"({', '.join(self.types)})" if self.types else ""
+        return f"PREPARE {self.name}{types} AS {self.sql}"
+
+
+class Hot:
+    """A pool of connections in autocommit mode on which statements stay prepared."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._deadline: int = settings.request_deadline
+        self._engine: Engine = db.create_app_engine(
+            settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
+        )
+
+    def run(self, statement: Prepared, values: Sequence[Any], actor: Actor | None = None) -> list[tuple[Any, ...]]:
+        """Execute a prepared statement in a transaction of its own; retries a lost connection.
+
+        Args:
+            statement: What to run.
+            values: Its parameters in order.
+            actor: Told to PostgreSQL in the same round trip.
+        """
+        deadline = time.monotonic() + self._deadline
+        pause = 0.02
+        while True:
+            try:
+                return self._once(statement, values, actor)
+            except (psycopg2.Error, DBAPIError) as error:
+                if not db.is_retryable(error):
+                    raise
+                if time.monotonic() + pause > deadline:
+                    raise Unavailable from error
+                time.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    def _once(
+        self, statement: Prepared, values: Sequence[Any], actor: Actor | None
+    ) -> list[tuple[Any, ...]]:
+        connection = self._engine.raw_connection()
+        try:
+            raw: Any = connection.dbapi_connection
+            known: set[str] = connection.info.setdefault(_PREPARED, set())
+            with raw.cursor() as cursor:
+                if statement.name not in known:
+                    cursor.execute(statement.prepare)
+                    known.add(statement.name)
+                cursor.execute(_TELL % _who(actor) + statement.execute if actor else statement.execute, values)
+                rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
+                return rows
+        except psycopg2.OperationalError:
+            connection.invalidate()
+            raise
+        finally:
+            connection.close()
+
+    def dispose(self) -> None:
+        """Close the pool."""
+        self._engine.dispose()
+
+
+_TELL = (
+    "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
+    "set_config('kontor.origin', '%s', true); "
+)
+
+
+def _who(actor: Actor) -> tuple[str, str, str]:
+    # UUIDs and members of an enumeration: nothing in them needs quoting.
+    return str(actor.id), str(actor.request_id or ""), str(actor.origin.value)
+
+
+__all__ = ["Hot", "Prepared"]

@@ -1,0 +1,137 @@
+"""Every permission of the application, on one page.
+
+Permissions on records follow from the data map: `crm:<entity>:<action>`. The rest is listed here. Whoever holds no
+role that grants a permission does not have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pyramid.security import NO_PERMISSION_REQUIRED
+
+if TYPE_CHECKING:
+    from compliance.datamap import DataMap, EntityDef
+
+PUBLIC = NO_PERMISSION_REQUIRED
+"""Said of a view that anybody may call. A view that says nothing stops the start."""
+
+
+class Action(StrEnum):
+    """What can be done with records. In a view's `permission` with an `EntityContext` behind the route."""
+
+    READ = "read"
+    """See records and lists."""
+    CREATE = "create"
+    """Make records."""
+    UPDATE = "update"
+    """Change records and their parts."""
+    DELETE = "delete"
+    """Put records into the bin and take them out."""
+    PURGE = "purge"
+    """Remove records in the bin for good."""
+    EXPORT = "export"
+    """Take lists out as files."""
+    IMPORT = "import"
+    """Load files."""
+
+
+class Permission(StrEnum):
+    """Permissions that are not about one kind of record: `scope:resource:action`."""
+
+    LOGGED_IN = "app:self:use"
+    """Use what concerns oneself: home, profile, own sessions and views. Everybody who is logged in has it."""
+    USERS_MANAGE = "system:users:manage"
+    """Create, change and disable users; teams and territories."""
+    ROLES_MANAGE = "security:roles:manage"
+    """Make roles and give them to users."""
+    CUSTOM_FIELDS_MANAGE = "system:custom_fields:manage"
+    """Add, change and remove custom fields."""
+    SHARED_VIEWS_MANAGE = "crm:saved_view:share"
+    """Share saved views with everybody."""
+    AUDIT_READ = "audit:log:read"
+    """Read the audit log."""
+    SETTINGS_READ = "system:settings:read"
+    """See the state of the system."""
+    CHANGES_READ = "integration:changes:read"
+    """Follow the change feed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityContext:
+    """What a route about one kind of record leads to; permissions of actions are asked for it."""
+
+    entity: EntityDef
+
+
+def record_permission(entity: str, action: Action) -> str:
+    """The name of a permission on records."""
+    return f"crm:{entity}:{action}"
+
+
+def all_permissions(datamap: DataMap) -> tuple[str, ...]:
+    """Every permission there is, in the order in which a page shows them."""
+    records = [record_permission(item.name, action) for item in datamap.records() for action in Action]
+    return (*records, *(str(item) for item in Permission))
+
+
+LEVELS_ALL = dict.fromkeys(("general", "personal", "financial", "special"), "write")
+LEVELS_STAFF = {"general": "write", "personal": "write", "financial": "write", "special": "hidden"}
+LEVELS_READ = {"general": "read", "personal": "masked", "financial": "read", "special": "hidden"}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInRole:
+    """A role that exists from the first start."""
+
+    name: str
+    description: str
+    actions: tuple[Action, ...]
+    permissions: tuple[Permission, ...]
+    fields: dict[str, str]
+
+    def grants(self, datamap: DataMap) -> list[str]:
+        """The names of all permissions of the role."""
+        records = [record_permission(item.name, action) for item in datamap.records() for action in self.actions]
+        return sorted({*records, *map(str, self.permissions), str(Permission.LOGGED_IN)})
+
+
+_WORK = (Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE)
+
+BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
+    BuiltInRole(
+        "System administrator",
+        "Runs the system: users, fields, settings. Sees business data, masks personal data.",
+        (Action.READ,),
+        (
+            Permission.USERS_MANAGE,
+            Permission.CUSTOM_FIELDS_MANAGE,
+            Permission.SETTINGS_READ,
+            Permission.SHARED_VIEWS_MANAGE,
+        ),
+        LEVELS_READ,
+    ),
+    BuiltInRole(
+        "Security administrator",
+        "Decides who may do what. Sees no business data.",
+        (),
+        (Permission.ROLES_MANAGE, Permission.SETTINGS_READ),
+        {},
+    ),
+    BuiltInRole(
+        "Audit administrator", "Reads the audit log. Changes nothing.", (), (Permission.AUDIT_READ,), {}
+    ),
+    BuiltInRole(
+        "Manager",
+        "Leads sales, service or marketing: works with all records, imports, exports and empties the bin.",
+        tuple(Action),
+        (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ),
+        LEVELS_ALL,
+    ),
+    BuiltInRole(
+        "User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF
+    ),
+    BuiltInRole("Reader", "Sees records; personal data is masked.", (Action.READ,), (), LEVELS_READ),
+)

@@ -1,0 +1,57 @@
+"""Metrics of all processes, by name. Labels never hold ids or names of persons.
+
+With `PROMETHEUS_MULTIPROC_DIR` set, several worker processes share one exposition (`serve`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    start_http_server,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from threading import Thread
+    from wsgiref.simple_server import WSGIServer
+
+REQUESTS = Histogram(
+    "kontor_http_request_seconds",
+    "Time from the first byte of a request to its answer.",
+    ("route", "method", "status"),
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+TRANSACTIONS = Counter(
+    "kontor_transactions_total", "Transactions that ran again or were given up.", ("outcome",)
+)
+LOGINS = Counter("kontor_logins_total", "Log-ins by outcome.", ("outcome",))
+DENIALS = Counter("kontor_denials_total", "Requests refused for want of a permission.", ("permission",))
+JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcome"))
+JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
+IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
+
+
+def registry() -> CollectorRegistry:
+    """The registry to expose: of this process, or of all processes of this installation."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared)
+    return shared
+
+
+def serve(port: int, address: str = "127.0.0.1") -> tuple[WSGIServer, Thread]:
+    """Answer `/metrics` on a port of its own.
+
+    Args:
+        port: TCP port.
+        address: Address to listen on; loopback unless the operator says otherwise.
+    """
+    return start_http_server(port, address, registry())

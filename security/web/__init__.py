@@ -1,0 +1,1 @@
+"""Web hardening: response headers, CSRF, trusted proxies. Knows Pyramid, not the CRM."""
