@@ -58,6 +58,11 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     return config.make_wsgi_app()
 
 
+def from_environment() -> Router:
+    """The application with the settings of the environment, for the server's workers."""
+    return main()
+
+
 def _has_cookie_authority(request: Request) -> bool:
     """Requests with a bearer token carry no authority that a browser would add by itself, so need no form token."""
     return not request.headers.get("Authorization")

@@ -124,8 +124,12 @@ def config(owner_url: str) -> Config:
 
 
 def upgrade(owner_url: str, revision: str = "head") -> None:
-    """Migrate to `revision`."""
+    """Migrate to `revision`; the newest one is followed by the defaults of this release."""
+    from crm_server import defaults  # noqa: PLC0415 - needs the domains, which need this module's names
+
     command.upgrade(config(owner_url), revision)
+    if revision == "head":
+        defaults.ensure(owner_url)
 
 
 def current(owner_url: str) -> tuple[str | None, str | None]:
