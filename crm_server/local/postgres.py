@@ -147,9 +147,11 @@ def status(state_dir: Path) -> Cluster | None:
     state_dir = state_dir.absolute()
     for pid_file in state_dir.glob("postgres/*/postmaster.pid"):
         lines = pid_file.read_text().splitlines()
-        if len(lines) >= 8 and lines[7].strip() == "ready" and _alive(int(lines[0])):
-            data = pid_file.parent
-            return Cluster(data, Path(lines[4]), int(lines[3]), int(data.name), secret_of(state_dir))
+        if len(lines) < 8 or lines[7].strip() != "ready":
+            continue
+        port, socket_dir, data = int(lines[3]), Path(lines[4]), pid_file.parent
+        if _accepts(socket_dir / f".s.PGSQL.{port}"):
+            return Cluster(data, socket_dir, port, int(data.name), secret_of(state_dir))
     return None
 
 
@@ -313,12 +315,14 @@ def _port(data: Path) -> int:
     raise LocalError("No loopback port is free.", "End programs that hold many connections and try again.")
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process is a PostgreSQL: after a crash its number may belong to anybody."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("postgres")
-    except OSError:
-        return False
+def _accepts(socket_path: Path) -> bool:
+    """Whether somebody listens; after a crash the pid file may name a process that is gone or another's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(socket_path))
+        except OSError:
+            return False
+    return True
 
 
 def _last_line(log: Path) -> str:

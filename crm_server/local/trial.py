@@ -32,7 +32,7 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
     programs = Path(sys.executable).parent
     application = [
         str(programs / "granian"),
-        *("--interface", "wsgi", "--factory", "crm_server.app:from_environment"),
+        *("--interface", "wsgi", "--factory", "crm_server.app:main"),
         *("--host", HOST, "--port", str(port)),
         *("--workers", str(_WORKERS), "--blocking-threads", str(_THREADS)),
         *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key), "--ssl-protocol-min", "tls1.2"),
