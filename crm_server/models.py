@@ -15,7 +15,9 @@ import crm_server.domain.catalog.models
 import crm_server.domain.contacts.models
 import crm_server.domain.custom_fields.models
 import crm_server.domain.documents.models
+import crm_server.domain.identity.factor_models
 import crm_server.domain.identity.models
+import crm_server.domain.imports.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models
 import crm_server.domain.saved_views.models

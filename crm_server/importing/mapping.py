@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field as dc_field
 from typing import Any, Literal, Self
 
 from compliance.datamap import EntityDef, Semantic
@@ -54,7 +54,7 @@ class Feed:
     combine: Combine = "join"
     separator: str = " "
     constant: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = dc_field(default_factory=dict)
     match: str | None = None
     missing: Missing = "error"
 
@@ -73,7 +73,7 @@ class ImportMapping:
     key: tuple[str, ...] = ()
     duplicates: Duplicates = "update"
     blank: Blank = "keep"
-    options: Options = field(default_factory=Options)
+    options: Options = dc_field(default_factory=Options)
     preset: str | None = None
 
     def to_json(self) -> dict[str, Any]:

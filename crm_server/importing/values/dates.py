@@ -147,8 +147,9 @@ def _split_date(text: str, order: DateOrder) -> tuple[dt.date, str]:
         return _date(int(match[1]), int(match[2]), int(match[3])), text[match.end() :]
     if match := _SHORT.match(text):
         first, second, year = int(match[1]), int(match[3]), _year(match[4])
-        day_first = order != "mdy" or match[2] == "."
-        day, month = (first, second) if day_first else (second, first)
+        if order == "mdy" and match[2] != ".":
+            first, second = second, first
+        day, month = first, second
         return _date(year, month, day), text[match.end() :]
     if match := _COMPACT.fullmatch(text):
         return _date(int(match[1] + match[2]), int(match[3]), int(match[4])), ""

@@ -14,6 +14,8 @@ __all__ = ["MAX_ROWS", "write_xlsx"]
 MAX_ROWS = 1_048_575
 """Rows that a sheet holds beside its header; further ones go to another sheet."""
 _MAX_TEXT = 32_767
+_EXACT = 10**15
+"""A spreadsheet keeps fifteen digits; longer numbers stay text."""
 
 
 def write_xlsx(file: BinaryIO, title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
@@ -62,7 +64,7 @@ def _write(sheet: Any, row: int, column: int, value: object, formats: dict[str, 
             return
         case bool():
             sheet.write_boolean(row, column, value)
-        case int() | float() | Decimal() if abs(value) < 10**15:
+        case int() | float() | Decimal() if -_EXACT < value < _EXACT:
             sheet.write_number(row, column, float(value))
         case dt.datetime():
             sheet.write_datetime(row, column, value, formats["time"])
