@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from crm_server.domain.identity.models import Role
+from crm_server.domain.pipeline.models import Pipeline, Stage
 from crm_server.kernel import db
 from crm_server.kernel.actor import Origin, system_actor
 from crm_server.migrations import manage
@@ -23,6 +24,7 @@ def ensure(owner_url: str) -> None:
     with Session(engine) as session:
         session.info[db.ACTOR] = system_actor(Origin.CLI)
         _roles(session)
+        _pipeline(session)
         session.commit()
 
 
@@ -40,3 +42,27 @@ def _roles(session: Session) -> None:
             role.field_rules = dict(built_in.fields)
         if role.description != built_in.description:
             role.description = built_in.description
+
+
+# Name, kind, probability in percent.
+STAGES = (
+    ("Prospecting", "open", 10),
+    ("Qualification", "open", 25),
+    ("Proposal", "open", 50),
+    ("Negotiation", "open", 75),
+    ("Won", "won", 100),
+    ("Lost", "lost", 0),
+)
+
+
+def _pipeline(session: Session) -> None:
+    """The first pipeline; once there is one, pipelines are the customer's."""
+    if session.scalar(select(Pipeline.id).limit(1)) is not None:
+        return
+    pipeline = Pipeline(name="Sales", is_default=True)
+    session.add(pipeline)
+    session.flush()
+    session.add_all(
+        Stage(pipeline_id=pipeline.id, name=name, kind=kind, probability=probability, position=position)
+        for position, (name, kind, probability) in enumerate(STAGES)
+    )

@@ -1,0 +1,238 @@
+"""Loads the made-up world into PostgreSQL by COPY, in as many processes as it is given."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, func, select, text
+from sqlalchemy.orm import Session
+
+from crm_server.demo import names
+from crm_server.demo.world import CHUNK, COLUMNS, Stage, Surroundings, World
+from crm_server.domain.accounts.models import Account
+from crm_server.domain.catalog.models import Price, PriceList, Product
+from crm_server.domain.identity.models import Role, Team, TeamMember, Territory, TerritoryMember, User, UserRole
+from crm_server.domain.pipeline.models import Pipeline, Stage as StageModel
+from crm_server.domain.tags.models import Tag
+from crm_server.kernel import db
+from crm_server.kernel.actor import Origin, system_actor
+from security.identity.password import PasswordHasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Engine
+
+SCALES = {"small": 1_000, "medium": 100_000, "large": 1_000_000}
+_BATCH = 5_000
+
+# Log-in name, name, role, language, team, territory.
+USERS = (
+    ("manager", "Marion Musterfrau", "Manager", "en", "Sales", "World"),
+    ("admin", "Alex Beispiel", "System administrator", "en", None, None),
+    ("security", "Sam Example", "Security administrator", "en", None, None),
+    ("audit", "Audrey Sample", "Audit administrator", "en", None, None),
+    ("sales1", "Felix Probemann", "User", "en", "Sales", "Germany"),
+    ("sales2", "Grace Samplewood", "User", "en", "Sales", "United Kingdom"),
+    ("sales3", "Henry Demofield", "User", "en", "Sales", "United States"),
+    ("sales4", "王示例", "User", "zh_Hans", "Sales", "China"),
+    ("service1", "Clara Musterstein", "User", "en", "Service", "Europe"),
+    ("service2", "李演示", "User", "zh_Hans", "Service", "China"),
+    ("reader", "Rose Specimenley", "Reader", "en", None, None),
+)
+TERRITORIES = (
+    ("World", None, None),
+    ("Europe", "World", None),
+    ("Germany", "Europe", "DE"),
+    ("United Kingdom", "Europe", "GB"),
+    ("Americas", "World", None),
+    ("United States", "Americas", "US"),
+    ("Asia", "World", None),
+    ("China", "Asia", "CN"),
+)
+TAGS = (("VIP", "yellow"), ("Newsletter", "azure"), ("Trade fair", "green"), ("At risk", "red"))
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A demo user. The password is random and shown once."""
+
+    login: str
+    name: str
+    role: str
+
+
+def is_empty(engine: Engine) -> bool:
+    """Whether there are no accounts yet."""
+    with engine.connect() as connection:
+        return connection.execute(select(Account.id).limit(1)).first() is None
+
+
+def load(
+    url: str,
+    scale: str,
+    *,
+    today: date | None = None,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Login], str]:
+    """Fill an empty database.
+
+    Args:
+        url: Address of the application role.
+        scale: "small", "medium" or "large": 1,000, 100,000 or 1,000,000 contacts.
+        today: The day at which the made-up history ends; today by default.
+        processes: How many processes load.
+        progress: Called with (contacts loaded, contacts in all).
+
+    Returns:
+        The users and their common password.
+    """
+    contacts = SCALES[scale]
+    engine = create_engine(url, hide_parameters=True)
+    password = "-".join(secrets.token_hex(3) for _ in range(3))
+    with Session(engine) as session:
+        session.info[db.ACTOR] = system_actor(Origin.CLI)
+        around = _foundations(session, today or datetime.now(UTC).date(), password)
+        first_case = _reserve_cases(session, contacts)
+        session.commit()
+    engine.dispose()
+    jobs = [
+        (url, index, min(CHUNK, contacts - start), around, first_case + start)
+        for index, start in enumerate(range(0, contacts, CHUNK))
+    ]
+    done = 0
+    for count in _run(jobs, processes):
+        done += count
+        if progress is not None:
+            progress(done, contacts)
+    engine = create_engine(url, hide_parameters=True, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for table in ("crm.account", "crm.contact", "crm.opportunity", "crm.activity"):
+            # Without statistics the first pages would be planned for empty tables. Only the owner may analyse
+            # without a warning, so it is asked for politely and may be skipped.
+            connection.execute(text(f"analyze {table}"))
+    return [Login(login, name, role) for login, name, role, *_rest in USERS], password
+
+
+def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[int]:
+    if processes == 1 or len(jobs) == 1:
+        yield from map(_load_chunk, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(_load_chunk, jobs)
+
+
+def _load_chunk(job: tuple[Any, ...]) -> int:
+    url, index, contacts, around, first_case = job
+    chunk = World(index, contacts, around, first_case).make()
+    engine = create_engine(url, hide_parameters=True)
+    raw = engine.raw_connection()
+    try:
+        with raw.cursor() as cursor:
+            for table, columns in COLUMNS.items():
+                for rows in _batches(chunk.rows[table]):
+                    schema, _dot, name = table.partition(".")
+                    cursor.copy_expert(  # type: ignore[attr-defined]
+                        f'COPY {schema}."{name}" ({", ".join(columns)}) FROM STDIN', io.StringIO(_lines(rows))
+                    )
+        raw.commit()
+    finally:
+        raw.close()
+        engine.dispose()
+    return int(contacts)
+
+
+def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _lines(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Rows in COPY's text format. The words of the demo hold neither tabs nor backslashes."""
+    return "".join("\t".join("\\N" if item is None else str(item) for item in row) + "\n" for row in rows)
+
+
+def _reserve_cases(session: Session, contacts: int) -> int:
+    """Take as many case numbers as there could be cases, so that each chunk knows its own."""
+    sequence = text("select pg_get_serial_sequence('crm.\"case\"', 'number')")
+    name = session.execute(sequence).scalar_one()
+    first: int = session.execute(
+        text("select min(n) from (select nextval(:name) as n from generate_series(1, :count)) as taken"),
+        {"name": name, "count": contacts + 1},
+    ).scalar_one()
+    return first
+
+
+def _foundations(session: Session, today: date, password: str) -> Surroundings:
+    """Users, teams, territories, products and tags: what the chunks refer to."""
+    teams = {name: Team(name=name) for name in ("Sales", "Service")}
+    territories = {name: Territory(name=name) for name, _parent, _country in TERRITORIES}
+    session.add_all([*teams.values(), *territories.values()])
+    session.flush()
+    for name, parent, _country in TERRITORIES:
+        if parent is not None:
+            territories[name].parent_id = territories[parent].id
+    roles = {role.name: role.id for role in session.scalars(select(Role))}
+    hashed = PasswordHasher().hash(password)
+    users = {}
+    for login, name, role, locale, team, territory in USERS:
+        user = User(
+            login=login, name=name, email=f"{login}@example.com", locale=locale, password_hash=hashed, timezone=_ZONE[locale]
+        )
+        session.add(user)
+        session.flush()
+        session.add(UserRole(user_id=user.id, role_id=roles[role]))
+        if team is not None:
+            session.add(TeamMember(team_id=teams[team].id, user_id=user.id))
+        if territory is not None:
+            session.add(TerritoryMember(territory_id=territories[territory].id, user_id=user.id))
+        users[login] = user
+    products = _catalogue(session)
+    session.add_all(Tag(name=name, colour=colour) for name, colour in TAGS)
+    session.flush()
+    pipeline = session.scalars(select(Pipeline).where(Pipeline.is_default)).one()
+    stages = session.scalars(
+        select(StageModel).where(StageModel.pipeline_id == pipeline.id).order_by(StageModel.position)
+    )
+    sellers = [str(user.id) for login, user in users.items() if login.startswith(("sales", "service", "manager"))]
+    return Surroundings(
+        today=today,
+        owners=sellers,
+        teams=[str(team.id) for team in teams.values()],
+        territories={country: str(territories[name].id) for name, _p, country in TERRITORIES if country},
+        pipeline=str(pipeline.id),
+        stages=[Stage(str(stage.id), stage.kind, stage.probability) for stage in stages],
+        products=products,
+    )
+
+
+_ZONE = {"en": "Europe/Berlin", "zh_Hans": "Asia/Shanghai"}
+
+
+def _catalogue(session: Session) -> list[str]:
+    listed = PriceList(name="Standard EUR", currency="EUR")
+    session.add(listed)
+    session.flush()
+    made = []
+    for name, sku, category, unit, price in names.PRODUCTS:
+        product = Product(name=name, sku=sku, category=category, unit=unit)
+        session.add(product)
+        session.flush()
+        session.add(Price(price_list_id=listed.id, product_id=product.id, unit_price=price, currency="EUR"))
+        made.append(str(product.id))
+    return made
+
+
+def count(engine: Engine) -> dict[str, int]:
+    """Rows by table, for the summary."""
+    with engine.connect() as connection:
+        return {
+            name: connection.execute(select(func.count()).select_from(text(f'{name.split(".")[0]}."{name.split(".")[1]}"'))).scalar_one()
+            for name in ("crm.account", "crm.contact", "crm.lead", "crm.opportunity", "crm.activity", "crm.case")
+        }
