@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import DateTime, Index, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
@@ -123,7 +124,7 @@ class User(Audited, Base):
 
 
 class Role(Audited, Base):
-    """A named set of permissions, row scopes and field rules. Built-in roles can be copied but not changed."""
+    """A named set of permissions, row scopes and field rules. Built-in roles can be copied, not changed."""
 
     __tablename__ = "role"
     __entity__ = EntityPolicy(31, "role", "roles", _("Role"), _("Roles"), EntityKind.TECHNICAL, icon="shield")
@@ -144,15 +145,30 @@ class Role(Audited, Base):
         server_default=text("false"),
     )
     permissions: Mapped[list[str]] = field(
-        23, Semantic.JSON, _("Permissions"), BUSINESS, required=True, default=list,
+        23,
+        Semantic.JSON,
+        _("Permissions"),
+        BUSINESS,
+        required=True,
+        default=list,
         server_default=text("'[]'::jsonb"),
     )
     scopes: Mapped[dict[str, str]] = field(
-        24, Semantic.JSON, _("Row scopes"), BUSINESS, required=True, default=dict,
+        24,
+        Semantic.JSON,
+        _("Row scopes"),
+        BUSINESS,
+        required=True,
+        default=dict,
         server_default=text("'{}'::jsonb"),
     )
     field_rules: Mapped[dict[str, str]] = field(
-        25, Semantic.JSON, _("Field rules"), BUSINESS, required=True, default=dict,
+        25,
+        Semantic.JSON,
+        _("Field rules"),
+        BUSINESS,
+        required=True,
+        default=dict,
         server_default=text("'{}'::jsonb"),
     )
 
@@ -167,12 +183,24 @@ class UserRole(Base):
     __table_args__ = ({"schema": SCHEMA},)
 
     user_id: Mapped[UUID] = field(
-        1, Semantic.REFERENCE, _("User"), SYSTEM, primary_key=True, target="user", references=USER_KEY,
+        1,
+        Semantic.REFERENCE,
+        _("User"),
+        SYSTEM,
+        primary_key=True,
+        target="user",
+        references=USER_KEY,
         ondelete="CASCADE",
     )
     role_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("Role"), SYSTEM, primary_key=True, target="role",
-        references="identity.role.id", ondelete="CASCADE",
+        2,
+        Semantic.REFERENCE,
+        _("Role"),
+        SYSTEM,
+        primary_key=True,
+        target="role",
+        references="identity.role.id",
+        ondelete="CASCADE",
     )
 
 
@@ -197,15 +225,32 @@ class TeamMember(Base):
     __table_args__ = (Index("ix_team_member_user", "user_id"), {"schema": SCHEMA})
 
     team_id: Mapped[UUID] = field(
-        1, Semantic.REFERENCE, _("Team"), SYSTEM, primary_key=True, target="team",
-        references="identity.team.id", ondelete="CASCADE",
+        1,
+        Semantic.REFERENCE,
+        _("Team"),
+        SYSTEM,
+        primary_key=True,
+        target="team",
+        references="identity.team.id",
+        ondelete="CASCADE",
     )
     user_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("User"), SYSTEM, primary_key=True, target="user", references=USER_KEY,
+        2,
+        Semantic.REFERENCE,
+        _("User"),
+        SYSTEM,
+        primary_key=True,
+        target="user",
+        references=USER_KEY,
         ondelete="CASCADE",
     )
     leads: Mapped[bool] = field(
-        3, Semantic.BOOLEAN, _("Leads the team"), SYSTEM, required=True, default=False,
+        3,
+        Semantic.BOOLEAN,
+        _("Leads the team"),
+        SYSTEM,
+        required=True,
+        default=False,
         server_default=text("false"),
     )
 
@@ -221,8 +266,13 @@ class Territory(Audited, Base):
 
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True)
     parent_id: Mapped[UUID | None] = field(
-        21, Semantic.REFERENCE, _("Part of"), BUSINESS, target="territory",
-        references="identity.territory.id", ondelete="RESTRICT",
+        21,
+        Semantic.REFERENCE,
+        _("Part of"),
+        BUSINESS,
+        target="territory",
+        references="identity.territory.id",
+        ondelete="RESTRICT",
     )
 
 
@@ -231,17 +281,33 @@ class TerritoryMember(Base):
 
     __tablename__ = "territory_member"
     __entity__ = EntityPolicy(
-        37, "territory_member", "territory-members", _("Territory member"), _("Territory members"),
+        37,
+        "territory_member",
+        "territory-members",
+        _("Territory member"),
+        _("Territory members"),
         EntityKind.TECHNICAL,
     )
     __table_args__ = (Index("ix_territory_member_user", "user_id"), {"schema": SCHEMA})
 
     territory_id: Mapped[UUID] = field(
-        1, Semantic.REFERENCE, _("Territory"), SYSTEM, primary_key=True, target="territory",
-        references="identity.territory.id", ondelete="CASCADE",
+        1,
+        Semantic.REFERENCE,
+        _("Territory"),
+        SYSTEM,
+        primary_key=True,
+        target="territory",
+        references="identity.territory.id",
+        ondelete="CASCADE",
     )
     user_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("User"), SYSTEM, primary_key=True, target="user", references=USER_KEY,
+        2,
+        Semantic.REFERENCE,
+        _("User"),
+        SYSTEM,
+        primary_key=True,
+        target="user",
+        references=USER_KEY,
         ondelete="CASCADE",
     )
 
@@ -261,7 +327,13 @@ class LoginSession(Base):
 
     id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), SYSTEM, primary_key=True, default=new_id)
     user_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("User"), SYSTEM, required=True, target="user", references=USER_KEY,
+        2,
+        Semantic.REFERENCE,
+        _("User"),
+        SYSTEM,
+        required=True,
+        target="user",
+        references=USER_KEY,
         ondelete="CASCADE",
     )
     token_hash: Mapped[bytes] = field(3, Semantic.BYTES, _("Token"), SECRET, required=True)
@@ -285,7 +357,12 @@ class ApiToken(Audited, Base):
 
     __tablename__ = "api_token"
     __entity__ = EntityPolicy(
-        39, "api_token", "api-tokens", _("API token"), _("API tokens"), EntityKind.TECHNICAL,
+        39,
+        "api_token",
+        "api-tokens",
+        _("API token"),
+        _("API tokens"),
+        EntityKind.TECHNICAL,
         subject="user_id",
     )
     __table_args__ = (
@@ -295,7 +372,13 @@ class ApiToken(Audited, Base):
     )
 
     user_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("User"), SYSTEM, required=True, target="user", references=USER_KEY,
+        20,
+        Semantic.REFERENCE,
+        _("User"),
+        SYSTEM,
+        required=True,
+        target="user",
+        references=USER_KEY,
         ondelete="CASCADE",
     )
     name: Mapped[str] = field(21, Semantic.TEXT, _("Name"), BUSINESS, required=True, max_length=100)
@@ -308,15 +391,17 @@ class ApiToken(Audited, Base):
 
 
 class RateLimit(Base):
-    """Counters of named limits. `key` is a keyed hash, never a name or an address in clear."""
+    """Attempts counted by named limits. `key` is a keyed hash, never a name or an address in clear."""
 
     __tablename__ = "rate_limit"
     __entity__ = EntityPolicy(
         44, "rate_limit", "rate-limits", _("Rate limit"), _("Rate limits"), EntityKind.TECHNICAL
     )
-    __table_args__ = ({"schema": SCHEMA},)
+    __table_args__ = (Index("ix_rate_limit_expires", "expires_at"), {"schema": SCHEMA})
 
     limit_name: Mapped[str] = field(1, Semantic.TEXT, _("Limit"), TECHNICAL, primary_key=True)
     key: Mapped[bytes] = field(2, Semantic.BYTES, _("Key"), TECHNICAL, primary_key=True)
-    window_start: Mapped[datetime] = field(3, Semantic.DATETIME, _("Since"), TECHNICAL, required=True)
-    hits: Mapped[int] = field(4, Semantic.INTEGER, _("Hits"), TECHNICAL, required=True)
+    attempts: Mapped[list[datetime]] = field(
+        5, Semantic.DATETIME, _("Attempts"), TECHNICAL, required=True, sql=ARRAY(DateTime(timezone=True))
+    )
+    expires_at: Mapped[datetime] = field(6, Semantic.DATETIME, _("Expires"), TECHNICAL, required=True)
