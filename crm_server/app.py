@@ -47,7 +47,9 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.registry.authenticator = authenticator
     config.set_security_policy(SecurityPolicy(authenticator))
     config.set_csrf_storage_policy(
-        CookieCSRFStoragePolicy(cookie_name="__Host-kontor-csrf", secure=True, httponly=True, samesite="Strict")
+        CookieCSRFStoragePolicy(
+            cookie_name="__Host-kontor-csrf", secure=True, httponly=True, samesite="Strict"
+        )
     )
     config.set_default_csrf_options(require_csrf=True, callback=_has_cookie_authority)
 

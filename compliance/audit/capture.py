@@ -21,13 +21,14 @@ from compliance.datamap.field import POLICY
 from compliance.datamap.vocabulary import Audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy.orm import InstanceState
 
     from compliance.datamap.policy import EntityPolicy, FieldPolicy
 
 _PENDING = "kontor.audit.pending"
+_BESIDE = "_kontor_changes_beside"
 _BOOKKEEPING = frozenset({"event_id", "version", "updated_at", "updated_by", "created_at", "created_by"})
 
 
@@ -68,6 +69,19 @@ def install(session_class: type[Session], actor_of: Callable[[Session], Principa
     event.listen(session_class, "after_flush", after_flush)
 
 
+def add_changes(instance: Any, changes: Mapping[int, tuple[Any, Any]], facts: Iterable[int] = ()) -> None:
+    """Tell the instance's next event of changes that are not columns of its row: values of custom fields.
+
+    Args:
+        instance: A mapped object that the same flush writes.
+        changes: Field number to (old, new).
+        facts: Numbers of fields whose change is told without values.
+    """
+    told: dict[int, tuple[Any, Any] | None] = instance.__dict__.setdefault(_BESIDE, {})
+    told.update(changes)
+    told.update(dict.fromkeys(facts))
+
+
 def _note(pending: list[Event], instance: Any, action: str) -> None:
     if not hasattr(type(instance), "event_id") or not getattr(instance, "__audited__", True):
         return
@@ -92,6 +106,10 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
         numbers.append(policy.number)
         if policy.handling.audit is Audit.VALUE:
             changes[str(policy.number)] = [plain(old), plain(new)]
+    for number, pair in instance.__dict__.pop(_BESIDE, {}).items():
+        numbers.append(number)
+        if pair is not None:
+            changes[str(number)] = [plain(pair[0]), plain(pair[1])]
     if not numbers and action == "update":
         return
     instance.event_id = uuid7()

@@ -29,17 +29,28 @@ class Principal(Protocol):
     """What an event needs to know of whoever acts; the application's actor fits."""
 
     @property
-    def id(self) -> UUID: ...
+    def id(self) -> UUID:
+        """Key of the person or process."""
+
     @property
-    def origin(self) -> str: ...
+    def origin(self) -> str:
+        """Through which door the act came."""
+
     @property
-    def auth_method(self) -> str: ...
+    def auth_method(self) -> str:
+        """How the actor proved who they are."""
+
     @property
-    def session_ref(self) -> UUID | None: ...
+    def session_ref(self) -> UUID | None:
+        """Session or token, as a pseudonym."""
+
     @property
-    def request_id(self) -> UUID | None: ...
+    def request_id(self) -> UUID | None:
+        """The request, if there is one."""
+
     @property
-    def purpose(self) -> str: ...
+    def purpose(self) -> str:
+        """What for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,9 @@ class AuditEvent(Base):
     payload_commit: Mapped[bytes | None] = field(19, Semantic.BYTES, _("Commitment"), _EVIDENCE)
 
     __table_args__ = (
-        Index("ix_event_object", "object_ref", "occurred_at", postgresql_where=text("object_ref is not null")),
+        Index(
+            "ix_event_object", "object_ref", "occurred_at", postgresql_where=text("object_ref is not null")
+        ),
         Index("ix_event_actor", "actor_ref", "occurred_at"),
         {"schema": "audit"},
     )

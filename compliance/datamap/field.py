@@ -18,8 +18,10 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    Text as SqlText,
     Uuid,
+)
+from sqlalchemy import (
+    Text as SqlText,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import MappedColumn, mapped_column
@@ -79,7 +81,7 @@ def sql_type(semantic: Semantic) -> TypeEngine[Any]:
     return SqlText() if found is None else found  # type: ignore[return-value]
 
 
-def field(
+def field(  # noqa: PLR0913 - a declaration is complete or it is refused; all but four have defaults
     number: int,
     semantic: Semantic,
     label: Text,
@@ -96,7 +98,7 @@ def field(
     minimum: int | None = None,
     maximum: int | None = None,
     currency_field: str | None = None,
-    help: Text | None = None,  # noqa: A002 - the word a form shows
+    help: Text | None = None,
     category: str | None = None,
     sql: TypeEngine[Any] | None = None,
     **column: Any,

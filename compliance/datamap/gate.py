@@ -101,8 +101,5 @@ def incoherent(policy: FieldPolicy, column: Column[Any] | None = None) -> list[s
 
 def _misplaced(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
     if policy.personal and entity.kind is not EntityKind.TECHNICAL and entity.subject is None:
-        return [
-            "personal data in an entity that leads to no data subject; "
-            "set EntityPolicy(subject=…) to the column that does"
-        ]
+        return ["personal data, but the entity leads to no data subject; set EntityPolicy(subject=…)"]
     return []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Column, Table
-    from sqlalchemy.orm import registry as OrmRegistry
+    from sqlalchemy.orm import registry as orm_registry
 
     from compliance.datamap.policy import EntityPolicy, FieldPolicy
 
@@ -86,7 +86,7 @@ class DataMap:
         self._by_model = {item.model: item for item in entities.values()}
 
     @classmethod
-    def freeze(cls, orm: OrmRegistry) -> DataMap:
+    def freeze(cls, orm: orm_registry) -> DataMap:
         """Read all mapped classes once they are configured.
 
         Raises:

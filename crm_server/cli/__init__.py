@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "up": ("crm_server.cli.up", "up", "Run all processes on this machine."),
     "stop": ("crm_server.cli.up", "stop", "Stop what `kontor up` started."),
+    "logs": ("crm_server.cli.up", "logs", "Show the logs of all processes."),
     "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
     "user": ("crm_server.cli.user", "user", "Manage users."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
@@ -58,9 +59,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: turns errors that an operator can act on into one sentence and an exit code."""
-    from crm_server.kernel.errors import AppError  # noqa: PLC0415 - keeps `kontor --help` quick
-    from crm_server.local.errors import LocalError  # noqa: PLC0415
-    from crm_server.settings import SettingsError  # noqa: PLC0415
+    from crm_server.kernel.errors import AppError
+    from crm_server.local.errors import LocalError
+    from crm_server.settings import SettingsError
 
     try:
         cli(standalone_mode=False)

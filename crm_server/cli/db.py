@@ -63,7 +63,9 @@ def upgrade(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"from": before, "to": newest}))
     else:
-        click.echo(f"The schema is at {newest}." if before == newest else f"Migrated from {before} to {newest}.")
+        click.echo(
+            f"The schema is at {newest}." if before == newest else f"Migrated from {before} to {newest}."
+        )
 
 
 @db.command()

@@ -21,9 +21,13 @@ LOGIN_FILE = "demo-login.json"
 @click.option("--scale", type=click.Choice(list(loader.SCALES)), default="small", show_default=True)
 @click.option("--if-empty", is_flag=True, help="Do nothing, successfully, when there is data already.")
 @click.option(
-    "--today", type=click.DateTime(["%Y-%m-%d"]), help="Day at which the history ends; the same day gives the same data."
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day at which the history ends; the same day gives the same data.",
 )
-@click.option("--processes", type=click.IntRange(1, 16), default=min(2, os.cpu_count() or 1), show_default=True)
+@click.option(
+    "--processes", type=click.IntRange(1, 16), default=min(2, os.cpu_count() or 1), show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def demo(scale: str, if_empty: bool, today: datetime | None, processes: int, as_json: bool) -> None:
     """Fill the database with made-up accounts, contacts, deals, activities and cases.

@@ -16,8 +16,17 @@ from crm_server.demo import names
 from crm_server.demo.world import CHUNK, COLUMNS, Stage, Surroundings, World
 from crm_server.domain.accounts.models import Account
 from crm_server.domain.catalog.models import Price, PriceList, Product
-from crm_server.domain.identity.models import Role, Team, TeamMember, Territory, TerritoryMember, User, UserRole
-from crm_server.domain.pipeline.models import Pipeline, Stage as StageModel
+from crm_server.domain.identity.models import (
+    Role,
+    Team,
+    TeamMember,
+    Territory,
+    TerritoryMember,
+    User,
+    UserRole,
+)
+from crm_server.domain.pipeline.models import Pipeline
+from crm_server.domain.pipeline.models import Stage as StageModel
 from crm_server.domain.tags.models import Tag
 from crm_server.kernel import db
 from crm_server.kernel.actor import Origin, system_actor
@@ -134,11 +143,13 @@ def _load_chunk(job: tuple[Any, ...]) -> int:
     engine = create_engine(url, hide_parameters=True)
     raw = engine.raw_connection()
     try:
-        with raw.cursor() as cursor:
+        # COPY is psycopg2's own.
+        driver: Any = raw.dbapi_connection
+        with driver.cursor() as cursor:
             for table, columns in COLUMNS.items():
                 for rows in _batches(chunk.rows[table]):
                     schema, _dot, name = table.partition(".")
-                    cursor.copy_expert(  # type: ignore[attr-defined]
+                    cursor.copy_expert(
                         f'COPY {schema}."{name}" ({", ".join(columns)}) FROM STDIN', io.StringIO(_lines(rows))
                     )
         raw.commit()
@@ -183,7 +194,12 @@ def _foundations(session: Session, today: date, password: str) -> Surroundings:
     users = {}
     for login, name, role, locale, team, territory in USERS:
         user = User(
-            login=login, name=name, email=f"{login}@example.com", locale=locale, password_hash=hashed, timezone=_ZONE[locale]
+            login=login,
+            name=name,
+            email=f"{login}@example.com",
+            locale=locale,
+            password_hash=hashed,
+            timezone=_ZONE[locale],
         )
         session.add(user)
         session.flush()
@@ -200,7 +216,9 @@ def _foundations(session: Session, today: date, password: str) -> Surroundings:
     stages = session.scalars(
         select(StageModel).where(StageModel.pipeline_id == pipeline.id).order_by(StageModel.position)
     )
-    sellers = [str(user.id) for login, user in users.items() if login.startswith(("sales", "service", "manager"))]
+    sellers = [
+        str(user.id) for login, user in users.items() if login.startswith(("sales", "service", "manager"))
+    ]
     return Surroundings(
         today=today,
         owners=sellers,
@@ -233,6 +251,15 @@ def count(engine: Engine) -> dict[str, int]:
     """Rows by table, for the summary."""
     with engine.connect() as connection:
         return {
-            name: connection.execute(select(func.count()).select_from(text(f'{name.split(".")[0]}."{name.split(".")[1]}"'))).scalar_one()
-            for name in ("crm.account", "crm.contact", "crm.lead", "crm.opportunity", "crm.activity", "crm.case")
+            name: connection.execute(
+                select(func.count()).select_from(text(f'{name.split(".")[0]}."{name.split(".")[1]}"'))
+            ).scalar_one()
+            for name in (
+                "crm.account",
+                "crm.contact",
+                "crm.lead",
+                "crm.opportunity",
+                "crm.activity",
+                "crm.case",
+            )
         }

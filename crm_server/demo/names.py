@@ -27,22 +27,37 @@ class Region:
     phone: tuple[str, ...]
     mobile: tuple[str, ...]
     domain: str
-    transliterated: bool = False
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 GERMANY = Region(
     country="DE",
     language="de",
     currency="EUR",
-    given=tuple(
-        "Anna Ben Clara David Emilia Felix Greta Hannes Ida Jonas Katharina Lukas Marie Niklas Olivia Paul Romy Simon "
-        "Theresa Valentin Wiebke Jörg Änne Günther Sören Käthe Mia Leon Lena Finn Emma Noah Lina Elias Ella Moritz "
-        "Sophie Jakob Johanna Anton".split()
+    given=_words(
+        "Anna Ben Clara David Emilia Felix Greta Hannes Ida Jonas Katharina Lukas Marie "
+        "Niklas Olivia Paul Romy Simon Theresa Valentin Wiebke Jörg Änne Günther Sören Käthe "
+        "Mia Leon Lena Finn Emma Noah Lina Elias Ella Moritz Sophie Jakob Johanna Anton"
     ),
     family=tuple(
         f"{first}{second}"
         for first in ("Muster", "Beispiel", "Probe", "Modell", "Schau", "Vorführ")
-        for second in ("mann", "berg", "feld", "müller", "stein", "wald", "hof", "bach", "lohe", "töter", "groß")
+        for second in (
+            "mann",
+            "berg",
+            "feld",
+            "müller",
+            "stein",
+            "wald",
+            "hof",
+            "bach",
+            "lohe",
+            "töter",
+            "groß",
+        )
     ),
     cities=(
         ("Berlin", "Berlin", "10###"),
@@ -57,12 +72,28 @@ GERMANY = Region(
     streets=("Musterstraße", "Beispielweg", "Probegasse", "Modellallee", "Am Schaufeld"),
     company_heads=("Muster", "Beispiel", "Probe", "Modell", "Schau"),
     company_tails=(
-        "Maschinenbau GmbH", "Logistik AG", "Energie GmbH", "Pharma AG", "Software GmbH", "Handel KG",
-        "Versicherung AG", "Automotive GmbH", "Bau GmbH & Co. KG", "Chemie AG", "Medizintechnik GmbH",
+        "Maschinenbau GmbH",
+        "Logistik AG",
+        "Energie GmbH",
+        "Pharma AG",
+        "Software GmbH",
+        "Handel KG",
+        "Versicherung AG",
+        "Automotive GmbH",
+        "Bau GmbH & Co. KG",
+        "Chemie AG",
+        "Medizintechnik GmbH",
     ),
     titles=(
-        "Geschäftsführerin", "Leiter Einkauf", "Projektleiterin", "IT-Leiter", "Vertriebsleiterin",
-        "Sachbearbeiter", "Qualitätsmanagerin", "Leiter Finanzen", "Assistentin der Geschäftsführung",
+        "Geschäftsführerin",
+        "Leiter Einkauf",
+        "Projektleiterin",
+        "IT-Leiter",
+        "Vertriebsleiterin",
+        "Sachbearbeiter",
+        "Qualitätsmanagerin",
+        "Leiter Finanzen",
+        "Assistentin der Geschäftsführung",
     ),
     departments=("Einkauf", "Vertrieb", "IT", "Finanzen", "Produktion", "Personal", "Geschäftsführung"),
     phone=("+493023125###", "+496990009###", "+494066969###", "+492214710###", "+498999998###"),
@@ -73,9 +104,10 @@ BRITAIN = Region(
     country="GB",
     language="en",
     currency="GBP",
-    given=tuple(
-        "Alice Benjamin Charlotte Daniel Eleanor Frederick Grace Henry Isla Jack Katherine Leo Matilda Nathan Orla "
-        "Patrick Rose Samuel Thea Victor Willow Zachary Amelia Oliver Poppy Harry Freya Oscar Ivy Theo Siân Zoë".split()
+    given=_words(
+        "Alice Benjamin Charlotte Daniel Eleanor Frederick Grace Henry Isla Jack Katherine "
+        "Leo Matilda Nathan Orla Patrick Rose Samuel Thea Victor Willow Zachary Amelia Oliver "
+        "Poppy Harry Freya Oscar Ivy Theo Siân Zoë"
     ),
     family=tuple(
         f"{first}{second}"
@@ -92,12 +124,29 @@ BRITAIN = Region(
     streets=("Sample Street", "Example Road", "Specimen Lane", "Demo Square"),
     company_heads=("Example", "Sample", "Specimen", "Placeholder", "Demo"),
     company_tails=(
-        "Engineering Ltd", "Logistics plc", "Energy Ltd", "Pharma plc", "Software Ltd", "Trading Ltd",
-        "Insurance plc", "Motors Ltd", "Construction Ltd", "Media Ltd", "Health Ltd",
+        "Engineering Ltd",
+        "Logistics plc",
+        "Energy Ltd",
+        "Pharma plc",
+        "Software Ltd",
+        "Trading Ltd",
+        "Insurance plc",
+        "Motors Ltd",
+        "Construction Ltd",
+        "Media Ltd",
+        "Health Ltd",
     ),
     titles=(
-        "Managing Director", "Head of Procurement", "Project Manager", "IT Director", "Sales Director",
-        "Clerk", "Quality Manager", "Chief Financial Officer", "Personal Assistant", "Compliance Officer",
+        "Managing Director",
+        "Head of Procurement",
+        "Project Manager",
+        "IT Director",
+        "Sales Director",
+        "Clerk",
+        "Quality Manager",
+        "Chief Financial Officer",
+        "Personal Assistant",
+        "Compliance Officer",
     ),
     departments=("Procurement", "Sales", "IT", "Finance", "Production", "People", "Board", "Compliance"),
     phone=("+441632960###", "+442079460###", "+441614960###", "+441174960###", "+441314960###"),
@@ -120,8 +169,16 @@ AMERICA = Region(
     streets=("Example Avenue", "Sample Boulevard", "Specimen Street"),
     company_heads=BRITAIN.company_heads,
     company_tails=(
-        "Industries Inc.", "Logistics LLC", "Energy Corp.", "Biotech Inc.", "Software Inc.", "Retail LLC",
-        "Bancorp", "Automotive Inc.", "Builders LLC", "Media Group Inc.",
+        "Industries Inc.",
+        "Logistics LLC",
+        "Energy Corp.",
+        "Biotech Inc.",
+        "Software Inc.",
+        "Retail LLC",
+        "Bancorp",
+        "Automotive Inc.",
+        "Builders LLC",
+        "Media Group Inc.",
     ),
     titles=BRITAIN.titles,
     departments=BRITAIN.departments,
@@ -133,8 +190,10 @@ CHINA = Region(
     country="CN",
     language="zh_Hans",
     currency="CNY",
-    given=tuple("示例 样本 试用 模拟 演示 小样 子例 文示 思样 雨例 天样 明示 佳例 静样 磊试 娜演 强模 芳例 伟样 敏示".split()),
-    family=tuple("王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 高 林 罗 欧阳 司马 诸葛".split()),
+    given=_words(
+        "示例 样本 试用 模拟 演示 小样 子例 文示 思样 雨例 天样 明示 佳例 静样 磊试 娜演 强模 芳例 伟样 敏示"
+    ),
+    family=_words("王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 高 林 罗 欧阳 司马 诸葛"),
     cities=(
         ("北京", "北京", "100###"),
         ("上海", "上海", "200###"),
@@ -146,26 +205,60 @@ CHINA = Region(
     streets=("示例路", "样本大道", "演示街", "模拟巷"),
     company_heads=("示例", "样本", "演示", "模拟", "试用"),
     company_tails=(
-        "机械制造有限公司", "物流股份有限公司", "能源有限公司", "医药有限公司", "软件科技有限公司", "贸易有限公司",
-        "保险股份有限公司", "汽车有限公司", "建筑工程有限公司", "电子有限公司", "医疗器械有限公司",
+        "机械制造有限公司",
+        "物流股份有限公司",
+        "能源有限公司",
+        "医药有限公司",
+        "软件科技有限公司",
+        "贸易有限公司",
+        "保险股份有限公司",
+        "汽车有限公司",
+        "建筑工程有限公司",
+        "电子有限公司",
+        "医疗器械有限公司",
     ),
-    titles=("总经理", "采购经理", "项目经理", "信息主管", "销售总监", "文员", "质量经理", "财务总监", "合规专员"),
+    titles=(
+        "总经理",
+        "采购经理",
+        "项目经理",
+        "信息主管",
+        "销售总监",
+        "文员",
+        "质量经理",
+        "财务总监",
+        "合规专员",
+    ),
     departments=("采购部", "销售部", "信息部", "财务部", "生产部", "人力资源部", "总经办"),
     phone=("+861001#######", "+862101#######"),
     mobile=("+861001#######",),
     domain="example.com",
-    transliterated=True,
 )
 REGIONS = (GERMANY, BRITAIN, AMERICA, CHINA)
 WEIGHTS = (35, 22, 18, 25)
 
 INDUSTRIES = (
-    "machinery", "logistics", "energy", "pharma", "it", "retail", "insurance", "automotive", "construction",
-    "media", "healthcare",
+    "machinery",
+    "logistics",
+    "energy",
+    "pharma",
+    "it",
+    "retail",
+    "insurance",
+    "automotive",
+    "construction",
+    "media",
+    "healthcare",
 )
 DEALS = {
     "de": ("Rahmenvertrag", "Wartungsvertrag", "Erneuerung", "Ausbau", "Pilotprojekt", "Schulung"),
-    "en": ("Framework agreement", "Maintenance contract", "Renewal", "Expansion", "Pilot project", "Training"),
+    "en": (
+        "Framework agreement",
+        "Maintenance contract",
+        "Renewal",
+        "Expansion",
+        "Pilot project",
+        "Training",
+    ),
     "zh_Hans": ("框架合同", "维护合同", "续约", "扩容", "试点项目", "培训"),
 }
 TASKS = {
@@ -184,13 +277,33 @@ MEETINGS = {
     "zh_Hans": ("现场演示", "合同谈判", "年度回顾"),
 }
 NOTES = {
-    "de": ("Bevorzugt Kontakt am Vormittag.", "Interessiert an der neuen Reihe.", "Budget erst im nächsten Quartal."),
-    "en": ("Prefers to be called in the morning.", "Interested in the new range.", "Budget only next quarter."),
+    "de": (
+        "Bevorzugt Kontakt am Vormittag.",
+        "Interessiert an der neuen Reihe.",
+        "Budget erst im nächsten Quartal.",
+    ),
+    "en": (
+        "Prefers to be called in the morning.",
+        "Interested in the new range.",
+        "Budget only next quarter.",
+    ),
     "zh_Hans": ("希望上午联系。", "对新产品线感兴趣。", "预算下季度才有。"),
 }
 CASES = {
-    "de": ("Rechnung unklar", "Lieferung fehlt", "Zugang gesperrt", "Fehler nach Aktualisierung", "Frage zur Garantie"),
-    "en": ("Invoice unclear", "Delivery missing", "Access locked", "Error after update", "Question about warranty"),
+    "de": (
+        "Rechnung unklar",
+        "Lieferung fehlt",
+        "Zugang gesperrt",
+        "Fehler nach Aktualisierung",
+        "Frage zur Garantie",
+    ),
+    "en": (
+        "Invoice unclear",
+        "Delivery missing",
+        "Access locked",
+        "Error after update",
+        "Question about warranty",
+    ),
     "zh_Hans": ("发票疑问", "货物未到", "账号被锁", "升级后报错", "保修咨询"),
 }
 PRODUCTS = (

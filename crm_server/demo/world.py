@@ -62,44 +62,153 @@ _OWNED = (*_COMMON, "owner_id")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "crm.data_subject": _COMMON,
     "crm.account": (
-        *_OWNED, "name", "kind", "parent_id", "industry", "lifecycle_stage", "grade", "website", "phone", "email",
-        "billing_street", "billing_postal_code", "billing_city", "billing_region", "billing_country", "employees",
-        "annual_revenue", "currency", "external_id", "team_id", "territory_id",
+        *_OWNED,
+        "name",
+        "kind",
+        "parent_id",
+        "industry",
+        "lifecycle_stage",
+        "grade",
+        "website",
+        "phone",
+        "email",
+        "billing_street",
+        "billing_postal_code",
+        "billing_city",
+        "billing_region",
+        "billing_country",
+        "employees",
+        "annual_revenue",
+        "currency",
+        "external_id",
+        "team_id",
+        "territory_id",
     ),
     "crm.contact": (
-        *_OWNED, "subject_id", "account_id", "salutation", "given_name", "family_name", "name", "job_title",
-        "department", "email", "phone", "mobile", "city", "country", "language", "lifecycle_stage", "source",
-        "external_id", "team_id", "territory_id",
+        *_OWNED,
+        "subject_id",
+        "account_id",
+        "salutation",
+        "given_name",
+        "family_name",
+        "name",
+        "job_title",
+        "department",
+        "email",
+        "phone",
+        "mobile",
+        "city",
+        "country",
+        "language",
+        "lifecycle_stage",
+        "source",
+        "external_id",
+        "team_id",
+        "territory_id",
     ),
     "crm.lead": (
-        *_OWNED, "subject_id", "given_name", "family_name", "name", "company", "job_title", "email", "phone", "city",
-        "country", "status", "rating", "source", "language", "territory_id",
+        *_OWNED,
+        "subject_id",
+        "given_name",
+        "family_name",
+        "name",
+        "company",
+        "job_title",
+        "email",
+        "phone",
+        "city",
+        "country",
+        "status",
+        "rating",
+        "source",
+        "language",
+        "territory_id",
     ),
     "crm.opportunity": (
-        *_OWNED, "name", "account_id", "contact_id", "pipeline_id", "stage_id", "amount", "currency", "probability",
-        "close_date", "status", "forecast", "lost_reason", "source", "closed_at", "stage_since", "team_id",
+        *_OWNED,
+        "name",
+        "account_id",
+        "contact_id",
+        "pipeline_id",
+        "stage_id",
+        "amount",
+        "currency",
+        "probability",
+        "close_date",
+        "status",
+        "forecast",
+        "lost_reason",
+        "source",
+        "closed_at",
+        "stage_since",
+        "team_id",
         "territory_id",
     ),
     "crm.contact_role": (*_COMMON, "contact_id", "opportunity_id", "role", "influence", "is_primary"),
     "crm.stage_change": (
-        "id", "opportunity_id", "from_stage_id", "to_stage_id", "amount", "currency", "changed_at", "changed_by",
+        "id",
+        "opportunity_id",
+        "from_stage_id",
+        "to_stage_id",
+        "amount",
+        "currency",
+        "changed_at",
+        "changed_by",
     ),
     "crm.case": (
-        *_OWNED, "number", "title", "status", "priority", "origin", "account_id", "contact_id", "subject_id",
-        "resolved_at", "closed_at",
+        *_OWNED,
+        "number",
+        "title",
+        "status",
+        "priority",
+        "origin",
+        "account_id",
+        "contact_id",
+        "subject_id",
+        "resolved_at",
+        "closed_at",
     ),
     "crm.activity": (
-        *_OWNED, "kind", "title", "body", "status", "priority", "direction", "due_at", "starts_at", "ends_at",
-        "done_at", "account_id", "contact_id", "opportunity_id", "subject_id",
+        *_OWNED,
+        "kind",
+        "title",
+        "body",
+        "status",
+        "priority",
+        "direction",
+        "due_at",
+        "starts_at",
+        "ends_at",
+        "done_at",
+        "account_id",
+        "contact_id",
+        "opportunity_id",
+        "subject_id",
     ),
     "audit.event": (
-        "event_id", "occurred_at", "event_class", "action", "outcome", "actor_ref", "auth_method", "origin",
-        "object_type", "object_ref", "subject_ref", "meta",
+        "event_id",
+        "occurred_at",
+        "event_class",
+        "action",
+        "outcome",
+        "actor_ref",
+        "auth_method",
+        "origin",
+        "object_type",
+        "object_ref",
+        "subject_ref",
+        "meta",
     ),
 }
 NUMBERS = {
-    "crm.data_subject": 24, "crm.account": 1, "crm.contact": 2, "crm.lead": 3, "crm.opportunity": 4,
-    "crm.contact_role": 16, "crm.case": 14, "crm.activity": 12,
+    "crm.data_subject": 24,
+    "crm.account": 1,
+    "crm.contact": 2,
+    "crm.lead": 3,
+    "crm.opportunity": 4,
+    "crm.contact_role": 16,
+    "crm.case": 14,
+    "crm.activity": 12,
 }
 
 
@@ -107,7 +216,7 @@ class World:
     """Makes one chunk."""
 
     def __init__(self, index: int, contacts: int, around: Surroundings, first_case: int) -> None:
-        self.random = Random(f"kontor demo {index}")  # noqa: S311 - reproducible data, no secret
+        self.random = Random(f"kontor demo {index}")
         self.index = index
         self.contacts = contacts
         self.around = around
@@ -132,7 +241,8 @@ class World:
 
     def _id(self, moment: datetime) -> str:
         bits = self.random.getrandbits(74)
-        text = f"{int(moment.timestamp() * 1000):012x}7{bits >> 62:03x}{8 | (bits >> 60 & 3):x}{bits & (1 << 60) - 1:015x}"
+        variant, tail = 8 | (bits >> 60 & 3), bits & (1 << 60) - 1
+        text = f"{int(moment.timestamp() * 1000):012x}7{bits >> 62:03x}{variant:x}{tail:015x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def _digits(self, pattern: str) -> str:
@@ -146,15 +256,27 @@ class World:
             weight = SEASON[day.month - 1] * (1 - GROWTH_A_YEAR) ** (age / 365)
             if self.random.random() * max(SEASON) < weight and day.weekday() < 5:
                 return day.replace(
-                    hour=self.random.randint(7, 16), minute=self.random.randrange(60), second=self.random.randrange(60)
+                    hour=self.random.randint(7, 16),
+                    minute=self.random.randrange(60),
+                    second=self.random.randrange(60),
                 )
 
     def _common(self, table: str, moment: datetime, owner: str, subject: str | None = None) -> Row:
         key, event = self._id(moment), self._id(moment)
         self.chunk.rows["audit.event"].append(
             (
-                event, moment, "change", "create", "success", owner, "demo", "demo", NUMBERS[table], key,
-                f"{{{subject}}}" if subject else None, '{"demo": true, "version": 1}',
+                event,
+                moment,
+                "change",
+                "create",
+                "success",
+                owner,
+                "demo",
+                "demo",
+                NUMBERS[table],
+                key,
+                f"{{{subject}}}" if subject else None,
+                '{"demo": true, "version": 1}',
             )
         )
         return (key, event, moment, moment, owner, owner)
@@ -174,23 +296,42 @@ class World:
         sector = pick.randrange(len(region.company_tails))
         number = self.index * CHUNK + len(self.chunk.rows["crm.account"]) + 1
         space = "" if region is names.CHINA else " "
-        name = f"{pick.choice(region.company_heads)}{space}{city.split()[0]}{space}{region.company_tails[sector]} {number}"
+        place = city.split()[0]
+        name = f"{pick.choice(region.company_heads)}{space}{place}{space}{region.company_tails[sector]} {number}"
         employees = int(pick.lognormvariate(4.2, 1.3)) + 1
         kind = pick.choices(("customer", "prospect", "partner", "supplier", "other"), (45, 38, 8, 6, 3))[0]
         parent = previous.get(region.country) if pick.random() < 0.08 else None
         team, territory = pick.choice(self.around.teams), self.around.territories[region.country]
         account = self._add(
-            "crm.account", moment, owner, name, kind, parent,
-            names.INDUSTRIES[sector % len(names.INDUSTRIES)], "customer" if kind == "customer" else "lead",
-            pick.choices("abcd", (15, 30, 35, 20))[0], f"https://www.{region.domain}/{number}",
-            self._digits(pick.choice(region.phone)), f"info-{number}@{region.domain}",
-            f"{pick.choice(region.streets)}{space}{pick.randint(1, 180)}", self._digits(code), city, state,
-            region.country, employees, employees * pick.randint(80, 240) * 100_000, region.currency,
-            f"A-{number:07d}", team, territory,
+            "crm.account",
+            moment,
+            owner,
+            name,
+            kind,
+            parent,
+            names.INDUSTRIES[sector % len(names.INDUSTRIES)],
+            "customer" if kind == "customer" else "lead",
+            pick.choices("abcd", (15, 30, 35, 20))[0],
+            f"https://www.{region.domain}/{number}",
+            self._digits(pick.choice(region.phone)),
+            f"info-{number}@{region.domain}",
+            f"{pick.choice(region.streets)}{space}{pick.randint(1, 180)}",
+            self._digits(code),
+            city,
+            state,
+            region.country,
+            employees,
+            employees * pick.randint(80, 240) * 100_000,
+            region.currency,
+            f"A-{number:07d}",
+            team,
+            territory,
         )
         if parent is None:
             previous[region.country] = account
-        persons = [self._contact(region, account, owner, moment, city, team, territory) for _ in range(people)]
+        persons = [
+            self._contact(region, account, owner, moment, city, team, territory) for _ in range(people)
+        ]
         deals = pick.choices((0, 1, 2, 3, 5), (38, 30, 17, 10, 5))[0] if people > 1 else pick.randint(0, 1)
         for _ in range(deals):
             self._opportunity(region, account, persons, owner, employees, team, territory)
@@ -207,7 +348,7 @@ class World:
         plain = f"{given}.{family}".lower().translate(_ASCII)
         return given, family, f"{given} {family}", f"{plain}.{number}@{region.domain}"
 
-    def _contact(
+    def _contact(  # noqa: PLR0917 - a person has that many sides
         self, region: Region, account: str, owner: str, after: datetime, city: str, team: str, territory: str
     ) -> tuple[str, str]:
         pick = self.random
@@ -216,13 +357,29 @@ class World:
         given, family, name, mail = self._person(region, number)
         subject = self._add("crm.data_subject", moment, owner)
         contact = self._add(
-            "crm.contact", moment, owner, subject, account, pick.choice(("mr", "ms", "ms", "mr", "dr", None)), given,
-            family, name, pick.choice(region.titles), pick.choice(region.departments), mail,
+            "crm.contact",
+            moment,
+            owner,
+            subject,
+            account,
+            pick.choice(("mr", "ms", "ms", "mr", "dr", None)),
+            given,
+            family,
+            name,
+            pick.choice(region.titles),
+            pick.choice(region.departments),
+            mail,
             self._digits(pick.choice(region.phone)),
-            self._digits(pick.choice(region.mobile)) if pick.random() < 0.6 else None, city, region.country,
-            region.language, pick.choice(("lead", "sales_qualified", "opportunity", "customer", "customer")),
-            pick.choice(("web", "phone", "referral", "event", "partner", "import")), f"C-{number:07d}", team,
-            territory, subject=subject,
+            self._digits(pick.choice(region.mobile)) if pick.random() < 0.6 else None,
+            city,
+            region.country,
+            region.language,
+            pick.choice(("lead", "sales_qualified", "opportunity", "customer", "customer")),
+            pick.choice(("web", "phone", "referral", "event", "partner", "import")),
+            f"C-{number:07d}",
+            team,
+            territory,
+            subject=subject,
         )
         return contact, subject
 
@@ -233,19 +390,40 @@ class World:
         given, family, name, mail = self._person(region, number)
         subject = self._add("crm.data_subject", moment, owner)
         fresh = (self.end - moment).days < 60
-        status = pick.choices(("new", "working", "qualified", "unqualified"), (5, 3, 2, 1) if fresh else (1, 2, 2, 6))[0]
+        status = pick.choices(
+            ("new", "working", "qualified", "unqualified"), (5, 3, 2, 1) if fresh else (1, 2, 2, 6)
+        )[0]
         space = "" if region is names.CHINA else " "
         self._add(
-            "crm.lead", moment, owner, subject, given, family, name,
+            "crm.lead",
+            moment,
+            owner,
+            subject,
+            given,
+            family,
+            name,
             f"{pick.choice(region.company_heads)}{space}{pick.choice(region.company_tails)}",
-            pick.choice(region.titles), f"lead-{mail}", self._digits(pick.choice(region.phone)),
-            pick.choice(region.cities)[0], region.country, status, pick.choice(("hot", "warm", "cold")),
-            pick.choice(("web", "event", "referral", "advertising")), region.language,
-            self.around.territories[region.country], subject=subject,
+            pick.choice(region.titles),
+            f"lead-{mail}",
+            self._digits(pick.choice(region.phone)),
+            pick.choice(region.cities)[0],
+            region.country,
+            status,
+            pick.choice(("hot", "warm", "cold")),
+            pick.choice(("web", "event", "referral", "advertising")),
+            region.language,
+            self.around.territories[region.country],
+            subject=subject,
         )
 
-    def _opportunity(
-        self, region: Region, account: str, persons: list[tuple[str, str]], owner: str, employees: int, team: str,
+    def _opportunity(  # noqa: PLR0917 - a deal has that many sides
+        self,
+        region: Region,
+        account: str,
+        persons: list[tuple[str, str]],
+        owner: str,
+        employees: int,
+        team: str,
         territory: str,
     ) -> None:
         pick = self.random
@@ -256,7 +434,9 @@ class World:
         open_stages = [stage for stage in self.around.stages if stage.kind == "open"]
         won = next(stage for stage in self.around.stages if stage.kind == "won")
         lost = next(stage for stage in self.around.stages if stage.kind == "lost")
-        wins = pick.random() < 0.27 + 0.08 * (SEASON[moment.month - 1] - 1) + (0.05 if amount < 2_000_000 else 0)
+        wins = pick.random() < 0.27 + 0.08 * (SEASON[moment.month - 1] - 1) + (
+            0.05 if amount < 2_000_000 else 0
+        )
         reached = len(open_stages) if wins else pick.randint(1, len(open_stages))
         path: list[tuple[Stage, datetime]] = []
         at = moment
@@ -272,17 +452,39 @@ class World:
             forecast = pick.choice(("best_case", "commit"))
         close = (closed or max(at, self.end) + timedelta(days=pick.randint(3, 120))).date()
         key = self._add(
-            "crm.opportunity", moment, owner, f"{pick.choice(names.DEALS[region.language])} {moment.year}", account,
-            contact, self.around.pipeline, stage.id, amount, region.currency, stage.probability, close, stage.kind,
-            forecast, pick.choice(("price", "competitor", "no_budget", "timing")) if stage.kind == "lost" else None,
-            pick.choice(("web", "referral", "event", "partner")), closed, since, team, territory,
+            "crm.opportunity",
+            moment,
+            owner,
+            f"{pick.choice(names.DEALS[region.language])} {moment.year}",
+            account,
+            contact,
+            self.around.pipeline,
+            stage.id,
+            amount,
+            region.currency,
+            stage.probability,
+            close,
+            stage.kind,
+            forecast,
+            pick.choice(("price", "competitor", "no_budget", "timing")) if stage.kind == "lost" else None,
+            pick.choice(("web", "referral", "event", "partner")),
+            closed,
+            since,
+            team,
+            territory,
         )
         self._add("crm.contact_role", moment, owner, contact, key, "decision_maker", pick.randint(3, 5), True)
         if len(persons) > 1:
             other = next(item for item, _s in persons if item != contact)
             self._add(
-                "crm.contact_role", moment, owner, other, key, pick.choice(("influencer", "user", "champion")),
-                pick.randint(1, 4), False,
+                "crm.contact_role",
+                moment,
+                owner,
+                other,
+                key,
+                pick.choice(("influencer", "user", "champion")),
+                pick.randint(1, 4),
+                False,
             )
         before = None
         for step, when in path:
@@ -295,39 +497,74 @@ class World:
         pick = self.random
         moment = self._moment()
         kind = pick.choices(("task", "call", "meeting", "mail", "note"), (25, 30, 15, 15, 15))[0]
+        words: dict[str, dict[str, tuple[str, ...]]]
         words = {"task": names.TASKS, "call": names.CALLS, "meeting": names.MEETINGS, "mail": names.TASKS}
         note = pick.choice(names.NOTES[region.language])
         title = pick.choice(words[kind][region.language]) if kind != "note" else note.rstrip(".。")
         recent = (self.end - moment).days < 20
         is_open = kind in {"task", "meeting", "call"} and recent and pick.random() < 0.6
         due = moment + timedelta(days=pick.randint(1, 21)) if kind == "task" else None
-        start = moment + timedelta(days=pick.randint(0, 14) if is_open else 0) if kind in {"meeting", "call"} else None
+        start = (
+            moment + timedelta(days=pick.randint(0, 14) if is_open else 0)
+            if kind in {"meeting", "call"}
+            else None
+        )
         self._add(
-            "crm.activity", moment, owner, kind, title, note if pick.random() < 0.4 else None,
-            "open" if is_open else "done", pick.choices(("low", "normal", "high", "urgent"), (10, 70, 15, 5))[0],
-            pick.choice(("in", "out")) if kind in {"call", "mail"} else None, due, start,
-            start + timedelta(minutes=45) if start else None, None if is_open else moment + timedelta(hours=2), account,
-            contact, None, subject, subject=subject,
+            "crm.activity",
+            moment,
+            owner,
+            kind,
+            title,
+            note if pick.random() < 0.4 else None,
+            "open" if is_open else "done",
+            pick.choices(("low", "normal", "high", "urgent"), (10, 70, 15, 5))[0],
+            pick.choice(("in", "out")) if kind in {"call", "mail"} else None,
+            due,
+            start,
+            start + timedelta(minutes=45) if start else None,
+            None if is_open else moment + timedelta(hours=2),
+            account,
+            contact,
+            None,
+            subject,
+            subject=subject,
         )
 
     def _case(self, region: Region, account: str, contact: str, subject: str) -> None:
         pick = self.random
         moment = self._moment()
         fresh = (self.end - moment).days < 14
-        status = pick.choice(("new", "open", "waiting", "resolved")) if fresh else pick.choice(("resolved", "closed"))
-        resolved = moment + timedelta(hours=pick.lognormvariate(2.5, 1)) if status in {"resolved", "closed"} else None
+        status = (
+            pick.choice(("new", "open", "waiting", "resolved"))
+            if fresh
+            else pick.choice(("resolved", "closed"))
+        )
+        resolved = (
+            moment + timedelta(hours=pick.lognormvariate(2.5, 1))
+            if status in {"resolved", "closed"}
+            else None
+        )
         if resolved is not None:
             resolved = min(resolved, self.end)
         self._add(
-            "crm.case", moment, pick.choice(self.around.owners), self.case_number,
-            pick.choice(names.CASES[region.language]), status,
+            "crm.case",
+            moment,
+            pick.choice(self.around.owners),
+            self.case_number,
+            pick.choice(names.CASES[region.language]),
+            status,
             pick.choices(("low", "normal", "high", "urgent"), (15, 55, 22, 8))[0],
-            pick.choice(("mail", "phone", "web", "portal", "chat")), account, contact, subject, resolved,
-            resolved + timedelta(days=3) if status == "closed" and resolved else None, subject=subject,
+            pick.choice(("mail", "phone", "web", "portal", "chat")),
+            account,
+            contact,
+            subject,
+            resolved,
+            resolved + timedelta(days=3) if status == "closed" and resolved else None,
+            subject=subject,
         )
         self.case_number += 1
 
 
 _ASCII = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "é": "e", "ë": "e", "â": "a", "ï": "i", "ö": "oe", "ô": "o"}
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "é": "e", "ë": "e", "â": "a", "ï": "i", "ô": "o"}
 )

@@ -20,8 +20,8 @@ class CustomFields(Protocol):
     ) -> dict[str, Any]:
         """Decode values by name; note problems at "/custom/<name>"."""
 
-    def save(self, entity: EntityDef, record_id: UUID, values: Mapping[str, Any]) -> bool:
-        """Store decoded values; True when something changed."""
+    def save(self, entity: EntityDef, record: Any, values: Mapping[str, Any]) -> bool:
+        """Note decoded values for the next flush, with their audit; True when something changed."""
 
     def load(self, entity: EntityDef, record_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         """Values by record and name."""

@@ -10,13 +10,15 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit import capture
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
+from crm_server.settings import default
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ psycopg2.extras.register_uuid()
 
 ACTOR = "kontor.actor"
 AFTER_COMMIT = "kontor.after_commit"
+SETTINGS = "kontor.settings"
 
 # A client that cancels while its COMMIT waits for the synchronous standby gets success with this warning, although
 # the row may be lost with the leader. It is an unknown outcome and never a success.
@@ -62,9 +65,16 @@ def create_app_engine(settings: Settings, **overrides: Any) -> Engine:
     return create_engine(settings.database_url, **(arguments | overrides))
 
 
-def session_factory(engine: Engine) -> sessionmaker[Session]:
+def session_factory(engine: Engine, settings: Settings | None = None) -> sessionmaker[Session]:
     """Sessions whose objects stay readable after commit and that never flush behind a reader's back."""
-    return sessionmaker(engine, expire_on_commit=False, class_=Session)
+    info = {SETTINGS: settings} if settings is not None else {}
+    return sessionmaker(engine, expire_on_commit=False, class_=Session, info=info)
+
+
+def setting(session: Session, name: str) -> Any:
+    """A setting as services need it (default currency, days in the bin), or its default."""
+    settings: Settings | None = session.info.get(SETTINGS)
+    return default(name) if settings is None else getattr(settings, name)
 
 
 def open_session(factory: sessionmaker[Session], actor: Actor) -> Session:

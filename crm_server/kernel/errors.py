@@ -179,7 +179,9 @@ class OutcomeUnknown(AppError):
 
     status = 503
     code = "outcome_unknown"
-    title = _("The connection broke while saving. Please check whether your change is there before you repeat it.")
+    title = _(
+        "The connection broke while saving. Please check whether your change is there before you repeat it."
+    )
 
 
 @dataclass(slots=True)

@@ -59,7 +59,9 @@ class Hot:
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
 
-    def run(self, statement: Prepared, values: Sequence[Any], actor: Actor | None = None) -> list[tuple[Any, ...]]:
+    def run(
+        self, statement: Prepared, values: Sequence[Any], actor: Actor | None = None
+    ) -> list[tuple[Any, ...]]:
         """Execute a prepared statement in a transaction of its own; retries a lost connection.
 
         Args:
@@ -80,9 +82,7 @@ class Hot:
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    def _once(
-        self, statement: Prepared, values: Sequence[Any], actor: Actor | None
-    ) -> list[tuple[Any, ...]]:
+    def _once(self, statement: Prepared, values: Sequence[Any], actor: Actor | None) -> list[tuple[Any, ...]]:
         connection = self._engine.raw_connection()
         try:
             raw: Any = connection.dbapi_connection
@@ -91,7 +91,9 @@ class Hot:
                 if statement.name not in known:
                     cursor.execute(statement.prepare)
                     known.add(statement.name)
-                cursor.execute(_TELL % _who(actor) + statement.execute if actor else statement.execute, values)
+                cursor.execute(
+                    _TELL % _who(actor) + statement.execute if actor else statement.execute, values
+                )
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except psycopg2.OperationalError:

@@ -37,6 +37,6 @@ def explain(error: IntegrityError, entity: EntityDef) -> AppError:
 def _columns_of(entity: EntityDef, constraint: str) -> list[str]:
     table = entity.table
     for item in (*table.constraints, *table.indexes):
-        if item.name == constraint:
+        if getattr(item, "name", None) == constraint:
             return [column.name for column in getattr(item, "columns", ())]
     return [name for name in entity.fields if f"_{name}" in constraint][:1]

@@ -88,9 +88,7 @@ class Record(Audited):
     deleted_by: Mapped[UUID | None] = field(
         10, Semantic.REFERENCE, _("Deleted by"), handling.SYSTEM, managed=True, target="user"
     )
-    import_id: Mapped[UUID | None] = field(
-        11, Semantic.ID, _("Import"), handling.TECHNICAL, managed=True
-    )
+    import_id: Mapped[UUID | None] = field(11, Semantic.ID, _("Import"), handling.TECHNICAL, managed=True)
 
 
 FIRST_FREE = 20

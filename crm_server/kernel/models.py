@@ -37,11 +37,21 @@ class Change(Base):
     __table_args__ = (Index("ix_change_feed", "xid", "seq"), {"schema": "crm"})
 
     seq: Mapped[int] = field(
-        1, Semantic.INTEGER, _("Sequence"), SYSTEM, sql=BigInteger(), primary_key=True,
+        1,
+        Semantic.INTEGER,
+        _("Sequence"),
+        SYSTEM,
+        sql=BigInteger(),
+        primary_key=True,
         server_default=Identity(always=True),
     )
     xid: Mapped[int] = field(
-        2, Semantic.INTEGER, _("Transaction"), SYSTEM, sql=Xid8(), required=True,
+        2,
+        Semantic.INTEGER,
+        _("Transaction"),
+        SYSTEM,
+        sql=Xid8(),
+        required=True,
         server_default=text("pg_current_xact_id()"),
     )
     entity: Mapped[int] = field(
@@ -58,7 +68,11 @@ class IdempotencyKey(Base):
 
     __tablename__ = "idempotency_key"
     __entity__ = EntityPolicy(
-        42, "idempotency_key", "idempotency-keys", _("Idempotency key"), _("Idempotency keys"),
+        42,
+        "idempotency_key",
+        "idempotency-keys",
+        _("Idempotency key"),
+        _("Idempotency keys"),
         EntityKind.TECHNICAL,
     )
     __table_args__ = (Index("ix_idempotency_key_created", "created_at"), {"schema": "kontor"})

@@ -31,11 +31,12 @@ from crm_server.kernel.errors import (
     PreconditionRequired,
     ValidationFailed,
 )
+from crm_server.kernel.ids import new_id
 from crm_server.kernel.integrity import explain
 from crm_server.kernel.values import Rejected, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -54,6 +55,8 @@ class RecordService:
     """
 
     entity_name: ClassVar[str]
+    after_purge: ClassVar[tuple[Callable[[Session, EntityDef, UUID], None], ...]] = ()
+    """Removes what hangs on any kind of record without a foreign key; `crm_server.services` fills it."""
 
     def __init__(
         self, session: Session, datamap: DataMap, custom: CustomFields | None = None, *, country: str = "DE"
@@ -72,6 +75,9 @@ class RecordService:
 
     def saved(self, record: Any, before: Mapping[str, Any] | None) -> None:
         """Act on a flushed record. `before` holds the old values of what changed; None on creation."""
+
+    def purged(self, record: Any) -> None:
+        """Act on the removal of a record for good, in the same transaction."""
 
     # The acts.
 
@@ -97,20 +103,16 @@ class RecordService:
         self.prepare(values, None, errors)
         self._check_references(values, errors)
         errors.raise_if_any()
-        record = self.entity.model(**values)
-        if record_id is not None:
-            record.id = record_id
+        record = self.entity.model(id=record_id or new_id(), **values)
         record.created_by = record.updated_by = self._author()
         self.session.add(record)
-        self._flush()
         if custom and self.custom is not None:
-            self.custom.save(self.entity, record.id, custom)
+            self.custom.save(self.entity, record, custom)
+        self._flush()
         self.saved(record, None)
         return record
 
-    def update(
-        self, record_id: UUID, raw: Mapping[str, Any], *, version: int | None, **managed: Any
-    ) -> Any:
+    def update(self, record_id: UUID, raw: Mapping[str, Any], *, version: int | None, **managed: Any) -> Any:
         """Change a record.
 
         Args:
@@ -139,7 +141,7 @@ class RecordService:
         before = {name: getattr(record, name) for name in changed}
         for name, value in changed.items():
             setattr(record, name, value)
-        if custom and self.custom is not None and self.custom.save(self.entity, record.id, custom):
+        if custom and self.custom is not None and self.custom.save(self.entity, record, custom):
             record.updated_at = now()
         if changed or record in self.session.dirty:
             record.updated_by = self._author()
@@ -177,12 +179,17 @@ class RecordService:
         self.require("purge")
         record = self.get(record_id, deleted=True)
         self.session.delete(record)
+        for loosen in self.after_purge:
+            loosen(self.session, self.entity, record_id)
         self._flush()
+        self.purged(record)
 
     def get(self, record_id: UUID, *, deleted: bool = False) -> Any:
         """The record for writing, or `NotFound`; `deleted` looks in the bin instead."""
         record = self.session.get(self.entity.model, record_id)
-        if record is None or ("deleted_at" in self.entity.fields and (record.deleted_at is not None) is not deleted):
+        if record is None or (
+            "deleted_at" in self.entity.fields and (record.deleted_at is not None) is not deleted
+        ):
             raise NotFound
         return record
 
@@ -273,7 +280,9 @@ class RecordService:
             if "deleted_at" in target.fields:
                 query = query.where(target.table.c.deleted_at.is_(None))
             branches.append(query)
-        found = set(self.session.execute(union_all(*branches) if len(branches) > 1 else branches[0]).scalars())
+        found = set(
+            self.session.execute(union_all(*branches) if len(branches) > 1 else branches[0]).scalars()
+        )
         for name, _target, _value in wanted:
             if name not in found:
                 errors.add(f"/{name}", "unknown", _("There is no such record."))
@@ -310,7 +319,10 @@ class RecordService:
 
     def _shown(self, item: FieldDef) -> bool:
         access = item.policy.handling.access
-        return access not in {Access.SYSTEM, Access.SECRET} and self.actor.field_level(access) in {"read", "write"}
+        return access not in {Access.SYSTEM, Access.SECRET} and self.actor.field_level(access) in {
+            "read",
+            "write",
+        }
 
     def _values_at(self, record: Any, version: int, theirs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values of an earlier version, by undoing the changes since; None when the history has a gap."""

@@ -14,7 +14,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db
 from crm_server.kernel.errors import NotAuthenticated, Unavailable
@@ -120,6 +121,8 @@ def includeme(config: Configurator) -> None:
     settings = config.registry.settings["kontor"]
     engine = db.create_app_engine(settings)
     config.registry.engine = engine
-    config.registry.session_factory = db.session_factory(engine)
+    config.registry.session_factory = db.session_factory(engine, settings)
     config.add_request_method(session_of, "db", reify=True)
-    config.add_tween("crm_server.kernel.transaction.transaction_tween", under="pyramid.tweens.excview_tween_factory")
+    config.add_tween(
+        "crm_server.kernel.transaction.transaction_tween", under="pyramid.tweens.excview_tween_factory"
+    )

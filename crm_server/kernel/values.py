@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from compliance.datamap.text import Text
 
 
-class Rejected(Exception):  # noqa: N818 - reads as what happened to the value
+class Rejected(Exception):
     """A value that does not fit its field."""
 
     def __init__(self, code: str, message: Text) -> None:
@@ -41,7 +41,9 @@ class Rejected(Exception):  # noqa: N818 - reads as what happened to the value
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_PLAIN_MAIL = re.compile(r"[A-Za-z0-9_+%-]+(?:\.[A-Za-z0-9_+%-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
+_PLAIN_MAIL = re.compile(
+    r"[A-Za-z0-9_+%-]+(?:\.[A-Za-z0-9_+%-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
 # PostgreSQL's dates reach further, Python's not; years beyond are always typing errors.
 _FIRST, _LAST = date(1, 1, 1), date(9999, 12, 31)
 
@@ -83,9 +85,7 @@ def _text_value(policy: FieldPolicy, value: Any, *, lines: bool = False) -> str 
     if (_CONTROL_BUT_LINES if lines else _CONTROL).search(value):
         raise Rejected("control_character", _("Control characters are not allowed here."))
     if policy.max_length is not None and len(value) > policy.max_length:
-        raise Rejected(
-            "too_long", _("At most ${n} characters fit here.", mapping={"n": policy.max_length})
-        )
+        raise Rejected("too_long", _("At most ${n} characters fit here.", mapping={"n": policy.max_length}))
     return value or None
 
 
@@ -164,36 +164,39 @@ def _boolean(_policy: FieldPolicy, value: Any, _country: str) -> bool:
 
 
 def _date(_policy: FieldPolicy, value: Any, _country: str) -> date:
+    problem = Rejected("date", _("A date such as 2026-01-31 is expected here."))
+    if not isinstance(value, str) or len(value) != 10:
+        raise problem
     try:
-        if not isinstance(value, str) or len(value) != 10:
-            raise ValueError
-        found = date.fromisoformat(value)
+        return date.fromisoformat(value)
     except ValueError:
-        raise Rejected("date", _("A date such as 2026-01-31 is expected here.")) from None
-    return found
+        raise problem from None
 
 
 def _datetime(_policy: FieldPolicy, value: Any, _country: str) -> datetime:
+    problem = Rejected(
+        "datetime", _("A time with its offset, such as 2026-01-31T09:00:00Z, is expected here.")
+    )
+    if not isinstance(value, str) or len(value) < 16:
+        raise problem
     try:
-        if not isinstance(value, str) or len(value) < 16:
-            raise ValueError
         found = datetime.fromisoformat(value)
-        if found.tzinfo is None:
-            raise ValueError
-        return found.astimezone(UTC)
+        in_utc = found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Rejected(
-            "datetime", _("A time with its offset, such as 2026-01-31T09:00:00Z, is expected here.")
-        ) from None
+        raise problem from None
+    if found.tzinfo is None:
+        raise problem
+    return in_utc
 
 
 def _uuid(_policy: FieldPolicy, value: Any, _country: str) -> UUID:
+    problem = Rejected("id", _("An id (UUID) is expected here."))
+    if not isinstance(value, str) or len(value) != 36:
+        raise problem
     try:
-        if not isinstance(value, str) or len(value) != 36:
-            raise ValueError
         return UUID(value)
     except ValueError:
-        raise Rejected("id", _("An id (UUID) is expected here.")) from None
+        raise problem from None
 
 
 def _choice(policy: FieldPolicy, value: Any, _country: str) -> str | None:
@@ -221,21 +224,29 @@ def _code(known: Callable[[], frozenset[str]], name: str, sentence: Text, *, upp
 @lru_cache(maxsize=1)
 def countries() -> frozenset[str]:
     """ISO 3166-1 alpha-2 codes."""
-    return frozenset(code for code in Locale("en").territories if len(code) == 2 and code.isalpha()) - {
-        "EU", "EZ", "UN", "QO", "XA", "XB", "ZZ",
+    return frozenset(
+        code for code in map(str, Locale("en").territories) if len(code) == 2 and code.isalpha()
+    ) - {
+        "EU",
+        "EZ",
+        "UN",
+        "QO",
+        "XA",
+        "XB",
+        "ZZ",
     }
 
 
 @lru_cache(maxsize=1)
 def currencies() -> frozenset[str]:
     """ISO 4217 codes."""
-    return frozenset(Locale("en").currencies)
+    return frozenset(map(str, Locale("en").currencies))
 
 
 @lru_cache(maxsize=1)
 def languages() -> frozenset[str]:
     """Language tags, written as Babel writes them: "de", "zh_Hans"."""
-    return frozenset(code for code in Locale("en").languages if len(code) <= 20)
+    return frozenset(code for code in map(str, Locale("en").languages) if len(code) <= 20)
 
 
 @lru_cache(maxsize=1)
@@ -275,9 +286,7 @@ _DECODERS: dict[Semantic, Callable[[FieldPolicy, Any, str], Any]] = {
     Semantic.CURRENCY: _code(
         currencies, "currency", _("A currency code (ISO 4217), such as EUR, is expected here."), upper=True
     ),
-    Semantic.TIMEZONE: _code(
-        timezones, "timezone", _("A time zone such as Europe/Berlin is expected here.")
-    ),
+    Semantic.TIMEZONE: _code(timezones, "timezone", _("A time zone such as Europe/Berlin is expected here.")),
     Semantic.JSON: _json,
     Semantic.BYTES: _never,
     Semantic.UUID_LIST: _never,

@@ -60,7 +60,9 @@ def init(superuser_url: str, database: str, passwords: Mapping[str, str]) -> Non
             for role in ROLES:
                 cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
                 verb = pgsql.SQL("alter") if cursor.fetchone() else pgsql.SQL("create")
-                statement = pgsql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}")
+                statement = pgsql.SQL(
+                    "{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}"
+                )
                 if role == MONITOR:
                     statement = pgsql.SQL(
                         "{} role {} login nosuperuser nocreatedb nocreaterole inherit password {}"
@@ -125,7 +127,7 @@ def config(owner_url: str) -> Config:
 
 def upgrade(owner_url: str, revision: str = "head") -> None:
     """Migrate to `revision`; the newest one is followed by the defaults of this release."""
-    from crm_server import defaults  # noqa: PLC0415 - needs the domains, which need this module's names
+    from crm_server import defaults
 
     command.upgrade(config(owner_url), revision)
     if revision == "head":
@@ -138,7 +140,9 @@ def current(owner_url: str) -> tuple[str | None, str | None]:
     with engine.connect() as connection:
         there = connection.execute(text("select to_regclass('kontor.schema_version')")).scalar()
         found = (
-            connection.execute(text("select version_num from kontor.schema_version")).scalar() if there else None
+            connection.execute(text("select version_num from kontor.schema_version")).scalar()
+            if there
+            else None
         )
     return found, head()
 

@@ -42,12 +42,18 @@ def apply_grants() -> None:
 
 def install_jobs() -> None:
     """Install the schema of the job queue (procrastinate) into the schema `jobs`."""
-    from procrastinate.schema import SchemaManager  # noqa: PLC0415 - only migrations need it
+    from procrastinate.schema import SchemaManager
 
     op.execute("set local search_path = jobs, pg_catalog")
     op.get_bind().exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))
     op.execute("reset search_path")
-    # Its functions name their tables without a schema, so each caller's path must lead there.
+    # Its functions name their tables without a schema; with a path of their own they work for every caller.
+    op.execute("""
+        do $$ declare f regprocedure; begin
+          for f in select oid::regprocedure from pg_proc where pronamespace = 'jobs'::regnamespace loop
+            execute format('alter function %s set search_path = jobs, pg_catalog', f);
+          end loop;
+        end $$""")
     op.execute("grant select, insert, update, delete on all tables in schema jobs to kontor_app")
     op.execute("grant usage on all sequences in schema jobs to kontor_app")
     op.execute("grant execute on all functions in schema jobs to kontor_app")

@@ -133,11 +133,63 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "import_job",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("entity", sa.Text(), nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), server_default=sa.text("'draft'"), nullable=False),
+        sa.Column("phase", sa.Text(), nullable=True),
+        sa.Column("profile", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("mapping", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("styles", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "counts",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("rows_total", sa.Integer(), nullable=True),
+        sa.Column("rows_done", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("error_line", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("has_file", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.CheckConstraint("phase IN ('check', 'run', 'undo')", name=op.f("ck_import_job_phase_choice")),
+        sa.CheckConstraint(
+            "state IN ('draft', 'queued', 'working', 'checked', 'done', 'undone', 'failed', 'stopped')",
+            name=op.f("ck_import_job_state_choice"),
+        ),
+        sa.CheckConstraint("char_length(entity) <= 40", name=op.f("ck_import_job_entity_length")),
+        sa.CheckConstraint("char_length(error) <= 100", name=op.f("ck_import_job_error_length")),
+        sa.CheckConstraint("char_length(filename) <= 200", name=op.f("ck_import_job_filename_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_job")),
+        schema="crm",
+    )
+    op.create_table(
+        "import_mapping",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("entity", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("mapping", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(entity) <= 40", name=op.f("ck_import_mapping_entity_length")),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_import_mapping_name_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_mapping")),
+        schema="crm",
+    )
+    op.create_table(
         "rate_limit",
         sa.Column("limit_name", sa.Text(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
-        sa.Column("window_start", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("hits", sa.Integer(), nullable=False),
+        sa.Column("attempts", postgresql.ARRAY(sa.DateTime(timezone=True)), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("char_length(limit_name) <= 200", name=op.f("ck_rate_limit_limit_name_length")),
         sa.PrimaryKeyConstraint("limit_name", "key", name=op.f("pk_rate_limit")),
         schema="identity",
@@ -442,6 +494,43 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "import_chunk",
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"],
+            ["crm.import_job.id"],
+            name=op.f("fk_import_chunk_import_id_import_job"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("import_id", "number", name=op.f("pk_import_chunk")),
+        schema="crm",
+    )
+    op.create_table(
+        "import_row",
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=True),
+        sa.Column("record_version", sa.Integer(), nullable=True),
+        sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.CheckConstraint(
+            "outcome IN ('failed', 'updated', 'merged', 'skipped', 'kept')",
+            name=op.f("ck_import_row_outcome_choice"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["import_id"],
+            ["crm.import_job.id"],
+            name=op.f("fk_import_row_import_id_import_job"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("import_id", "ordinal", name=op.f("pk_import_row")),
+        schema="crm",
+    )
+    op.create_table(
         "pipeline",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("is_default", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -604,6 +693,68 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "one_time_link",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("purpose IN ('invite', 'reset')", name=op.f("ck_one_time_link_purpose_choice")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_one_time_link_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_one_time_link")),
+        schema="identity",
+    )
+    op.create_table(
+        "passkey",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("backed_up", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_passkey_name_length")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_passkey_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkey")),
+        schema="identity",
+    )
+    op.create_table(
+        "pending_login",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("auth_method", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=True),
+        sa.Column("challenge", sa.LargeBinary(), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_pending_login_address_length")),
+        sa.CheckConstraint(
+            "char_length(auth_method) <= 60", name=op.f("ck_pending_login_auth_method_length")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_pending_login_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_pending_login")),
+        schema="identity",
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_recovery_code_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", "digest", name=op.f("pk_recovery_code")),
+        schema="identity",
+    )
+    op.create_table(
         "session",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -662,6 +813,19 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "totp_factor",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("seed", sa.LargeBinary(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_totp_factor_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_totp_factor")),
+        schema="identity",
+    )
+    op.create_table(
         "user_role",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role_id", sa.Uuid(), nullable=False),
@@ -684,6 +848,10 @@ def create_tables() -> None:
             ["crm.attachment.id"],
             name=op.f("fk_attachment_chunk_attachment_id_attachment"),
             ondelete="CASCADE",
+            initially="DEFERRED",
+            deferrable=True,
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("attachment_id", "number", name=op.f("pk_attachment_chunk")),
         schema="crm",
@@ -1305,6 +1473,18 @@ def create_tables() -> None:
         sa.Column("opportunity_id", sa.Uuid(), nullable=True),
         sa.Column("case_id", sa.Uuid(), nullable=True),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column(
+            "happened_at",
+            sa.DateTime(timezone=True),
+            sa.Computed("coalesce(done_at, starts_at, due_at, created_at)", persisted=True),
+            nullable=False,
+        ),
+        sa.Column(
+            "happened_at",
+            sa.DateTime(timezone=True),
+            sa.Computed("coalesce(done_at, starts_at, due_at, created_at)", persisted=True),
+            nullable=False,
+        ),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_by", sa.Uuid(), nullable=True),
@@ -1418,12 +1598,25 @@ def create_tables() -> None:
         postgresql_where=sa.text("object_ref is not null"),
     )
     op.create_index("ix_change_feed", "change", ["xid", "seq"], unique=False, schema="crm")
+    op.create_index(
+        "ix_import_job_created", "import_job", ["created_by", "created_at"], unique=False, schema="crm"
+    )
+    op.create_index("uq_import_mapping", "import_mapping", ["entity", "name"], unique=True, schema="crm")
+    op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
+    )
+    op.create_index(
+        "ix_account_bin",
+        "account",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
         "ix_account_external",
@@ -1479,6 +1672,30 @@ def create_tables() -> None:
     )
     op.create_index("uq_custom_field_number", "custom_field", ["entity", "number"], unique=True, schema="crm")
     op.create_index(
+        "ix_pipeline_bin",
+        "pipeline",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
+        "ix_price_list_bin",
+        "price_list",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
+        "ix_product_bin",
+        "product",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
         "ix_product_live_created",
         "product",
         ["created_at", "id"],
@@ -1504,6 +1721,14 @@ def create_tables() -> None:
     )
     op.create_index("ix_saved_view_entity", "saved_view", ["entity", "owner_id"], unique=False, schema="crm")
     op.create_index(
+        "ix_tag_bin",
+        "tag",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
         "uq_tag_name",
         "tag",
         [sa.literal_column("lower(name)")],
@@ -1513,6 +1738,11 @@ def create_tables() -> None:
     )
     op.create_index("ix_api_token_user", "api_token", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_api_token_hash", "api_token", ["token_hash"], unique=True, schema="identity")
+    op.create_index("ix_one_time_link_user", "one_time_link", ["user_id"], unique=False, schema="identity")
+    op.create_index("uq_one_time_link_token", "one_time_link", ["token_hash"], unique=True, schema="identity")
+    op.create_index("ix_passkey_user", "passkey", ["user_id"], unique=False, schema="identity")
+    op.create_index("uq_passkey_credential", "passkey", ["credential_id"], unique=True, schema="identity")
+    op.create_index("ix_pending_login_user", "pending_login", ["user_id"], unique=False, schema="identity")
     op.create_index("ix_session_user", "session", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_session_token", "session", ["token_hash"], unique=True, schema="identity")
     op.create_index("ix_team_member_user", "team_member", ["user_id"], unique=False, schema="identity")
@@ -1526,6 +1756,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_bin",
+        "contact",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
         "ix_contact_email",
@@ -1604,6 +1842,14 @@ def create_tables() -> None:
     op.create_index(
         "uq_price_list_product", "price", ["price_list_id", "product_id"], unique=True, schema="crm"
     )
+    op.create_index(
+        "ix_stage_bin",
+        "stage",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
     op.create_index("ix_stage_pipeline", "stage", ["pipeline_id", "position"], unique=False, schema="crm")
     op.create_index("ix_tagging_record", "tagging", ["record_type", "record_id"], unique=False, schema="crm")
     op.create_index(
@@ -1613,6 +1859,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("account_id is not null"),
+    )
+    op.create_index(
+        "ix_case_bin",
+        "case",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
         "ix_case_contact",
@@ -1654,6 +1908,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_bin",
+        "opportunity",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
         "ix_opportunity_close",
@@ -1747,6 +2009,14 @@ def create_tables() -> None:
         postgresql_nulls_not_distinct=True,
     )
     op.create_index(
+        "ix_lead_bin",
+        "lead",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
         "ix_lead_email",
         "lead",
         [sa.literal_column("lower(email)"), "id"],
@@ -1807,15 +2077,23 @@ def create_tables() -> None:
     op.create_index(
         "ix_activity_account",
         "activity",
-        ["account_id", "created_at"],
+        ["account_id", "happened_at"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("account_id is not null"),
     )
     op.create_index(
+        "ix_activity_bin",
+        "activity",
+        ["deleted_at", "id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is not null"),
+    )
+    op.create_index(
         "ix_activity_case",
         "activity",
-        ["case_id", "created_at"],
+        ["case_id", "happened_at"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("case_id is not null"),
@@ -1823,7 +2101,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_activity_contact",
         "activity",
-        ["contact_id", "created_at"],
+        ["contact_id", "happened_at"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("contact_id is not null"),
@@ -1831,7 +2109,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_activity_lead",
         "activity",
-        ["lead_id", "created_at"],
+        ["lead_id", "happened_at"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("lead_id is not null"),
@@ -1847,7 +2125,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_activity_opportunity",
         "activity",
-        ["opportunity_id", "created_at"],
+        ["opportunity_id", "happened_at"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("opportunity_id is not null"),
