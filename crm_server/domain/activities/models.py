@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Computed, Index, text
 from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
@@ -85,6 +85,11 @@ class Activity(Record, Base):
         36, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
         references="crm.data_subject.id", ondelete="SET NULL",
     )
+    # Where it stands on a timeline. The database computes it, so that imported and bulk-loaded rows have it too.
+    happened_at: Mapped[datetime] = field(
+        37, Semantic.DATETIME, _("On the timeline at"), SYSTEM, managed=True, nullable=False,
+        server_default=Computed("coalesce(done_at, starts_at, due_at, created_at)", persisted=True),
+    )
 
     __table_args__ = (
         CheckConstraint("ends_at is null or starts_at is null or ends_at >= starts_at", name="ends_after_start"),
@@ -92,15 +97,16 @@ class Activity(Record, Base):
         Index(
             "ix_activity_owner", "owner_id", "status", "due_at", postgresql_where=text("deleted_at is null")
         ),
-        Index("ix_activity_account", "account_id", "created_at", postgresql_where=text("account_id is not null")),
-        Index("ix_activity_contact", "contact_id", "created_at", postgresql_where=text("contact_id is not null")),
-        Index("ix_activity_lead", "lead_id", "created_at", postgresql_where=text("lead_id is not null")),
+        Index("ix_activity_account", "account_id", "happened_at", postgresql_where=text("account_id is not null")),
+        Index("ix_activity_contact", "contact_id", "happened_at", postgresql_where=text("contact_id is not null")),
+        Index("ix_activity_lead", "lead_id", "happened_at", postgresql_where=text("lead_id is not null")),
         Index(
-            "ix_activity_opportunity", "opportunity_id", "created_at",
+            "ix_activity_opportunity", "opportunity_id", "happened_at",
             postgresql_where=text("opportunity_id is not null"),
         ),
-        Index("ix_activity_case", "case_id", "created_at", postgresql_where=text("case_id is not null")),
+        Index("ix_activity_case", "case_id", "happened_at", postgresql_where=text("case_id is not null")),
         Index("ix_activity_subject", "subject_id", postgresql_where=text("subject_id is not null")),
+        Index("ix_activity_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
 

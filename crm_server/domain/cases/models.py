@@ -92,6 +92,7 @@ class Case(Record, Base):
         Index("ix_case_account", "account_id", postgresql_where=text("account_id is not null")),
         Index("ix_case_contact", "contact_id", postgresql_where=text("contact_id is not null")),
         Index("ix_case_subject", "subject_id", postgresql_where=text("subject_id is not null")),
+        Index("ix_case_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
 

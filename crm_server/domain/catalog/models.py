@@ -29,6 +29,7 @@ class Product(Record, Base):
             "uq_product_sku", "sku", unique=True,
             postgresql_where=text("deleted_at is null and sku is not null"),
         ),
+        Index("ix_product_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
 
@@ -55,7 +56,10 @@ class PriceList(Record, Base):
         9, "price_list", "price-lists", _("Price list"), _("Price lists"),
         list_fields=("name", "currency", "valid_from", "valid_to", "active"), icon="list-details",
     )
-    __table_args__ = ({"schema": "crm"},)
+    __table_args__ = (
+        Index("ix_price_list_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
+        {"schema": "crm"},
+    )
 
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     currency: Mapped[str] = field(21, Semantic.CURRENCY, _("Currency"), BUSINESS, required=True)

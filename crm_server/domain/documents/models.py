@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, SmallInteger
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
@@ -57,11 +57,16 @@ class AttachmentChunk(Base):
         18, "attachment_chunk", "attachment-chunks", _("Attachment chunk"), _("Attachment chunks"),
         EntityKind.TECHNICAL, subject="attachment_id",
     )
-    __table_args__ = ({"schema": "crm"},)
+    __table_args__ = (
+        # Checked at commit: chunks are written while the file comes in, when neither its size nor its hash is known.
+        ForeignKeyConstraint(
+            ["attachment_id"], ["crm.attachment.id"], ondelete="CASCADE", deferrable=True, initially="DEFERRED",
+        ),
+        {"schema": "crm"},
+    )
 
     attachment_id: Mapped[UUID] = field(
-        1, Semantic.REFERENCE, _("Attachment"), SYSTEM, primary_key=True, target="attachment",
-        references="crm.attachment.id", ondelete="CASCADE",
+        1, Semantic.REFERENCE, _("Attachment"), SYSTEM, primary_key=True, target="attachment"
     )
     number: Mapped[int] = field(2, Semantic.INTEGER, _("Number"), SYSTEM, primary_key=True)
     body: Mapped[bytes] = field(3, Semantic.BYTES, _("Content"), PERSON_NOTE, required=True)

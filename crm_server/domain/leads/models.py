@@ -98,5 +98,6 @@ class Lead(Record, Base):
         Index("ix_lead_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_subject", "subject_id"),
         Index("ix_lead_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index("ix_lead_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )

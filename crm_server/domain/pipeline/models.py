@@ -42,7 +42,10 @@ class Pipeline(Record, Base):
         5, "pipeline", "pipelines", _("Pipeline"), _("Pipelines"),
         list_fields=("name", "is_default", "active"), icon="git-branch",
     )
-    __table_args__ = ({"schema": "crm"},)
+    __table_args__ = (
+        Index("ix_pipeline_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
+        {"schema": "crm"},
+    )
 
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     is_default: Mapped[bool] = field(
@@ -62,7 +65,11 @@ class Stage(Record, Base):
         6, "stage", "stages", _("Stage"), _("Stages"),
         list_fields=("name", "pipeline_id", "position", "kind", "probability"), icon="columns",
     )
-    __table_args__ = (Index("ix_stage_pipeline", "pipeline_id", "position"), {"schema": "crm"})
+    __table_args__ = (
+        Index("ix_stage_pipeline", "pipeline_id", "position"),
+        Index("ix_stage_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
+        {"schema": "crm"},
+    )
 
     pipeline_id: Mapped[UUID] = field(
         20, Semantic.REFERENCE, _("Pipeline"), BUSINESS, required=True, target="pipeline",
@@ -102,12 +109,12 @@ class Opportunity(Record, Base):
         ondelete="SET NULL",
     )
     pipeline_id: Mapped[UUID] = field(
-        23, Semantic.REFERENCE, _("Pipeline"), BUSINESS, required=True, target="pipeline",
-        references="crm.pipeline.id", ondelete="RESTRICT",
+        23, Semantic.REFERENCE, _("Pipeline"), BUSINESS, nullable=False, target="pipeline",
+        references="crm.pipeline.id", ondelete="RESTRICT", help=_("The default pipeline when empty."),
     )
     stage_id: Mapped[UUID] = field(
-        24, Semantic.REFERENCE, _("Stage"), BUSINESS, required=True, target="stage",
-        references="crm.stage.id", ondelete="RESTRICT",
+        24, Semantic.REFERENCE, _("Stage"), BUSINESS, nullable=False, target="stage",
+        references="crm.stage.id", ondelete="RESTRICT", help=_("The first stage of the pipeline when empty."),
     )
     amount: Mapped[int | None] = field(
         25, Semantic.MONEY, _("Amount"), FIGURES, currency_field="currency", minimum=0
@@ -162,6 +169,7 @@ class Opportunity(Record, Base):
         Index("ix_opportunity_stage", "stage_id", "close_date", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_close", "close_date", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index("ix_opportunity_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
 

@@ -29,6 +29,7 @@ class Tag(Record, Base):
         Index(
             "uq_tag_name", text("lower(name)"), unique=True, postgresql_where=text("deleted_at is null")
         ),
+        Index("ix_tag_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
 

@@ -850,8 +850,6 @@ def create_tables() -> None:
             ondelete="CASCADE",
             initially="DEFERRED",
             deferrable=True,
-            initially="DEFERRED",
-            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("attachment_id", "number", name=op.f("pk_attachment_chunk")),
         schema="crm",
@@ -1473,12 +1471,6 @@ def create_tables() -> None:
         sa.Column("opportunity_id", sa.Uuid(), nullable=True),
         sa.Column("case_id", sa.Uuid(), nullable=True),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
-        sa.Column(
-            "happened_at",
-            sa.DateTime(timezone=True),
-            sa.Computed("coalesce(done_at, starts_at, due_at, created_at)", persisted=True),
-            nullable=False,
-        ),
         sa.Column(
             "happened_at",
             sa.DateTime(timezone=True),
