@@ -94,7 +94,9 @@ class BuiltInRole:
 
     def grants(self, datamap: DataMap) -> list[str]:
         """The names of all permissions of the role."""
-        records = [record_permission(item.name, action) for item in datamap.records() for action in self.actions]
+        records = [
+            record_permission(item.name, action) for item in datamap.records() for action in self.actions
+        ]
         return sorted({*records, *map(str, self.permissions), str(Permission.LOGGED_IN)})
 
 
@@ -130,8 +132,6 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ),
         LEVELS_ALL,
     ),
-    BuiltInRole(
-        "User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF
-    ),
+    BuiltInRole("User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF),
     BuiltInRole("Reader", "Sees records; personal data is masked.", (Action.READ,), (), LEVELS_READ),
 )

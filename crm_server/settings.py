@@ -128,20 +128,34 @@ TABLE: tuple[Setting, ...] = (
         "Where the built front-end assets lie.",
     ),
     Setting("state_dir", _path, "var", "folder", "Where processes keep sockets, logs and metrics."),
-    Setting("log_level", _choice("debug", "info", "warning", "error"), "info", "level", "Least severe log line."),
+    Setting(
+        "log_level", _choice("debug", "info", "warning", "error"), "info", "level", "Least severe log line."
+    ),
     Setting("log_format", _choice("json", "text"), "json", "format", "How log lines are written."),
     Setting("metrics_port", _integer(0, 65535), "0", "port", "Port of /metrics; 0 switches it off."),
     Setting("body_limit", _integer(1024, 2**30), "10485760", "bytes", "Largest body of an API request."),
-    Setting("upload_limit", _integer(1024, 2**32), "104857600", "bytes", "Largest file that may be uploaded."),
-    Setting("session_idle", _integer(60, 86_400), "1800", "seconds", "A session ends after this long without use."),
     Setting(
-        "session_idle_admin", _integer(60, 86_400), "900", "seconds", "The same for sessions of administrators."
+        "upload_limit", _integer(1024, 2**32), "104857600", "bytes", "Largest file that may be uploaded."
+    ),
+    Setting(
+        "session_idle", _integer(60, 86_400), "1800", "seconds", "A session ends after this long without use."
+    ),
+    Setting(
+        "session_idle_admin",
+        _integer(60, 86_400),
+        "900",
+        "seconds",
+        "The same for sessions of administrators.",
     ),
     Setting("session_absolute", _integer(300, 604_800), "43200", "seconds", "A session never lives longer."),
     Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
+    Setting("change_days", _integer(1, 3650), "30", "days", "How long the change feed reaches back."),
+    Setting("worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."),
     Setting("default_country", _text, "DE", "ISO 3166", "Country of phone numbers without a prefix."),
     Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
-    Setting("default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."),
+    Setting(
+        "default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."
+    ),
     Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
 )
 
@@ -161,6 +175,12 @@ class Settings:
     def __repr__(self) -> str:
         """Values may be secret."""
         return "<Settings>"
+
+
+def default(name: str) -> Any:
+    """The default of a setting, parsed."""
+    item = next(row for row in TABLE if row.name == name)
+    return item.parse(item.default or "")
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -210,4 +230,4 @@ def _raw(source: Mapping[str, str], variable: str) -> str | None:
     if path:
         return Path(path).read_text(encoding="utf-8").strip()
     text = source.get(variable)
-    return text if text else None
+    return text or None

@@ -73,8 +73,12 @@ class TestLoading:
                        where not exists (select from audit.event e where e.event_id = r.event_id)"""
         assert loaded.execute(text(missing)).scalar_one() == 0
 
-    def test_the_history_has_won_and_lost_deals_and_open_ones_that_close_later(self, loaded: Connection) -> None:
-        rows = dict(loaded.execute(text("select status, count(*) from crm.opportunity group by status")).all())
+    def test_the_history_has_won_and_lost_deals_and_open_ones_that_close_later(
+        self, loaded: Connection
+    ) -> None:
+        rows = dict(
+            loaded.execute(text("select status, count(*) from crm.opportunity group by status")).all()
+        )
         assert set(rows) == {"open", "won", "lost"}
         late = "select count(*) from crm.opportunity where status = 'open' and close_date < '2026-06-01'"
         assert loaded.execute(text(late)).scalar_one() == 0

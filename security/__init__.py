@@ -1,0 +1,1 @@
+"""Mechanisms of security, usable without the CRM."""
