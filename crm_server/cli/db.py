@@ -81,3 +81,22 @@ def check(as_json: bool) -> None:
         click.echo("The schema fits." if not found else f"{len(found)} differences.")
     if found:
         sys.exit(1)
+
+
+@db.command("datamap-lock")
+@JSON
+def datamap_lock(as_json: bool) -> None:
+    """Give new entities and fields their place in the ledger of numbers (for developers)."""
+    from crm_server import datamap_lock as ledger
+    from crm_server.models import datamap
+
+    try:
+        added = ledger.extend(datamap())
+    except ledger.NumberReusedError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps({"added": added}))
+    else:
+        click.echo(
+            f"{len(added)} numbers added to {ledger.PATH.name}." if added else "The ledger is complete."
+        )
