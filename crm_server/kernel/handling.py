@@ -33,6 +33,11 @@ SYSTEM = Handling(
 )
 """Keys, versions and timestamps that the system keeps of every record."""
 
+LIFE = Handling(
+    Privacy.NONE, KeyClass.NONE, Retention.OPERATION, Audit.FACT, Erasure.NOT_PERSONAL, Access.GENERAL
+)
+"""That a record was put into the bin or taken out of it."""
+
 TECHNICAL = Handling(
     Privacy.NONE,
     KeyClass.NONE,

@@ -77,16 +77,16 @@ class Record(Audited):
         8,
         Semantic.REFERENCE,
         _("Owner"),
-        handling.SYSTEM,
+        handling.BUSINESS,
         target="user",
         references=USER_KEY,
         ondelete="SET NULL",
     )
     deleted_at: Mapped[datetime | None] = field(
-        9, Semantic.DATETIME, _("Deleted"), handling.SYSTEM, managed=True
+        9, Semantic.DATETIME, _("Deleted"), handling.LIFE, managed=True
     )
     deleted_by: Mapped[UUID | None] = field(
-        10, Semantic.REFERENCE, _("Deleted by"), handling.SYSTEM, managed=True, target="user"
+        10, Semantic.REFERENCE, _("Deleted by"), handling.LIFE, managed=True, target="user"
     )
     import_id: Mapped[UUID | None] = field(11, Semantic.ID, _("Import"), handling.TECHNICAL, managed=True)
 
