@@ -1,0 +1,105 @@
+"""The audit events of identity, in one place: what each is called and what it tells.
+
+No event names a person in clear: users are referred to by id, a log-in name that belongs to nobody by a keyed
+fingerprint, and network addresses stand in the sealed payload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compliance.audit.events import Event, write
+from crm_server.kernel import db
+from monitoring import metrics
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+    from crm_server.kernel.actor import Actor
+
+USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY = 30, 31, 34, 36, 38, 39, 47
+_WARNING, _INFO = 2, 1
+
+
+def record(session: Session, *events: Event, actor: Actor | None = None) -> None:
+    """Write events in the session's transaction, on behalf of `actor` or of whom the session acts for."""
+    write(session.connection(), actor or db.actor_of(session), events)
+
+
+def login(
+    outcome: str,
+    reason: str | None,
+    *,
+    user_id: UUID | None = None,
+    fingerprint: str | None = None,
+    address: str | None = None,
+    action: str = "login",
+) -> Event:
+    """A log-in or one of its steps: `outcome` "success" or "failure" with its reason."""
+    metrics.LOGINS.labels(outcome if reason is None else reason).inc()
+    return Event(
+        "authentication",
+        action,
+        outcome,
+        reason,
+        _INFO if outcome == "success" else _WARNING,
+        object_type=USER,
+        object_ref=user_id,
+        subjects=(user_id,) if user_id else (),
+        meta={"login": fingerprint} if fingerprint else {},
+        payload={"address": address} if address else None,
+    )
+
+
+def account(action: str, user_id: UUID, reason: str | None = None, **meta: Any) -> Event:
+    """Something about a user's account: password, factors, links, state."""
+    return Event(
+        "configuration",
+        action,
+        reason=reason,
+        severity=_WARNING,
+        object_type=USER,
+        object_ref=user_id,
+        subjects=(user_id,),
+        meta=meta,
+    )
+
+
+def session_ended(session_id: UUID, user_id: UUID, reason: str) -> Event:
+    """A session was ended: by log-out, by its owner elsewhere, by an administrator, by a change of password."""
+    return Event(
+        "authentication",
+        "session_ended",
+        reason=reason,
+        object_type=SESSION,
+        object_ref=session_id,
+        subjects=(user_id,),
+    )
+
+
+def token(action: str, token_id: UUID, user_id: UUID, **meta: Any) -> Event:
+    """An API token was made or revoked."""
+    return Event(
+        "configuration",
+        action,
+        severity=_WARNING,
+        object_type=TOKEN,
+        object_ref=token_id,
+        subjects=(user_id,),
+        meta=meta,
+    )
+
+
+def membership(action: str, kind: int, group_id: UUID, user_id: UUID, **meta: Any) -> Event:
+    """A role was given or taken, or somebody joined or left a team or territory."""
+    return Event(
+        "configuration",
+        action,
+        severity=_WARNING,
+        object_type=kind,
+        object_ref=group_id,
+        subjects=(user_id,),
+        meta={"user": str(user_id), **meta},
+    )

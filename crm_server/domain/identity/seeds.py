@@ -1,0 +1,74 @@
+"""Seals the seeds of authenticator apps (AUTH-12).
+
+A seed is a sealed document of key class `auth`, bound to tenant, table and user, so that it opens in no other
+row. Its data key is derived for each user from a key file that lies outside the database: a copy of the
+database alone holds no usable seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from security.crypto.document import DocumentKey, SealedColumn
+from security.crypto.kdf import kbkdf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
+
+_TABLE, _SEED, _VERSION = 45, 2, 1
+_KEY_CLASS = "auth"
+
+
+class SeedBox:
+    """Seals and opens seeds. One for a process; safe to share between threads."""
+
+    def __init__(self, key: bytes, tenant: UUID) -> None:
+        self._key = key
+        self._tenant = tenant
+        self._column = SealedColumn(tenant, _TABLE, _KEY_CLASS)
+
+    def seal(self, user_id: UUID, seed: bytes) -> bytes:
+        """Return the sealed seed of a user."""
+        return self._column.seal(self._key_of(user_id), {_SEED: seed}, user_id.bytes, user_id.bytes, _VERSION)
+
+    def open(self, user_id: UUID, sealed: bytes) -> bytes:
+        """Return the seed. Raises the errors of `SealedColumn.open` when it isn't this user's or was altered."""
+        fields = self._column.open(self._key_of(user_id), sealed, user_id.bytes, user_id.bytes, _VERSION)
+        seed: bytes = fields[_SEED]
+        return seed
+
+    def _key_of(self, user_id: UUID) -> DocumentKey:
+        derived = kbkdf(self._key, b"kontor/auth-seed/v1", self._tenant.bytes + user_id.bytes, 48)
+        return DocumentKey(derived[:32], derived[32:], self._tenant.bytes, user_id.bytes, _KEY_CLASS)
+
+
+def read_key(state_dir: Path) -> bytes:
+    """Read the key of seeds (32 bytes) from `auth.key` below `state_dir`; make it at the first start.
+
+    The file belongs into the backup of the node's secrets, and every node needs the same one. Raises
+    ValueError when the file is damaged: a fresh key would make every enrolled app useless without a word.
+    """
+    path = state_dir / "auth.key"
+    if not path.exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        draft = state_dir / f".auth.key.{secrets.token_hex(8)}"
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, secrets.token_bytes(32))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        # Two processes that start at once: the first link wins and both read the same key.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    key = path.read_bytes()
+    if len(key) != 32:
+        raise ValueError(
+            f"{path}: the key of authenticator seeds must have 32 bytes; restore it from your backup"
+        )
+    return key

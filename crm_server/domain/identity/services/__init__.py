@@ -1,0 +1,62 @@
+"""What other parts may ask of identity: logging in, users, factors, tokens, teams and territories.
+
+The services are made once by `make` and hang at the registry; they open sessions of their own where nobody is
+logged in yet, and take the request's session everywhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from crm_server.domain.identity.limits import LoginLimits, login_limits
+from crm_server.domain.identity.seeds import SeedBox, read_key
+from crm_server.domain.identity.services.factors import FactorService
+from crm_server.domain.identity.services.links import LinkService
+from crm_server.domain.identity.services.login import Client, LoginService
+from crm_server.domain.identity.services.sessions import SessionService
+from crm_server.domain.identity.services.users import UserService
+from crm_server.kernel.clock import now
+from security.identity.password import PasswordHasher
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from crm_server.kernel.hot import Hot
+    from crm_server.settings import Settings
+
+__all__ = ["Client", "IdentityServices", "make"]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityServices:
+    """All services of identity."""
+
+    login: LoginService
+    sessions: SessionService
+    users: UserService
+    links: LinkService
+    factors: FactorService
+    limits: LoginLimits
+
+
+def make(settings: Settings, engine: Engine, factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
+    """Wire the services of one process."""
+    with engine.connect() as connection:
+        tenant = connection.execute(text("select tenant from kontor.installation")).scalar_one()
+    hasher = PasswordHasher()
+    limits = login_limits(hot, now)
+    sessions = SessionService()
+    factors = FactorService(SeedBox(read_key(settings.state_dir), tenant), limits)
+    links = LinkService(factory, hasher, limits, sessions)
+    return IdentityServices(
+        login=LoginService(factory, hasher, limits, sessions, factors),
+        sessions=sessions,
+        users=UserService(hasher, sessions),
+        links=links,
+        factors=factors,
+        limits=limits,
+    )

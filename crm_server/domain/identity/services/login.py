@@ -1,0 +1,230 @@
+"""Logging in, step by step: password, then the second factor if there is one.
+
+Outside, every refusal looks the same: same text, same status, about the same time. Inside, the audit event
+says why (AUTH-2). Limits are asked before anything is checked and refuse when they can't be asked (AUTH-18).
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+
+from crm_server.domain.identity import events
+from crm_server.domain.identity.factor_models import PendingLogin
+from crm_server.domain.identity.models import User
+from crm_server.kernel import db as database
+from crm_server.kernel.actor import Actor, Origin, system_actor
+from crm_server.kernel.clock import now
+from security.identity.sessions import digest_session_token, new_session_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from crm_server.domain.identity.limits import LoginLimits
+    from crm_server.domain.identity.services.factors import FactorService
+    from crm_server.domain.identity.services.sessions import SessionService
+    from security.identity.password import PasswordHasher
+
+SECOND_STEP_LIFETIME = timedelta(minutes=10)
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a log-in comes from."""
+
+    request_id: UUID | None
+    address: str | None = field(default=None, repr=False)
+    user_agent: str | None = field(default=None, repr=False)
+
+
+class Step(enum.Enum):
+    """What the page shows next."""
+
+    SIGNED_IN = "signed_in"
+    SECOND_STEP = "second_step"
+    REFUSED = "refused"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginResult:
+    """Outcome of one step. `token` is the session cookie's text, or the one of the second step."""
+
+    step: Step
+    token: str | None = field(default=None, repr=False)
+    actor: Actor | None = None
+    retry_after: int = 0
+
+
+class LoginService:
+    """Checks the steps of a log-in. Opens database sessions of its own: nobody is logged in yet."""
+
+    def __init__(
+        self,
+        factory: sessionmaker[Session],
+        hasher: PasswordHasher,
+        limits: LoginLimits,
+        sessions: SessionService,
+        factors: FactorService,
+        *,
+        refusal_seconds: float = 0.4,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._factory = factory
+        self._hasher = hasher
+        self._limits = limits
+        self._sessions = sessions
+        self._factors = factors
+        self._refusal_seconds = refusal_seconds
+        self._pause = pause
+
+    def password(self, login: str, password: str, client: Client) -> LoginResult:
+        """First step: log-in name and password."""
+        start = time.monotonic()
+        result = self._password(login, password, client)
+        if result.step is Step.REFUSED:
+            # Whatever was found out and however long it took, a refusal comes at the same moment.
+            self._pause(max(0.0, self._refusal_seconds - (time.monotonic() - start)))
+        return result
+
+    def _password(self, login: str, password: str, client: Client) -> LoginResult:
+        name = canonical_login(login)
+        fingerprint = self._limits.store.fingerprint("login", name).hex()[:32]
+        for limit, key in ((self._limits.address, client.address or ""), (self._limits.account, name)):
+            verdict = limit.hit(key)
+            if not verdict.allowed:
+                self._tell_limited(verdict.state.value, fingerprint, client)
+                return LoginResult(Step.WAIT, retry_after=verdict.retry_after)
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            user = db.scalars(select(User).where(func.lower(User.login) == name)).one_or_none()
+            reason = self._check_password(user, password)
+            if reason is not None or user is None:
+                event = events.login(
+                    "failure",
+                    reason,
+                    user_id=user.id if user else None,
+                    fingerprint=None if user else fingerprint,
+                    address=client.address,
+                )
+                events.record(db, event)
+                database.commit(db)
+                return LoginResult(Step.REFUSED)
+            if self._factors.has_second_factor(db, user.id):
+                token = new_session_token()
+                db.execute(delete(PendingLogin).where(PendingLogin.user_id == user.id))
+                db.add(
+                    PendingLogin(
+                        token_hash=token.digest,
+                        user_id=user.id,
+                        auth_method="password",
+                        address=client.address,
+                        expires_at=now() + SECOND_STEP_LIFETIME,
+                    )
+                )
+                database.commit(db)
+                return LoginResult(Step.SECOND_STEP, token.text)
+            begun = self._sessions.begin(db, user, "password", client)
+            database.commit(db)
+        self._limits.account.forgive(name)
+        return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+
+    def code(self, token: str, code: str, client: Client) -> LoginResult:
+        """Second step: a code of the authenticator app, or a recovery code.
+
+        WAIT when the limit is used up; REFUSED with no token when the first step is too long ago and must be
+        repeated; REFUSED with the token when the code was wrong.
+        """
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            pending = self._pending(db, token)
+            if pending is None:
+                return LoginResult(Step.REFUSED)
+            user = db.get_one(User, pending.user_id)
+            verdict = self._limits.second_step.hit(str(user.id))
+            if not verdict.allowed:
+                self._tell_limited(verdict.state.value, None, client, user.id)
+                return LoginResult(Step.WAIT, token, retry_after=verdict.retry_after)
+            check = self._factors.use_code(db, user.id, code)
+            if check.method is None or user.state != "active":
+                event = events.login(
+                    "failure",
+                    check.reason or "account_disabled",
+                    user_id=user.id,
+                    address=client.address,
+                    action="second_step",
+                )
+                events.record(db, event)
+                database.commit(db)
+                return LoginResult(Step.REFUSED, token)
+            taken = db.execute(delete(PendingLogin).where(PendingLogin.token_hash == pending.token_hash))
+            if taken.rowcount != 1:  # type: ignore[attr-defined]
+                db.rollback()
+                return LoginResult(Step.REFUSED)
+            begun = self._sessions.begin(db, user, f"{pending.auth_method}+{check.method}", client)
+            database.commit(db)
+        self._limits.account.forgive(canonical_login(user.login))
+        return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+
+    def check_again(self, db: Session, user_id: UUID, password: str) -> bool:
+        """Whether `password` is the user's own, for step-up and for changing it; counts as a guess."""
+        user = db.get_one(User, user_id)
+        if not self._limits.account.hit(canonical_login(user.login)).allowed:
+            self._hasher.burn(password)
+            return False
+        if self._check_password(user, password) is not None:
+            return False
+        self._limits.account.forgive(canonical_login(user.login))
+        return True
+
+    def _check_password(self, user: User | None, password: str) -> str | None:
+        """Return why the password opens nothing, or None. Costs one verification in every case."""
+        if user is None or user.password_hash is None:
+            self._hasher.burn(password)
+            return "unknown_user" if user is None else "no_password"
+        verification = self._hasher.verify(user.password_hash, password)
+        if not verification.matched:
+            return "wrong_password"
+        if user.state != "active":
+            return "account_disabled" if user.state == "disabled" else "account_not_ready"
+        if user.source != LOCAL:
+            return "other_source"
+        if verification.needs_rehash:
+            user.password_hash = self._hasher.hash(password)
+        return None
+
+    def _pending(self, db: Session, token: str) -> PendingLogin | None:
+        digest = digest_session_token(token)
+        found = db.get(PendingLogin, digest) if digest else None
+        return found if found is not None and found.expires_at > now() else None
+
+    def _tell_limited(
+        self, reason: str, fingerprint: str | None, client: Client, user_id: UUID | None = None
+    ) -> None:
+        if not self._limits.audit.hit(client.address or "").allowed:
+            return
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            event = events.login(
+                "failure", reason, user_id=user_id, fingerprint=fingerprint, address=client.address
+            )
+            events.record(db, event)
+            database.commit(db)
+
+    def _stranger(self, client: Client) -> Actor:
+        return system_actor(Origin.WEB, client.request_id)
+
+
+def canonical_login(login: str) -> str:
+    """The form of a log-in name that is searched for and that limits count: no way of typing it is a fresh
+    guess.
+    """
+    text = unicodedata.normalize("NFKC", login[:256]).encode("utf-8", "ignore").decode("utf-8")
+    return " ".join(text.replace("\x00", "").lower().split())
