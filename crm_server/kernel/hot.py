@@ -19,7 +19,7 @@ from crm_server.kernel import db
 from crm_server.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Engine
 
@@ -69,6 +69,11 @@ class Hot:
             values: Its parameters in order.
             actor: Told to PostgreSQL in the same round trip.
         """
+        return self._until_deadline(statement, values, actor)
+
+    def _until_deadline(
+        self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
+    ) -> list[tuple[Any, ...]]:
         deadline = time.monotonic() + self._deadline
         pause = 0.02
         while True:
@@ -82,18 +87,32 @@ class Hot:
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    def _once(self, statement: Prepared, values: Sequence[Any], actor: Actor | None) -> list[tuple[Any, ...]]:
+    def run_once(self, text: str, values: Mapping[str, Any], actor: Actor) -> list[tuple[Any, ...]]:
+        """Execute a statement that is too rare to stay prepared, in a transaction and one round trip of its own.
+
+        Args:
+            text: SQL with named places such as `%(p1)s`.
+            values: Its parameters.
+            actor: Told to PostgreSQL in the same round trip.
+        """
+        return self._until_deadline(text, values, actor)
+
+    def _once(
+        self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
+    ) -> list[tuple[Any, ...]]:
         connection = self._engine.raw_connection()
         try:
             raw: Any = connection.dbapi_connection
             known: set[str] = connection.info.setdefault(_PREPARED, set())
             with raw.cursor() as cursor:
-                if statement.name not in known:
-                    cursor.execute(statement.prepare)
-                    known.add(statement.name)
-                cursor.execute(
-                    _TELL % _who(actor) + statement.execute if actor else statement.execute, values
-                )
+                if isinstance(statement, str):
+                    text = statement
+                else:
+                    if statement.name not in known:
+                        cursor.execute(statement.prepare)
+                        known.add(statement.name)
+                    text = statement.execute
+                cursor.execute(_TELL % _who(actor) + text if actor else text, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except psycopg2.OperationalError:

@@ -1,0 +1,183 @@
+"""Writes the statement of a list or a single read: one round trip that reads, labels, counts and records the read.
+
+The text depends on the shape of the query alone, so a list that is asked for often is a prepared statement.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Uuid
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from compliance.datamap import Semantic
+from crm_server.kernel.listing.query import COUNT_CAP
+from crm_server.kernel.listing.scope import sql_name, table_name
+from crm_server.kernel.presenter import Presentation, mask_kind, presentation
+from security.access.masks import MaskKind, mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from compliance.datamap import EntityDef, FieldDef
+    from crm_server.kernel.actor import Actor
+    from crm_server.kernel.listing.operators import Values
+    from crm_server.kernel.listing.scope import CustomColumn
+
+SORT_VALUE = "sort_value"
+TOTAL = "total_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A reference to embed: the field, where it leads, and how its title is masked ("hidden", a mask, or None)."""
+
+    name: str
+    field: FieldDef
+    target: EntityDef
+    masked: MaskKind | str | None
+
+    def show(self, value: Any) -> Any:
+        """The embedded value for a client."""
+        if value is not None and isinstance(self.masked, MaskKind):
+            value["name"] = mask(value["name"], self.masked)
+        return value
+
+
+def label(name: str, item: FieldDef, target: EntityDef, actor: Actor) -> Label:
+    """What embedding a reference shows to an actor."""
+    shown = presentation(target, actor)
+    title = target.policy.title
+    masked: MaskKind | str | None = "hidden"
+    if title in shown.fields:
+        masked = shown.masks.get(title)
+    return Label(name, item, target, masked)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The audit event that the statement writes: places of its values."""
+
+    class_and_action: str
+    places: Mapping[str, str]
+
+
+AUDIT_TYPES = {
+    "event_id": "uuid",
+    "actor_ref": "uuid",
+    "auth_method": "text",
+    "session_ref": "uuid",
+    "request_id": "uuid",
+    "origin": "text",
+    "purpose": "text",
+    "meta": "jsonb",
+}
+PAYLOAD_TYPES = {"payload_commit": "bytea", "payload_body": "bytea"}
+
+
+def add_audit(values: Values, action: str, facts: Mapping[str, Any]) -> Audit:
+    """Put the facts of the event first among the parameters of a statement."""
+    kinds = AUDIT_TYPES | PAYLOAD_TYPES
+    return Audit(
+        f"'read', '{action}'", {name: values.add(kinds[name], value) for name, value in facts.items()}
+    )
+
+
+def audit_clauses(audit: Audit, entity: EntityDef, source: str, *, single: bool) -> list[str]:
+    """The common table expressions that insert the event, and its payload if there is one.
+
+    Args:
+        audit: Places of the facts.
+        entity: What was read.
+        source: Name of the expression whose rows are returned, with columns id and, if any, the data subject.
+        single: One record was read: it is the object; nothing is written when it was not found.
+    """
+    place = audit.places
+    subject = entity.policy.subject
+    has_subject = subject is not None and subject != "id" and subject in entity.fields
+    columns = (
+        "event_id, occurred_at, event_class, action, outcome, severity, actor_ref, auth_method, session_ref, "
+        "request_id, origin, object_type, object_ref, subject_ref, purpose, policy_version, meta"
+    )
+    subjects = "null::uuid[]"
+    if has_subject:
+        subjects = (
+            f"array_remove(array[{sql_name(subject)}], null)"
+            if single
+            else f"array_agg(distinct {sql_name(subject)}) filter (where {sql_name(subject)} is not null)"
+        )
+    meta = place["meta"]
+    if not single:
+        meta += " || jsonb_build_object('count', count(*), 'refs', coalesce(jsonb_agg(id), '[]'::jsonb))"
+    chosen = (
+        f"{place['event_id']}, clock_timestamp(), {audit.class_and_action}, 'success', 1, {place['actor_ref']}, "
+        f"{place['auth_method']}, {place['session_ref']}, {place['request_id']}, {place['origin']}, "
+        f"{entity.number}, {'id' if single else 'null::uuid'}, {subjects}, {place['purpose']}, 1, {meta}"
+    )
+    clauses = []
+    if "payload_body" in place:
+        columns += ", payload_commit"
+        chosen += f", {place['payload_commit']}"
+        clauses.append(
+            "payload as (insert into audit.event_payload (event_id, format, body) "
+            f"values ({place['event_id']}, 0, {place['payload_body']}))"
+        )
+    clauses.append(f"event as (insert into audit.event ({columns}) select {chosen} from {source})")
+    return clauses
+
+
+def output(
+    shown: Presentation,
+    names: Sequence[str],
+    labels: Sequence[Label],
+    rules: Mapping[str, Sequence[str]],
+    custom: Sequence[CustomColumn],
+) -> str:
+    """The select list over the page: ids as text, embedded labels (under the row `rules` of where they lead, by
+    name of the label), custom fields.
+    """
+    columns = [_output_column(shown.fields[name]) for name in names]
+    for item in labels:
+        title = "null" if item.masked == "hidden" else f"x.{sql_name(item.target.policy.title)}::text"
+        found = " and ".join([f"x.id = page.{sql_name(item.field.name)}", *rules[item.name]])
+        columns.append(
+            f"(select jsonb_build_object('id', x.id, 'name', {title}) from {table_name(item.target)} x "
+            f"where {found})"
+        )
+    if custom:
+        columns.append(custom_column(custom))
+    return ", ".join(columns)
+
+
+def _output_column(item: FieldDef) -> str:
+    column = f"page.{sql_name(item.name)}"
+    kind = item.column.type
+    if isinstance(kind, Uuid):
+        return f"{column}::text"
+    return f"{column}::text[]" if isinstance(kind, ARRAY) and item.semantic is Semantic.UUID_LIST else column
+
+
+def custom_column(custom: Sequence[CustomColumn]) -> str:
+    """All wanted custom fields of a row as one object, by name."""
+    cases = " ".join(
+        f"when '{item.field_id}'::uuid then to_jsonb(v.{sql_name(item.column)})" for item in custom
+    )
+    names = " ".join(f"when '{item.field_id}'::uuid then '{item.name}'" for item in custom)
+    keys = ", ".join(f"'{item.field_id}'::uuid" for item in custom)
+    return (
+        f"(select jsonb_object_agg(case v.field_id {names} end, case v.field_id {cases} end) "
+        f'from "crm"."custom_value" v where v.record_id = page.id and v.field_id in ({keys}))'
+    )
+
+
+def count_column(entity: EntityDef, where: str) -> str:
+    """The number of matches, counted up to one more than the cap."""
+    return (
+        f"(select count(*) from (select 1 from {table_name(entity)} t where {where} "
+        f"limit {COUNT_CAP + 1}) c) as {TOTAL}"
+    )
+
+
+__all__ = ["Label", "add_audit", "audit_clauses", "count_column", "label", "mask_kind", "output"]
