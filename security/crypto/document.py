@@ -1,0 +1,274 @@
+"""Sealed documents: all sealed fields of one row and one key class, as one string of bytes.
+
+Suite 1   ``0x01 | 0x01 | kid 16 | salt 16 | commitment 32 | nonce 12 | ciphertext | tag 16``   AES-256-GCM
+Suite 2   ``0x01 | 0x02 | kid 16 | salt 16 | commitment 32 | IV 16 | ciphertext | tag 32``   AES-256-CBC + HMAC-SHA-512
+
+Both derive a key for each document and a commitment from the data key (KBKDF, label ``kontor/doc/v1``, context
+salt ‖ SHA-256(AAD)). The commitment is compared in constant time before anything is decrypted, so no document opens
+under two keys (ENC-4) or at two places (ENC-3). Callers: the sealed attributes of the ORM, the bulk readers of lists
+and of the search service, jobs and exports.
+
+:meth:`SealedColumn.open` and :meth:`SealedColumn.seal` are a hot path; ``tests/bench/bench_crypto.py`` holds them to
+a multiple of bare AES-GCM. That is why suite 1 derives inline from prepared HMAC states.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from cbor2 import CBORDecodeError
+from cbor2 import loads as _loads
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from security.crypto import cbc, cbor
+from security.crypto.cbor import UINTS, decode_fields, encode_fields
+from security.crypto.errors import (
+    CommitmentMismatch,
+    DocumentAltered,
+    DocumentMoved,
+    DocumentRolledBack,
+    MalformedDocument,
+    UnknownSuite,
+    WrongKey,
+)
+from security.crypto.kdf import PreparedKdf, kbkdf
+from security.crypto.padding import pad, unpad
+
+FORMAT: Final = 1
+SUITE_GCM: Final = 1
+SUITE_CBC_HMAC: Final = 2
+SUITE_SM: Final = 3
+LABEL: Final = b"kontor/doc/v1"
+KCV_LABEL: Final = b"kontor/kcv/v1"
+HEADER_SIZE: Final = 66
+_GCM: Final = bytes((FORMAT, SUITE_GCM))
+_CBC: Final = bytes((FORMAT, SUITE_CBC_HMAC))
+_GCM_TAIL: Final = (64 * 8).to_bytes(4, "big")
+_GCM_SMALLEST: Final = HEADER_SIZE + 12 + 32 + 16
+_KNOWN: Final = len(UINTS)
+# How many versions to either side are tried to name a rollback, after the commitment has already failed.
+ROLLBACK_SEARCH: Final = 64
+_unpack = Struct(">2s16s16s32s12s").unpack_from
+_sha256 = hashlib.sha256
+_equal = hmac.compare_digest
+
+
+def key_check_value(dek: bytes) -> bytes:
+    """Return the check value of a data key: the first 8 bytes of HMAC-SHA-256(DEK, "kontor/kcv/v1")."""
+    return hmac.digest(dek, KCV_LABEL, "sha256")[:8]
+
+
+class DocumentKey:
+    """A data key at hand, prepared for use, with the names it was made for.
+
+    ``kid``, ``tenant`` and ``subject`` are 16 bytes each. It lives in memory only: it is neither shown nor pickled.
+    """
+
+    __slots__ = ("commit_state", "_dek", "key_state", "generation", "key_class", "kid", "subject", "tenant")
+
+    def __init__(
+        self, dek: bytes, kid: bytes, tenant: bytes, subject: bytes, key_class: str, generation: int = 1
+    ) -> None:
+        if len(dek) != 32 or len(kid) != 16 or len(tenant) != 16 or len(subject) != 16:
+            raise ValueError("A data key has 32 bytes; its id, tenant and subject have 16 bytes each.")
+        self._dek = dek
+        self.kid = kid
+        self.tenant = tenant
+        self.subject = subject
+        self.key_class = key_class
+        self.generation = generation
+        prepared = PreparedKdf(dek, LABEL, 64)
+        self.key_state, self.commit_state = prepared.states
+
+    def okm(self, label: bytes, salt: bytes, aad: bytes, length: int) -> bytes:
+        """Derive keys for one document or stream through the library's own KBKDF."""
+        return kbkdf(self._dek, label, salt + _sha256(aad).digest(), length)
+
+    def check_value(self) -> bytes:
+        """Return the check value (8 bytes) of the key itself."""
+        return key_check_value(self._dek)
+
+    def __repr__(self) -> str:
+        return (
+            f"DocumentKey(kid={self.kid.hex()}, key_class={self.key_class!r}, generation={self.generation})"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Key material isn't pickled.")
+
+
+def document_kid(blob: bytes) -> bytes:
+    """Return the id of the key that a sealed document names. Raises MalformedDocument, UnknownSuite."""
+    if len(blob) < HEADER_SIZE:
+        raise MalformedDocument("The document is shorter than its header.")
+    check_suite(blob)
+    return blob[2:18]
+
+
+def check_suite(blob: bytes) -> int:
+    """Return the suite of a document. Raises MalformedDocument, UnknownSuite."""
+    if len(blob) < 2:
+        raise MalformedDocument("The document has no header.")
+    version, suite = blob[0], blob[1]
+    if version != FORMAT:
+        raise UnknownSuite(
+            f"Format {version} of a sealed document is unknown. A newer release may have written it."
+        )
+    if suite == SUITE_SM:
+        raise UnknownSuite("Suite 3 (SM4, SM3) is reserved and not part of this release.")
+    if suite not in (SUITE_GCM, SUITE_CBC_HMAC):
+        raise UnknownSuite(
+            f"Suite {suite} of a sealed document is unknown. A newer release may have written it."
+        )
+    return suite
+
+
+class SealedColumn:
+    """The place of sealed documents: tenant, table number and key class, and the suite to seal with.
+
+    ``suites`` are those that may be opened; the strict profile passes {2} only. Records and subjects are given as
+    16 bytes (``uuid.bytes``), versions as unsigned integers below 2**64.
+    """
+
+    __slots__ = ("_after_subject", "_heads", "_opens_gcm", "key_class", "suite", "suites", "table", "tenant")
+
+    def __init__(
+        self,
+        tenant: UUID,
+        table: int,
+        key_class: str,
+        *,
+        suite: int = SUITE_GCM,
+        suites: frozenset[int] = frozenset((SUITE_GCM, SUITE_CBC_HMAC)),
+    ) -> None:
+        if suite not in suites or not suites <= {SUITE_GCM, SUITE_CBC_HMAC}:
+            raise UnknownSuite("The suite to seal with must be 1 or 2 and be among those that may be opened.")
+        self.tenant = tenant.bytes
+        self.table = table
+        self.key_class = key_class
+        self.suite = suite
+        self.suites = suites
+        self._opens_gcm = SUITE_GCM in suites
+        # The array of nine items begins with format, suite, tenant and table; then comes the head of a UUID.
+        tail = cbor.bstr(self.tenant) + cbor.uint(table) + b"\x50"
+        self._heads = tuple(b"\x89\x01" + cbor.uint(number) + tail for number in range(3))
+        self._after_subject = cbor.tstr(key_class) + b"\x50"
+
+    def aad(self, suite: int, kid: bytes, record: bytes, subject: bytes, version: int) -> bytes:
+        """Return the associated data: deterministic CBOR of [1, suite, tenant, table, record, subject, class, kid,
+        document version], all ids as byte strings of 16.
+        """
+        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        return self._heads[suite] + record + b"\x50" + subject + self._after_subject + kid + number
+
+    def seal(
+        self, key: DocumentKey, values: Mapping[int, Any], record: bytes, subject: bytes, version: int
+    ) -> bytes:
+        """Seal the fields of one record.
+
+        Raises WrongKey when the key is another subject's, tenant's or class's; UnsealableValue for a value that the
+        format doesn't have.
+        """
+        if key.subject != subject or key.tenant != self.tenant or key.key_class != self.key_class:
+            raise WrongKey("The data key belongs to another subject, tenant or key class than the record.")
+        if len(record) != 16:
+            raise ValueError("The id of a record has 16 bytes.")
+        if self.suite != SUITE_GCM:
+            return self._seal_cbc(key, pad(encode_fields(values)), record, subject, version)
+        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        kid = key.kid
+        aad = b"".join((self._heads[1], record, b"\x50", subject, self._after_subject, kid, number))
+        random = os.urandom(28)
+        salt, nonce = random[:16], random[16:]
+        message = salt + _sha256(aad).digest() + _GCM_TAIL
+        derive_key = key.key_state()
+        derive_key.update(message)
+        derive_commitment = key.commit_state()
+        derive_commitment.update(message)
+        body = AESGCM(derive_key.finalize()).encrypt(nonce, pad(encode_fields(values)), aad)
+        return b"".join((_GCM, kid, salt, derive_commitment.finalize(), nonce, body))
+
+    def open(
+        self, key: DocumentKey, blob: bytes, record: bytes, subject: bytes, version: int
+    ) -> dict[int, Any]:
+        """Open the document of one record and return its fields.
+
+        Raises MalformedDocument, UnknownSuite, CommitmentMismatch (WrongKey, DocumentMoved, DocumentRolledBack) or
+        DocumentAltered. No error holds a value.
+        """
+        if len(blob) < _GCM_SMALLEST or not self._opens_gcm:
+            return self._open_other(key, blob, record, subject, version)
+        suite, kid, salt, commitment, nonce = _unpack(blob)
+        if suite != _GCM:
+            return self._open_other(key, blob, record, subject, version)
+        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        aad = b"".join((self._heads[1], record, b"\x50", subject, self._after_subject, kid, number))
+        message = salt + _sha256(aad).digest() + _GCM_TAIL
+        derive = key.commit_state()
+        derive.update(message)
+        if not _equal(derive.finalize(), commitment):
+            raise self._diagnose(key, blob, record, subject, version)
+        derive = key.key_state()
+        derive.update(message)
+        try:
+            # CBOR ends by itself, so the authenticated padding behind it needs no cutting.
+            fields = _loads(AESGCM(derive.finalize()).decrypt(nonce, blob[78:], aad))
+        except InvalidTag:
+            raise DocumentAltered("The body of a sealed document was altered.") from None
+        except (CBORDecodeError, ValueError):
+            fields = None  # The library's own message may quote a value.
+        if type(fields) is not dict:
+            raise MalformedDocument("The content of a sealed document isn't a map of fields.")
+        return fields
+
+    def _open_other(
+        self, key: DocumentKey, blob: bytes, record: bytes, subject: bytes, version: int
+    ) -> dict[int, Any]:
+        suite = check_suite(blob)
+        if suite not in self.suites:
+            raise UnknownSuite(
+                f"Suite {suite} isn't allowed by the profile in force. Re-seal the document first."
+            )
+        if suite == SUITE_GCM or len(blob) < HEADER_SIZE + cbc.OVERHEAD + 32:
+            raise MalformedDocument("The document is shorter than its header and one block.")
+        aad = self.aad(suite, blob[2:18], record, subject, version)
+        okm = key.okm(LABEL, blob[18:34], aad, cbc.OKM_SIZE)
+        if not _equal(okm[32:64], blob[34:66]):
+            raise self._diagnose(key, blob, record, subject, version)
+        return decode_fields(unpad(cbc.decrypt(okm, blob[HEADER_SIZE:], aad)))
+
+    def _seal_cbc(
+        self, key: DocumentKey, padded: bytes, record: bytes, subject: bytes, version: int
+    ) -> bytes:
+        aad = self.aad(SUITE_CBC_HMAC, key.kid, record, subject, version)
+        salt = os.urandom(16)
+        okm = key.okm(LABEL, salt, aad, cbc.OKM_SIZE)
+        return _CBC + key.kid + salt + okm[32:64] + cbc.encrypt(okm, padded, aad)
+
+    def _diagnose(
+        self, key: DocumentKey, blob: bytes, record: bytes, subject: bytes, version: int
+    ) -> CommitmentMismatch:
+        """Say why the commitment failed. Slow on purpose: it runs for alarms only and decrypts nothing."""
+        moved = "from another tenant, table, record, subject or key class, or its header was altered"
+        if blob[2:18] != key.kid:
+            return WrongKey("The document names another data key than the one it was to be opened with.")
+        if key.subject != subject or key.tenant != self.tenant or key.key_class != self.key_class:
+            return DocumentMoved(
+                "The document's key belongs to another subject, tenant or key class than its place."
+            )
+        suite, salt, commitment = blob[1], blob[18:34], blob[34:66]
+        length = 64 if suite == SUITE_GCM else cbc.OKM_SIZE
+        for distance in range(1, ROLLBACK_SEARCH + 1):
+            for other in (version - distance, version + distance):
+                if 0 <= other < 1 << 64:
+                    aad = self.aad(suite, key.kid, record, subject, other)
+                    if _equal(key.okm(LABEL, salt, aad, length)[32:64], commitment):
+                        return DocumentRolledBack(other, version)
+        return DocumentMoved(f"The document doesn't belong here: it was moved {moved}.")

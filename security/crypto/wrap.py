@@ -1,0 +1,69 @@
+"""Wrapping of data keys under the key of an epoch.
+
+``WK = KBKDF(KEK_e, "kontor/dek-wrap/v1", CBOR[tenant, subject, class, generation, kid], 32)`` and
+``wrapped = AES-256-KW(WK, DEK)`` (RFC 3394; NIST SP 800-38F, KW). Each data key is wrapped under a key of its own, so a
+wrapped key that is moved to another subject, class or generation doesn't unwrap. The check value (kcv) lets a rotation
+prove, key by key, that what it wrote opens to what it read (ENC-8). Callers: the data keys and the rotation.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from security.crypto import cbor
+from security.crypto.document import key_check_value
+from security.crypto.errors import KeyCorrupt
+from security.crypto.kdf import PreparedKdf
+
+LABEL: Final = b"kontor/dek-wrap/v1"
+WRAPPED_SIZE: Final = 40
+
+
+def wrap_context(tenant: bytes, subject: bytes, key_class: str, generation: int, kid: bytes) -> bytes:
+    """Return the context of a wrapping key; ids are 16 bytes each."""
+    return cbor.array(tenant, subject, key_class, generation, kid)
+
+
+class KeyWrapper:
+    """Wraps and unwraps data keys under one epoch's key-encryption key (32 bytes)."""
+
+    __slots__ = ("_kdf",)
+
+    def __init__(self, kek: bytes) -> None:
+        if len(kek) != 32:
+            raise ValueError("A key-encryption key has 32 bytes.")
+        self._kdf = PreparedKdf(kek, LABEL, 32)
+
+    def wrap(self, dek: bytes, context: bytes) -> bytes:
+        """Return the wrapped key (40 bytes)."""
+        return aes_key_wrap(self._kdf.derive(context), dek)
+
+    def unwrap(self, wrapped: bytes, context: bytes, kid: bytes, kcv: bytes) -> bytes:
+        """Return the data key. Raises KeyCorrupt when it doesn't unwrap here, or isn't the key of the check value."""
+        dek: bytes | None
+        try:
+            dek = aes_key_unwrap(self._kdf.derive(context), wrapped)
+        except (InvalidUnwrap, ValueError):
+            dek = None
+        if dek is None or len(wrapped) != WRAPPED_SIZE:
+            raise KeyCorrupt(
+                kid,
+                f"Data key {kid.hex()} doesn't unwrap under its epoch: it was damaged, moved, or is another epoch's.",
+            )
+        if key_check_value(dek) != kcv:
+            raise KeyCorrupt(kid, f"Data key {kid.hex()} unwraps but fails its check value.")
+        return dek
+
+    def rewrap(self, successor: KeyWrapper, wrapped: bytes, context: bytes, kid: bytes, kcv: bytes) -> bytes:
+        """Return the same data key wrapped under the ``successor``, opened again and verified (ENC-8)."""
+        renewed = successor.wrap(self.unwrap(wrapped, context, kid, kcv), context)
+        successor.unwrap(renewed, context, kid, kcv)
+        return renewed
+
+    def __repr__(self) -> str:
+        return "KeyWrapper()"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Key material isn't pickled.")
