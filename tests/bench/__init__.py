@@ -1,0 +1,1 @@
+"""Benchmarks. Each figure is a ratio to a limit or peer measured in the same run."""
