@@ -3,6 +3,7 @@
 `make run`, `make stop` and `make logs` call them. A production site runs the same processes under systemd.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -17,6 +18,8 @@ import click
 
 from crm_server.local import certificate, database, postgres, supervisor, trial
 from crm_server.local.errors import LocalError
+
+LOGIN_FILE = "demo-login.json"  # written by `kontor demo`
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +73,9 @@ def up(*, detach: bool, demo: bool) -> None:
     described = {"fingerprint": trial.fingerprint()}
     earlier = supervisor.running(places.run)
     if earlier and detach and earlier.get("fingerprint") == described["fingerprint"]:
-        database.prepare(places.state, os.environ)
+        found = database.prepare(places.state, os.environ)
         tls = certificate.ensure(places.tls)
-        trial.wait_until_ready(earlier["port"], tls.authority, places.logs)
+        trial.wait_until_ready(earlier["port"], tls.authority, places.logs, os.environ | found.environment)
         _announce(earlier["port"], tls, places)
         return
     if earlier is not None:
@@ -94,7 +97,7 @@ def _start(
         "KONTOR_STATE_DIR": str(places.state),
         "KONTOR_DEMO": "true" if demo else "false",
     }
-    if demo and database.is_empty(found):
+    if demo:
         _fill(environment)
     processes = trial.processes(port, tls, environment)
     watcher = supervisor.Supervisor(processes, places.logs, places.run)
@@ -113,18 +116,23 @@ def _start(
         finally:
             os._exit(0)
     click.echo("Starting …")
-    trial.wait_until_ready(port, tls.authority, places.logs)
+    trial.wait_until_ready(port, tls.authority, places.logs, environment)
     _announce(port, tls, places)
 
 
 def _fill(environment: Mapping[str, str]) -> None:
-    """Load the demo data.
+    """Load the demo data unless there is data already; the bar of its progress is on the screen.
 
     Raises:
-        LocalError: it could not be loaded; what it wrote is on the screen.
+        LocalError: it could not be loaded.
     """
     kontor = Path(sys.executable).parent / "kontor"
-    filled = subprocess.run([kontor, "demo", "--scale", "small"], env=dict(environment), check=False)
+    filled = subprocess.run(
+        [kontor, "demo", "--scale", "small", "--if-empty"],
+        env=dict(environment),
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
     if filled.returncode != 0:
         raise LocalError("The demo data could not be loaded.", "Start afresh: make reset, then make run")
 
@@ -147,9 +155,16 @@ def _log_to(handler: logging.Handler) -> None:
 
 
 def _announce(port: int, tls: certificate.Certificate, places: Places) -> None:
+    click.echo(f"\nKontor answers at https://localhost:{port}\n")
+    try:
+        login = json.loads((places.state / LOGIN_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        click.echo("  Make the first user: bin/kontor-here user add --help")
+    else:
+        click.echo(f"  Log in with the password  {login['password']}  as")
+        for user in login["users"]:
+            click.echo(f"    {user['login']:<10} {user['role']}")
     click.echo(f"""
-Kontor answers at https://localhost:{port}
-
   The browser warns once about the certificate of this machine; you may import its authority instead:
   {tls.authority}
   Data and logs are in {places.state}.

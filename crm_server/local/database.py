@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 from alembic.util import CommandError
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from crm_server.local import postgres
@@ -56,18 +56,6 @@ def prepare(state_dir: Path, environ: Mapping[str, str]) -> Database:
                 "Start that version, or begin with empty data: make reset",
             ) from error
     return database
-
-
-def is_empty(database: Database) -> bool:
-    """Whether it has no account and no contact yet; False where the owner's address is unknown."""
-    if not database.owner_url:
-        return False
-    engine = manage.owner_engine(database.owner_url)
-    with engine.connect() as connection:
-        found = connection.scalar(
-            text("select exists (select from crm.account union all select from crm.contact)")
-        )
-    return not found
 
 
 def _find(state_dir: Path, environ: Mapping[str, str]) -> Database:

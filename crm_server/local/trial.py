@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from crm_server.local.supervisor import Process
 HOST = "127.0.0.1"
 FIRST_PORT = 8443
 _PORTS_TRIED = 20
+_SLOW_SECONDS = 6.0
 _WORKERS = 2
 _THREADS = 4  # per worker; a request waits for the database most of its time
 
@@ -105,21 +107,40 @@ def answers(port: int, authority: Path) -> bool:
         connection.close()
 
 
-def wait_until_ready(port: int, authority: Path, log_dir: Path, *, seconds: float = 60) -> None:
+def wait_until_ready(
+    port: int, authority: Path, log_dir: Path, environment: Mapping[str, str], *, seconds: float = 60
+) -> None:
     """Return as soon as the application can serve.
 
     Raises:
-        LocalError: it can't within that time; with the last lines of its log.
+        LocalError: it can't be built, which is looked into when it takes long, or it does not answer in time.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    suspicious = True
     while not answers(port, authority):
-        if time.monotonic() > deadline:
-            lines = (log_dir / "app.log").read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
+        waited = time.monotonic() - began
+        if waited > seconds:
+            log = (log_dir / "app.log").read_text(encoding="utf-8", errors="replace")
             raise LocalError(
-                "\n".join([f"Kontor did not answer within {seconds:.0f} seconds. Its last words:", *lines]),
+                "\n".join([f"It did not answer within {seconds:.0f} seconds.", *log.splitlines()[-12:]]),
                 "Everything that it wrote: make logs. To end it: make stop",
             )
+        if suspicious and waited > _SLOW_SECONDS:
+            suspicious = False
+            _check_that_it_can_be_built(environment)
         time.sleep(0.15)
+
+
+def _check_that_it_can_be_built(environment: Mapping[str, str]) -> None:
+    program = "import crm_server.app; crm_server.app.main()"
+    built = subprocess.run(
+        [sys.executable, "-c", program], env=dict(environment), check=False, capture_output=True, text=True
+    )
+    if built.returncode != 0:
+        raise LocalError(
+            "\n".join(["The application can't start:", *built.stderr.strip().splitlines()[-12:]]),
+            "Mend what the last lines name, then run the same command again. To end the attempts: make stop",
+        )
 
 
 def need_room(folder: Path, megabytes: int = 500) -> None:
