@@ -1,7 +1,7 @@
 """The `kontor` command. One file a group, loaded when it is called: help and completion stay quick.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 settings or surroundings don't fit (the message says what to do),
-4 done in part.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 settings or surroundings don't fit (the message says what to
+do), 4 done in part.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),
     "doctor": ("crm_server.cli.doctor", "doctor", "Say what is wrong and what to do."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
+    "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
     "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),
 }
