@@ -75,6 +75,10 @@ class LinkService:
         events.record(db, events.account("link_made", user.id, purpose))
         return token.text
 
+    def check(self, user: User, password: str) -> None:
+        """Judge a first password before its user is made. Raises ValidationFailed."""
+        check_new_password(user, password, second_factor=False)
+
     def look(self, token: str, client: Client) -> str | None:
         """The purpose of a link that still works, or None."""
         self._ask_limit(client)

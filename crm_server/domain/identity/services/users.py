@@ -86,7 +86,7 @@ class UserService:
         if email:
             try:
                 email = validate_email(
-                    email, check_deliverability=False, globally_deliverable=False
+                    email, check_deliverability=False, globally_deliverable=False, test_environment=True
                 ).normalized
             except EmailNotValidError:
                 errors.add("/email", "email", _("This is not an e-mail address."))

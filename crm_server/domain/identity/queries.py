@@ -1,0 +1,206 @@
+"""What pages and commands read of identity: plain rows, no objects of the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exists, func, select
+
+from crm_server.domain.identity.factor_models import Passkey, TotpFactor
+from crm_server.domain.identity.models import (
+    LoginSession,
+    Role,
+    Team,
+    TeamMember,
+    Territory,
+    TerritoryMember,
+    User,
+    UserRole,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+MOST_USERS = 2000
+"""More rows than a person reads on one page; lists say when they are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user in a list. `repr` tells the id alone."""
+
+    id: UUID
+    login: str = field(repr=False)
+    name: str = field(repr=False)
+    email: str | None = field(repr=False)
+    state: str
+    source: str
+    roles: tuple[str, ...]
+    factors: str
+    last_login_at: datetime | None = field(repr=False)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "id": str(self.id),
+            "login": self.login,
+            "name": self.name,
+            "email": self.email,
+            "state": self.state,
+            "source": self.source,
+            "roles": list(self.roles),
+            "second_factor": self.factors != "none",
+            "last_login_at": self.last_login_at.isoformat() if self.last_login_at else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A live session in its owner's list."""
+
+    id: UUID
+    created_at: datetime
+    last_seen_at: datetime
+    auth_method: str
+    address: str | None = field(repr=False)
+    user_agent: str | None = field(repr=False)
+    current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TerritoryNode:
+    """A territory in the tree, in the order in which a page shows it. `depth` counts from 0 at the top."""
+
+    id: UUID
+    name: str
+    depth: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class TeamRow:
+    """A team in the list."""
+
+    id: UUID
+    name: str
+    description: str | None
+    members: int
+
+
+def users(db: Session, *, text: str = "", limit: int = MOST_USERS) -> list[UserRow]:
+    """Users by name; `text` is looked for in name and log-in name."""
+    role_names = (
+        select(func.array_agg(Role.name))
+        .join(UserRole, UserRole.role_id == Role.id)
+        .where(UserRole.user_id == User.id)
+        .scalar_subquery()
+    )
+    query = select(
+        User,
+        role_names,
+        exists().where(TotpFactor.user_id == User.id, TotpFactor.confirmed_at.is_not(None)),
+        exists().where(Passkey.user_id == User.id),
+    )
+    if text.strip():
+        wanted = f"%{_like(text.strip())}%"
+        query = query.where(User.name.ilike(wanted) | User.login.ilike(wanted))
+    rows = db.execute(query.order_by(func.lower(User.name), User.id).limit(limit))
+    return [
+        UserRow(
+            id=user.id,
+            login=user.login,
+            name=user.name,
+            email=user.email,
+            state=user.state,
+            source=user.source,
+            roles=tuple(sorted(names or ())),
+            factors="passkey" if passkey else "totp" if totp else "none",
+            last_login_at=user.last_login_at,
+        )
+        for user, names, totp, passkey in rows
+    ]
+
+
+def live_sessions(db: Session, user_id: UUID, current: UUID | None = None) -> list[SessionRow]:
+    """Sessions of a user that were not ended, the last used first."""
+    query = (
+        select(LoginSession)
+        .where(LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None))
+        .where(LoginSession.created_at > func.now() - func.make_interval(0, 0, 0, 1))
+        .order_by(LoginSession.last_seen_at.desc())
+    )
+    return [
+        SessionRow(
+            row.id,
+            row.created_at,
+            row.last_seen_at,
+            row.auth_method,
+            row.address,
+            row.user_agent,
+            row.id == current,
+        )
+        for row in db.scalars(query)
+    ]
+
+
+def roles_of(db: Session, user_id: UUID) -> set[UUID]:
+    """Ids of a user's roles."""
+    return set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user_id)))
+
+
+def role_members(db: Session, role_id: UUID) -> list[tuple[UUID, str, str]]:
+    """(id, log-in name, name) of those who hold a role."""
+    query = (
+        select(User.id, User.login, User.name)
+        .join(UserRole, UserRole.user_id == User.id)
+        .where(UserRole.role_id == role_id)
+        .order_by(func.lower(User.name))
+    )
+    return [(key, login, name) for key, login, name in db.execute(query)]
+
+
+def teams(db: Session) -> list[TeamRow]:
+    """Teams by name with the number of their members."""
+    members = select(func.count()).where(TeamMember.team_id == Team.id).scalar_subquery()
+    query = select(Team.id, Team.name, Team.description, members).order_by(func.lower(Team.name))
+    return [TeamRow(*row) for row in db.execute(query)]
+
+
+def team_members(db: Session, team_id: UUID) -> set[UUID]:
+    """Ids of a team's members."""
+    return set(db.scalars(select(TeamMember.user_id).where(TeamMember.team_id == team_id)))
+
+
+def territories(db: Session) -> list[TerritoryNode]:
+    """The tree of territories, each followed by what lies inside it."""
+    members = select(func.count()).where(TerritoryMember.territory_id == Territory.id).scalar_subquery()
+    rows = list(db.execute(select(Territory.id, Territory.name, Territory.parent_id, members)))
+    below: dict[UUID | None, list[tuple[UUID, str, int]]] = {}
+    for key, name, parent, count in rows:
+        below.setdefault(parent, []).append((key, name, count))
+    found: list[TerritoryNode] = []
+    waiting = [(0, *one) for one in sorted(below.get(None, ()), key=_by_name, reverse=True)]
+    while waiting:
+        depth, key, name, count = waiting.pop()
+        found.append(TerritoryNode(key, name, depth, count))
+        waiting += [(depth + 1, *one) for one in sorted(below.get(key, ()), key=_by_name, reverse=True)]
+    return found
+
+
+def territory_members(db: Session, territory_id: UUID) -> set[UUID]:
+    """Ids of those who have a territory itself, not through one above."""
+    return set(
+        db.scalars(select(TerritoryMember.user_id).where(TerritoryMember.territory_id == territory_id))
+    )
+
+
+def _by_name(one: tuple[UUID, str, int]) -> str:
+    return one[1].casefold()
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
