@@ -1,0 +1,465 @@
+"""The application over HTTP beside PostgreSQL alone: read one, list 50 with filter and sort, search by mail, create.
+
+Two server processes, 16 clients, 100,000 contacts, everything on: log-in by token, permissions, field rules, audit.
+The limit is pgbench with the statements that the application itself sends, taken from the server's log, run in turn
+with the application. CPU is read from the operating system, for the application's and PostgreSQL's processes.
+`KONTOR_BENCH_SCALES=medium,large` compares tables of different size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from crm_server.demo import load as demo
+from crm_server.domain.identity.models import ApiToken, User
+from crm_server.kernel import db
+from crm_server.kernel.actor import system_actor
+from crm_server.local import postgres
+from crm_server.local.postgres import Cluster
+from crm_server.migrations import manage
+from security.identity.tokens import new_api_token
+from tests.bench import measure
+
+STATE = Path("var/bench/state")
+WORK = Path("var/bench/http")
+CLIENTS, WORKERS, ROUNDS, SECONDS = 16, 2, 2, 6
+AIMS = {"read one": 0.25, "list 50": 0.2, "search by mail": 0.25, "create": 0.2}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of request: how wrk makes it, and one example to take the statements from."""
+
+    name: str
+    lua: str
+    example: tuple[str, str, dict[str, Any] | None]
+
+
+def run() -> list[dict[str, Any]]:
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk makes the load. Install it: apt-get install wrk")
+    WORK.mkdir(parents=True, exist_ok=True)
+    cluster = postgres.start(STATE)
+    try:
+        scales = [name.strip() for name in os.environ.get("KONTOR_BENCH_SCALES", "medium").split(",")]
+        rows: list[dict[str, Any]] = []
+        for scale in scales:
+            rows += _one_scale(cluster, scale)
+        return rows + _same_cost(rows, scales)
+    finally:
+        postgres.stop(STATE)
+
+
+def _one_scale(cluster: Cluster, scale: str) -> list[dict[str, Any]]:
+    token = _prepare(cluster, scale)
+    ids, mails = _samples(cluster, scale)
+    rows = []
+    with _server(cluster, scale) as (url, pid):
+        database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+        for scenario in _scenarios(ids, mails, url, token):
+            statements = _statements(cluster, scenario, url, token)
+            script = WORK / f"{scenario.name.replace(' ', '_')}.lua"
+            script.write_text(scenario.lua, encoding="utf-8")
+            pgbench = WORK / f"{scenario.name.replace(' ', '_')}.sql"
+            pgbench.write_text(statements, encoding="utf-8")
+            measure.wrk(url, script, clients=CLIENTS, seconds=2, token=token)
+            limits, loads, app_cpu, db_cpu, count = [], [], 0.0, 0.0, 0
+            for _round in range(ROUNDS):
+                limits.append(_pgbench(cluster, scale, pgbench))
+                before = measure.cpu_seconds(pid), measure.cpu_seconds(database)
+                load = measure.wrk(url, script, clients=CLIENTS, seconds=SECONDS, token=token)
+                app_cpu += measure.cpu_seconds(pid) - before[0]
+                db_cpu += measure.cpu_seconds(database) - before[1]
+                count += load.requests
+                loads.append(load)
+                if load.errors:
+                    raise SystemExit(f"{scenario.name}: {load.errors} requests failed; see {WORK}/app.log")
+            rows.append(_row(scale, scenario, loads, limits, (app_cpu, db_cpu, count)))
+        if scale == "medium":
+            rows += _deep_pages(url, token, pid, database)
+            rows.append(
+                {
+                    "name": "worker memory",
+                    "value": round(measure.resident_megabytes(measure.tree(pid))),
+                    "unit": "MB",
+                    "limit": 120,
+                    "ratio": measure.resident_megabytes(measure.tree(pid)) / 120,
+                    "aim": "≤ 120 MB",
+                    "met": measure.resident_megabytes(measure.tree(pid)) <= 120,
+                    "conditions": "largest process after the load",
+                }
+            )
+    return rows
+
+
+def _row(
+    scale: str,
+    scenario: Scenario,
+    loads: list[measure.Load],
+    limits: list[float],
+    cpu: tuple[float, float, int],
+) -> dict[str, Any]:
+    value, limit = sum(load.per_second for load in loads) / len(loads), sum(limits) / len(limits)
+    app_cpu, db_cpu, count = cpu
+    return {
+        "name": f"{scenario.name}, {scale}",
+        "value": round(value),
+        "unit": "req/s",
+        "limit": round(limit),
+        "ratio": value / limit,
+        "aim": f"≥ {AIMS[scenario.name]} of pgbench",
+        "met": value / limit >= AIMS[scenario.name],
+        "cpu_app_ms": round(app_cpu / count * 1000, 3),
+        "cpu_db_ms": round(db_cpu / count * 1000, 3),
+        "p50_ms": round(sum(load.p50_ms for load in loads) / len(loads), 1),
+        "p99_ms": round(max(load.p99_ms for load in loads), 1),
+        "conditions": f"{WORKERS} processes, {CLIENTS} clients, {ROUNDS} rounds of {SECONDS} s, limit in turn",
+    }
+
+
+def _prepare(cluster: Cluster, scale: str) -> str:
+    """The demo database of that size, and a token of its manager."""
+    name = f"kontor_{scale}"
+    manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
+    manage.upgrade(cluster.url_for(manage.OWNER, name))
+    owner = manage.owner_engine(cluster.url_for(manage.OWNER, name))
+    if demo.is_empty(owner):
+        print(f"  loading {demo.SCALES[scale]:,} contacts", file=sys.stderr)
+        demo.load(cluster.url_for(manage.APP, name), scale, processes=2)
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+    fresh = new_api_token()
+    with Session(owner) as session:
+        session.info[db.ACTOR] = system_actor()
+        user = session.scalars(select(User).where(User.login == "manager")).one()
+        session.add(
+            ApiToken(
+                user_id=user.id,
+                name=f"bench {uuid4()}",
+                prefix=fresh.public_id,
+                token_hash=fresh.digest,
+                permissions=None,
+                expires_at=None,
+            )
+        )
+        session.commit()
+    return fresh.text
+
+
+def _samples(cluster: Cluster, scale: str) -> tuple[list[str], list[str]]:
+    engine = manage.owner_engine(cluster.url_for(manage.OWNER, f"kontor_{scale}"))
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "select id::text, email from crm.contact where deleted_at is null order by md5(id::text) limit 2000"
+            )
+        ).all()
+    return [row[0] for row in found], [row[1] for row in found]
+
+
+def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[Scenario]:
+    head = 'local token = os.getenv("TOKEN")\nlocal headers = {["Authorization"] = "Bearer " .. token}\n'
+    listing = "/api/v1/contacts?filter[country]=DE&sort=-created_at&limit=50"
+    pick = "math.randomseed(os.time())\nlocal items = {%s}\n"
+    contact = {"given_name": "Bench", "family_name": "Mark", "job_title": "Tester", "country": "DE"}
+    return [
+        Scenario(
+            "read one",
+            head
+            + pick % ",".join(f'"{item}"' for item in ids)
+            + 'function request() return wrk.format("GET", "/api/v1/contacts/" .. items[math.random(#items)], headers) end',
+            ("GET", f"/api/v1/contacts/{ids[0]}", None),
+        ),
+        Scenario(
+            "list 50",
+            head + f'function request() return wrk.format("GET", "{_quoted(listing)}", headers) end',
+            ("GET", _quoted(listing), None),
+        ),
+        Scenario(
+            "search by mail",
+            head
+            + pick % ",".join(f'"{item}"' for item in mails)
+            + 'function request() return wrk.format("GET", "/api/v1/contacts?filter%5Bemail%5D=" '
+            ".. items[math.random(#items)], headers) end",
+            ("GET", f"/api/v1/contacts?filter%5Bemail%5D={mails[0]}", None),
+        ),
+        Scenario(
+            "create",
+            head
+            + 'headers["Content-Type"] = "application/json"\nlocal n = 0\n'
+            + "function request() n = n + 1\n"
+            + f'local body = [[{json.dumps(contact)[:-1]}, "email": "bench]] .. n .. [[@example.com"}}]]\n'
+            + 'return wrk.format("POST", "/api/v1/contacts", headers, body) end',
+            ("POST", "/api/v1/contacts", {**contact, "email": "bench0@example.com"}),
+        ),
+    ]
+
+
+def _quoted(path: str) -> str:
+    return path.replace("[", "%5B").replace("]", "%5D")
+
+
+@contextmanager
+def _server(cluster: Cluster, scale: str) -> Iterator[tuple[str, int]]:
+    """The application behind granian with two processes; yields its address and the pid of the main process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, f"kontor_{scale}"),
+        "KONTOR_LOG_LEVEL": "warning",
+        "PYTHONPATH": ".",
+    }
+    with (WORK / "app.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                Path(sys.executable).parent / "granian",
+                *("--interface", "wsgi", "--factory", "crm_server.app:from_environment"),
+                *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
+                *("--blocking-threads", "4", "--no-ws", "--log-level", "warning"),
+            ],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(url, process)
+            yield url, process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(150):
+        if process.poll() is not None:
+            raise SystemExit(f"The application ended: {(WORK / 'app.log').read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit(f"The application does not answer: {(WORK / 'app.log').read_text()[-2000:]}")
+
+
+def _request(url: str, token: str, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+    request = urllib.request.Request(
+        url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read()
+
+
+# The statements of one request, as the server's log shows them, become the script of pgbench.
+
+_EXECUTE = re.compile(r"EXECUTE (\w+)\((.*)\)\s*$", re.DOTALL)
+
+
+def _statements(cluster: Cluster, scenario: Scenario, url: str, token: str) -> str:
+    """The SQL that one request of the scenario sends, with its prepared statements written out."""
+    superuser = manage.owner_engine(cluster.superuser_url).execution_options(isolation_level="AUTOCOMMIT")
+    log = STATE / "logs" / "postgres.log"
+    definitions: dict[str, tuple[str, list[str]]] = {}
+    with superuser.connect() as connection:
+        connection.execute(text("alter system set log_statement = 'all'"))
+        connection.execute(text("select pg_reload_conf()"))
+        time.sleep(0.5)
+        try:
+            start = log.stat().st_size
+            # Often enough that each worker has prepared its statement, then once more for the record.
+            for _ in range(40):
+                _request(url, token, *_fresh(scenario.example))
+            time.sleep(0.3)
+            mark, since = log.stat().st_size, time.time() - 0.1
+            _request(url, token, *_fresh(scenario.example))
+            time.sleep(0.3)
+        finally:
+            connection.execute(text("alter system reset log_statement"))
+            connection.execute(text("select pg_reload_conf()"))
+    for name, sql, types in _prepared(log.read_text()[start:]):
+        definitions[name] = (sql, types)
+    return _as_script(log.read_text()[mark:], definitions, since)
+
+
+def _fresh(example: tuple[str, str, dict[str, Any] | None]) -> tuple[str, str, dict[str, Any] | None]:
+    method, path, body = example
+    return method, path, None if body is None else {**body, "email": f"bench{uuid4().hex}@example.com"}
+
+
+def _prepared(recorded: str) -> Iterator[tuple[str, str, list[str]]]:
+    for line in _entries(recorded):
+        found = re.match(r"PREPARE (\w+)(?:\(([^)]*)\))? AS (.*)", line, re.DOTALL)
+        if found:
+            yield found[1], found[3], [part.strip() for part in (found[2] or "").split(",") if part.strip()]
+
+
+def _entries(recorded: str) -> list[str]:
+    """The statements of a log in order; continuation lines belong to the one before."""
+    entries: list[str] = []
+    for line in recorded.splitlines():
+        found = re.match(r"^\d{4}-\d\d-\d\d .*? LOG:  statement: (.*)", line)
+        if found:
+            entries.append(found[1])
+        elif entries and line.startswith("\t"):
+            entries[-1] += "\n" + line.strip()
+    return entries
+
+
+def _as_script(recorded: str, definitions: dict[str, tuple[str, list[str]]], since: float) -> str:
+    lines = []
+    for entry in _entries(recorded):
+        statement = entry.strip().rstrip(";")
+        if "pg_reload_conf" in statement or "alter system" in statement or "version_num" in statement:
+            continue
+        tail = statement.rpartition("; ")[2] if "; EXECUTE" in statement else statement
+        found = _EXECUTE.search(tail)
+        if found and found[1] in definitions:
+            sql, types = definitions[found[1]]
+            statement = _written_out(sql, _arguments(found[2]), types)
+        elif tail.startswith("PREPARE"):
+            continue
+        lines.append(" ".join(statement.split()) + ";")
+    return _renewed("\n".join(lines) + "\n", since)
+
+
+def _arguments(text_: str) -> list[str]:
+    """Split the arguments of EXECUTE at the commas outside of quotes."""
+    parts, depth, quoted, current = [], 0, False, ""
+    for sign in text_:
+        if sign == "'":
+            quoted = not quoted
+        if not quoted and sign in "([":
+            depth += 1
+        if not quoted and sign in ")]":
+            depth -= 1
+        if sign == "," and not quoted and depth == 0:
+            parts.append(current.strip())
+            current = ""
+        else:
+            current += sign
+    return [*parts, current.strip()]
+
+
+def _written_out(sql: str, arguments: list[str], types: list[str]) -> str:
+    return re.sub(
+        r"\$(\d+)",
+        lambda found: (
+            f"({arguments[int(found[1]) - 1]})::{types[int(found[1]) - 1]}"
+            if int(found[1]) <= len(arguments)
+            else found[0]
+        ),
+        sql,
+    )
+
+
+_UUID7 = re.compile(r"'([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'")
+
+
+def _renewed(script: str, since: float) -> str:
+    """Replace the keys that the request made (UUIDv7 younger than `since`) by random ones of each run."""
+    keys: dict[str, str] = {}
+
+    def fresh(found: re.Match[str]) -> str:
+        if int(found[1] + found[2], 16) / 1000 < since:
+            return found[0]
+        variable = keys.setdefault(found[0], f"key{len(keys)}")
+        return f"('00000000-0000-4000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
+
+    body = _UUID7.sub(fresh, script)
+    return "".join(f"\\set {name} random(1, {2**47})\n" for name in keys.values()) + body
+
+
+def _pgbench(cluster: Cluster, scale: str, script: Path) -> float:
+    address = {
+        "PGHOST": str(cluster.socket_dir),
+        "PGPORT": str(cluster.port),
+        "PGUSER": manage.APP,
+        "PGPASSWORD": cluster.password_of(manage.APP),
+        "PGDATABASE": f"kontor_{scale}",
+    }
+    return measure.pgbench(
+        Path(f"/usr/lib/postgresql/{cluster.major}/bin"), address, script, clients=CLIENTS, seconds=SECONDS
+    )
+
+
+def _deep_pages(url: str, token: str, pid: int, database: int) -> list[dict[str, Any]]:
+    """CPU of page 1 and of page 1,000 of the same list."""
+    path, cursor, cost = "/api/v1/contacts?sort=created_at&limit=50&fields=name", "", {}
+    for page in range(1, 1002):
+        where = path + (f"&cursor={cursor}" if cursor else "")
+        if page in {1, 1001}:
+            script = WORK / f"page_{page}.lua"
+            script.write_text(
+                'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
+                f'function request() return wrk.format("GET", "{where}", headers) end'
+            )
+            measure.wrk(url, script, clients=CLIENTS, seconds=1, token=token)
+            before = measure.cpu_seconds(pid) + measure.cpu_seconds(database)
+            load = measure.wrk(url, script, clients=CLIENTS, seconds=4, token=token)
+            cost[page] = (measure.cpu_seconds(pid) + measure.cpu_seconds(database) - before) / load.requests
+        cursor = json.loads(_request(url, token, "GET", where, None)).get("next_cursor") or ""
+        if not cursor:
+            break
+    ratio = cost[1001] / cost[1]
+    return [
+        {
+            "name": "page 1,000 beside page 1",
+            "value": round(cost[1001] * 1000, 3),
+            "unit": "ms CPU",
+            "limit": round(cost[1] * 1000, 3),
+            "ratio": ratio,
+            "aim": "within 20 %",
+            "met": ratio <= 1.2,
+            "conditions": "list of 50 by time of creation",
+        }
+    ]
+
+
+def _same_cost(rows: list[dict[str, Any]], scales: list[str]) -> list[dict[str, Any]]:
+    """The same request on tables of different size: CPU of application and database."""
+    made = []
+    by_name = {row["name"]: row for row in rows}
+    for name in ("read one", "list 50"):
+        costs = {
+            scale: by_name[f"{name}, {scale}"]["cpu_app_ms"] + by_name[f"{name}, {scale}"]["cpu_db_ms"]
+            for scale in scales
+        }
+        if len(costs) > 1:
+            low, high = min(costs.values()), max(costs.values())
+            made.append(
+                {
+                    "name": f"{name}: {' / '.join(scales)}",
+                    "value": round(high, 3),
+                    "unit": "ms CPU",
+                    "limit": round(low, 3),
+                    "ratio": high / low,
+                    "aim": "within 20 %",
+                    "met": high / low <= 1.2,
+                    "conditions": json.dumps(costs),
+                }
+            )
+    return made
