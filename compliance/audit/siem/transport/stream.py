@@ -1,0 +1,197 @@
+"""Syslog over TCP and TLS: RFC 6587 and RFC 5425 octet-counted frames, `<length> <message>`.
+
+TLS 1.3 ends the handshake for the client before the server has looked at the client's certificate, so a
+refusal arrives with the first bytes, after events would already be gone. Therefore `open` probes: it waits
+a moment for anything to come from the server, which for syslog can only be an alert or an end.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compliance.audit.siem.transport import DeliveryError, Item, Window
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How a TLS sink is known and how this sender proves itself.
+
+    Attributes:
+        ca: PEM file of the authority that signed the sink's certificate.
+        server_name: Name that the certificate must carry; usually the host.
+        certificate: PEM file with this sender's certificate chain, if the sink asks for one.
+        key: PEM file of its private key.
+    """
+
+    ca: Path
+    server_name: str
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context with TLS ≥ 1.2, the given authority only, and the host name verified."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(self.ca)
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def frame(line: str) -> bytes:
+    """Return one octet-counted frame, RFC 5425 §4.3."""
+    content = line.encode()
+    return b"%d " % len(content) + content
+
+
+class StreamTransport:
+    """Octet-counted syslog over a stream; TLS if settings are given.
+
+    Args:
+        host: Name or address of the sink.
+        port: 6514 for TLS by convention.
+        tls: None sends in clear, for a relay on the same host only.
+        timeout: Seconds for connecting and for each write.
+        probe: Seconds to wait for a late refusal.
+        window: What is sent again after a break.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: TlsSettings | None = None,
+        *,
+        timeout: float = 10.0,
+        probe: float = 0.3,
+        window: Window | None = None,
+    ) -> None:
+        self._address, self._tls, self._timeout, self._probe = (host, port), tls, timeout, probe
+        self._window = window or Window()
+        self._socket: socket.socket | None = None
+
+    @property
+    def confirmed(self) -> int:
+        """See `Transport.confirmed`."""
+        return self._window.confirmed
+
+    def open(self) -> str:
+        """Connect, verify the host name, and wait for a late refusal. Returns the peer in words."""
+        where = f"{self._address[0]}:{self._address[1]}"
+        try:
+            raw = socket.create_connection(self._address, self._timeout)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._tls is None:
+                self._socket, peer = raw, f"{where}, not encrypted"
+            else:
+                wrapped = self._tls.context().wrap_socket(raw, server_hostname=self._tls.server_name)
+                self._socket, peer = wrapped, f"{where}, {describe_peer(wrapped)}"
+        except ssl.SSLCertVerificationError as error:
+            raise DeliveryError(
+                f"{where}: the sink's certificate is not acceptable: {error.verify_message}"
+            ) from error
+        except (OSError, ssl.SSLError) as error:
+            raise DeliveryError(f"{where}: no connection: {_reason(error)}") from error
+        self._expect_silence(self._probe)
+        return peer
+
+    def send(self, items: Sequence[Item]) -> None:
+        """Write frames; raises `DeliveryError` also if the sink said anything, since it can only be a
+        refusal.
+        """
+        if self._socket is None:
+            raise DeliveryError("the connection is not open")
+        self._expect_silence(0)
+        try:
+            self._socket.sendall(b"".join(frame(item.line) for item in items))
+        except (OSError, ssl.SSLError) as error:
+            raise self._broken(_reason(error)) from error
+        self._window.add(time.monotonic(), [item.index for item in items])
+
+    def close(self) -> None:
+        """Send close_notify and wait until the sink has read everything and closed its side."""
+        if self._socket is None:
+            return
+        connection, self._socket = self._socket, None
+        try:
+            orderly = _part(connection, self._timeout)
+        except (OSError, ValueError):
+            orderly = False
+        finally:
+            connection.close()
+        if orderly:
+            self._window.finish()
+        else:
+            self._window.broken()
+
+    def _expect_silence(self, seconds: float) -> None:
+        """Raise if the sink sent an alert or closed within `seconds`."""
+        if self._socket is None:
+            return
+        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        if not pending and not select.select([self._socket], [], [], seconds)[0]:
+            return
+        self._socket.settimeout(0)
+        try:
+            received = self._socket.recv(1)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return  # A session ticket or a key update of TLS 1.3: bytes, but nothing for us.
+        except (OSError, ssl.SSLError) as error:
+            raise self._broken(_reason(error)) from error
+        finally:
+            if self._socket is not None:
+                self._socket.settimeout(self._timeout)
+        raise self._broken(
+            "it closed the connection" if not received else "it answered, which syslog never does"
+        )
+
+    def _broken(self, reason: str) -> DeliveryError:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._window.broken()
+        return DeliveryError(f"{self._address[0]}:{self._address[1]}: the connection broke: {reason}")
+
+
+def _part(connection: socket.socket, timeout: float) -> bool:
+    """End our side and read until the sink ended its own; raises `OSError` for a reset or silence.
+
+    Some receivers (rsyslog with GnuTLS) end the connection without a close_notify of their own. That they
+    ended it after ours, without a reset, says that they have read everything before it.
+    """
+    connection.settimeout(timeout)
+    if isinstance(connection, ssl.SSLSocket):
+        try:
+            plain = connection.unwrap()
+        except ssl.SSLEOFError:
+            return True
+        with plain:
+            plain.shutdown(socket.SHUT_WR)
+            return plain.recv(1) == b""
+    connection.shutdown(socket.SHUT_WR)
+    return connection.recv(1) == b""
+
+
+def describe_peer(connection: ssl.SSLSocket) -> str:
+    """Return protocol, cipher, subject and expiry of the peer, for the set-up page (SIEM-8)."""
+    certificate: dict[str, Any] = connection.getpeercert() or {}
+    subject = ", ".join("=".join(pair) for part in certificate.get("subject", ()) for pair in part)
+    cipher = connection.cipher() or ("?",)
+    return f"{connection.version()} {cipher[0]}, certificate {subject}, valid until {certificate.get('notAfter')}"
+
+
+def _reason(error: Exception) -> str:
+    """The reason of a network error in words, without anything of the events."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        text = error.reason.lower().replace("_", " ")
+        if "certificate" in text or "unknown ca" in text:
+            return f"the sink refused our certificate ({text})"
+        return text
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
