@@ -17,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,7 +115,7 @@ def start(state_dir: Path, *, durable: bool = True) -> Cluster:
     secret = secret_of(state_dir)
     if not (data / "PG_VERSION").exists():
         _initdb(binaries, data, Cluster(data, data, 0, major, secret).password_of(SUPERUSER))
-    # PostgreSQL itself tells a pid file that a crash left from a server that lives.
+    _wait_for_the_dead(data)
     cluster = Cluster(data, _socket_dir(state_dir), _port(data), major, secret)
     _configure(cluster, durable=durable)
     log = state_dir / "logs" / "postgres.log"
@@ -161,7 +162,8 @@ def _binaries(state_dir: Path) -> tuple[Path, int]:
     Data of one major version can't be read by another, so existing data decides.
     """
     available = _available()
-    existing = sorted(int(path.parent.name) for path in state_dir.glob("postgres/*/PG_VERSION"))
+    folders = [path.parent.name for path in state_dir.glob("postgres/*/PG_VERSION")]
+    existing = sorted(int(name) for name in folders if name.isdigit())
     if existing and existing[-1] not in available:
         found = ", ".join(map(str, sorted(available))) or "none"
         raise LocalError(
@@ -313,6 +315,23 @@ def _port(data: Path) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise LocalError("No loopback port is free.", "End programs that hold many connections and try again.")
+
+
+def _wait_for_the_dead(data: Path, seconds: float = 10) -> None:
+    """Wait until a killed server is gone from the process table: PostgreSQL takes its number for a living one.
+
+    A pid file whose process is gone is no obstacle, and PostgreSQL checks for itself that no child is left.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            pid = (data / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return
+        if state != "Z":
+            return
+        time.sleep(0.05)
 
 
 def _accepts(socket_path: Path) -> bool:
