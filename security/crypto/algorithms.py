@@ -39,7 +39,7 @@ AES_CBC: Final = Algorithm(
     oid="2.16.840.1.101.3.4.1.42",
 )  # fmt: skip
 AES_KW: Final = Algorithm(
-    "AES-256-KW", "key-wrap", ("encapsulate", "decapsulate"), "RFC 3394, NIST SP 800-38F",
+    "AES-256-KW", "ae", ("encrypt", "decrypt"), "RFC 3394, NIST SP 800-38F",
     "Data keys under an epoch; epochs under a passphrase or an HSM key", approved=True, bits=256, quantum=5,
     oid="2.16.840.1.101.3.4.1.45",
 )  # fmt: skip

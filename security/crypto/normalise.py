@@ -45,14 +45,18 @@ def email(value: str) -> str:
     Folding the local part merges addresses that RFC 5321 would let differ; no mail system of note does so, and hits are
     compared exactly afterwards. Dots and ``+tags`` stay: they mean different things at different providers.
     """
-    local, at, domain = text(value).rpartition("@")
-    if not at or not local or " " in local or not domain:
+    local, at, domain = unicodedata.normalize("NFKC", value).strip().rpartition("@")
+    if not at or not local.strip() or not domain:
         raise NotNormal("The value isn't an e-mail address.")
+    local = text(local)
     ascii_domain: str | None
     try:
+        # The domain isn't case-folded before: folding makes "ss" of "ß", and IDNA 2008 tells these two apart.
         ascii_domain = idna.encode(domain.rstrip("."), uts46=True).decode("ascii").lower()
     except idna.IDNAError:
         ascii_domain = None
+    if " " in local:
+        raise NotNormal("The value isn't an e-mail address.")
     if ascii_domain is None:
         raise NotNormal("The domain of the e-mail address isn't valid under IDNA 2008.")
     return f"{local}@{ascii_domain}"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from security.crypto import cbor
 from security.crypto.errors import (
@@ -46,6 +46,9 @@ def check_of(keys: EpochKeys) -> str:
 
 class FileRing(ABC):
     """A key ring in a folder. Subclasses say how 64 bytes are protected, revealed and made unrevealable for ever."""
+
+    # What is overwritten at a destruction. The rest of ``protected`` is public, and a second run needs it.
+    _sealed_fields: ClassVar[tuple[str, ...]] = ("wrapped",)
 
     def __init__(self, folder: Path, clock: Callable[[], datetime] = _now) -> None:
         self.folder = folder
@@ -239,7 +242,8 @@ class FileRing(ABC):
             data = path.read_bytes()
             record = json.loads(data)
             # Same length, so that the same blocks are written, and still a record that a second run can go on from.
-            record["protected"] = {key: "0" * len(value) for key, value in record["protected"].items()}
+            protected = record["protected"]
+            record["protected"] = {**protected, **{key: "0" * len(protected[key]) for key in self._sealed_fields}}
             data = (json.dumps(record, indent=1, sort_keys=True).encode() + b"\n").ljust(len(data))
             with path.open("r+b") as file:
                 file.write(data)

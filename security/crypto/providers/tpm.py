@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from translationstring import TranslationStringFactory
 
@@ -49,6 +49,8 @@ _COUNTER: Final = "ownerread|authread|ownerwrite|nt=counter|no_da"
 
 class TpmRing(FileRing):
     """A key ring sealed by a TPM. ``tcti`` is the connection in the notation of tpm2-tss."""
+
+    _sealed_fields: ClassVar[tuple[str, ...]] = ("public", "private")
 
     def __init__(self, folder: Path, tcti: str = RESOURCE_MANAGER, first_index: int = FIRST_INDEX) -> None:
         super().__init__(folder)
