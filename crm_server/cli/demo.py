@@ -48,7 +48,7 @@ def demo(scale: str, if_empty: bool, today: datetime | None, processes: int, as_
     ) as bar:
         logins, password = loader.load(
             settings.database_url,
-            scale,
+            loader.SCALES[scale],
             today=end,
             processes=processes,
             progress=lambda done, _all: bar.update(done - bar.pos),

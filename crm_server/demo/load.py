@@ -84,7 +84,7 @@ def is_empty(engine: Engine) -> bool:
 
 def load(
     url: str,
-    scale: str,
+    contacts: int,
     *,
     today: date | None = None,
     processes: int = 1,
@@ -94,7 +94,7 @@ def load(
 
     Args:
         url: Address of the application role.
-        scale: "small", "medium" or "large": 1,000, 100,000 or 1,000,000 contacts.
+        contacts: How many contacts; everything else is in proportion. `SCALES` names the usual numbers.
         today: The day at which the made-up history ends; today by default.
         processes: How many processes load.
         progress: Called with (contacts loaded, contacts in all).
@@ -102,7 +102,6 @@ def load(
     Returns:
         The users and their common password.
     """
-    contacts = SCALES[scale]
     engine = create_engine(url, hide_parameters=True)
     password = "-".join(secrets.token_hex(3) for _ in range(3))
     with Session(engine) as session:

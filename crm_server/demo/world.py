@@ -297,7 +297,9 @@ class World:
         number = self.index * CHUNK + len(self.chunk.rows["crm.account"]) + 1
         space = "" if region is names.CHINA else " "
         place = city.split()[0]
-        name = f"{pick.choice(region.company_heads)}{space}{place}{space}{region.company_tails[sector]} {number}"
+        name = (
+            f"{pick.choice(region.company_heads)}{space}{place}{space}{region.company_tails[sector]} {number}"
+        )
         employees = int(pick.lognormvariate(4.2, 1.3)) + 1
         kind = pick.choices(("customer", "prospect", "partner", "supplier", "other"), (45, 38, 8, 6, 3))[0]
         parent = previous.get(region.country) if pick.random() < 0.08 else None

@@ -3,7 +3,7 @@
 Two server processes, 16 clients, 100,000 contacts, everything on: log-in by token, permissions, field rules, audit.
 The limit is pgbench with the statements that the application itself sends, taken from the server's log, run in turn
 with the application. CPU is read from the operating system, for the application's and PostgreSQL's processes.
-`KONTOR_BENCH_SCALES=medium,large` compares tables of different size.
+`KONTOR_BENCH_SIZES=10000,1000000` compares tables of different size.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from tests.bench import measure
 
 STATE = Path("var/bench/state")
 WORK = Path("var/bench/http")
+USUAL = 100_000
 CLIENTS, WORKERS, ROUNDS, SECONDS = 16, 2, 2, 6
 AIMS = {"read one": 0.25, "list 50": 0.2, "search by mail": 0.25, "create": 0.2}
 
@@ -59,20 +60,20 @@ def run() -> list[dict[str, Any]]:
     WORK.mkdir(parents=True, exist_ok=True)
     cluster = postgres.start(STATE)
     try:
-        scales = [name.strip() for name in os.environ.get("KONTOR_BENCH_SCALES", "medium").split(",")]
+        sizes = [int(size) for size in os.environ.get("KONTOR_BENCH_SIZES", str(USUAL)).split(",")]
         rows: list[dict[str, Any]] = []
-        for scale in scales:
-            rows += _one_scale(cluster, scale)
-        return rows + _same_cost(rows, scales)
+        for size in sizes:
+            rows += _one_size(cluster, size)
+        return rows + _same_cost(rows, sizes)
     finally:
         postgres.stop(STATE)
 
 
-def _one_scale(cluster: Cluster, scale: str) -> list[dict[str, Any]]:
-    token = _prepare(cluster, scale)
-    ids, mails = _samples(cluster, scale)
+def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
+    token = _prepare(cluster, size)
+    ids, mails = _samples(cluster, size)
     rows = []
-    with _server(cluster, scale) as (url, pid):
+    with _server(cluster, size) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
             statements = _statements(cluster, scenario, url, token)
@@ -83,7 +84,7 @@ def _one_scale(cluster: Cluster, scale: str) -> list[dict[str, Any]]:
             measure.wrk(url, script, clients=CLIENTS, seconds=2, token=token)
             limits, loads, app_cpu, db_cpu, count = [], [], 0.0, 0.0, 0
             for _round in range(ROUNDS):
-                limits.append(_pgbench(cluster, scale, pgbench))
+                limits.append(_pgbench(cluster, size, pgbench))
                 before = measure.cpu_seconds(pid), measure.cpu_seconds(database)
                 load = measure.wrk(url, script, clients=CLIENTS, seconds=SECONDS, token=token)
                 app_cpu += measure.cpu_seconds(pid) - before[0]
@@ -92,8 +93,8 @@ def _one_scale(cluster: Cluster, scale: str) -> list[dict[str, Any]]:
                 loads.append(load)
                 if load.errors:
                     raise SystemExit(f"{scenario.name}: {load.errors} requests failed; see {WORK}/app.log")
-            rows.append(_row(scale, scenario, loads, limits, (app_cpu, db_cpu, count)))
-        if scale == "medium":
+            rows.append(_row(size, scenario, loads, limits, (app_cpu, db_cpu, count)))
+        if size == USUAL:
             rows += _deep_pages(url, token, pid, database)
             rows.append(
                 {
@@ -111,7 +112,7 @@ def _one_scale(cluster: Cluster, scale: str) -> list[dict[str, Any]]:
 
 
 def _row(
-    scale: str,
+    size: int,
     scenario: Scenario,
     loads: list[measure.Load],
     limits: list[float],
@@ -120,7 +121,7 @@ def _row(
     value, limit = sum(load.per_second for load in loads) / len(loads), sum(limits) / len(limits)
     app_cpu, db_cpu, count = cpu
     return {
-        "name": f"{scenario.name}, {scale}",
+        "name": f"{scenario.name}, {size:,} contacts",
         "value": round(value),
         "unit": "req/s",
         "limit": round(limit),
@@ -135,15 +136,15 @@ def _row(
     }
 
 
-def _prepare(cluster: Cluster, scale: str) -> str:
+def _prepare(cluster: Cluster, size: int) -> str:
     """The demo database of that size, and a token of its manager."""
-    name = f"kontor_{scale}"
+    name = f"kontor_{size}"
     manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
     manage.upgrade(cluster.url_for(manage.OWNER, name))
     owner = manage.owner_engine(cluster.url_for(manage.OWNER, name))
     if demo.is_empty(owner):
-        print(f"  loading {demo.SCALES[scale]:,} contacts", file=sys.stderr)
-        demo.load(cluster.url_for(manage.APP, name), scale, processes=2)
+        print(f"  loading {size:,} contacts", file=sys.stderr)
+        demo.load(cluster.url_for(manage.APP, name), size, processes=2)
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
     fresh = new_api_token()
@@ -164,8 +165,8 @@ def _prepare(cluster: Cluster, scale: str) -> str:
     return fresh.text
 
 
-def _samples(cluster: Cluster, scale: str) -> tuple[list[str], list[str]]:
-    engine = manage.owner_engine(cluster.url_for(manage.OWNER, f"kontor_{scale}"))
+def _samples(cluster: Cluster, size: int) -> tuple[list[str], list[str]]:
+    engine = manage.owner_engine(cluster.url_for(manage.OWNER, f"kontor_{size}"))
     with engine.connect() as connection:
         found = connection.execute(
             text(
@@ -218,14 +219,14 @@ def _quoted(path: str) -> str:
 
 
 @contextmanager
-def _server(cluster: Cluster, scale: str) -> Iterator[tuple[str, int]]:
+def _server(cluster: Cluster, size: int) -> Iterator[tuple[str, int]]:
     """The application behind granian with two processes; yields its address and the pid of the main process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
-        "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, f"kontor_{scale}"),
+        "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, f"kontor_{size}"),
         "KONTOR_LOG_LEVEL": "warning",
         "PYTHONPATH": ".",
     }
@@ -393,13 +394,13 @@ def _renewed(script: str, since: float) -> str:
     return "".join(f"\\set {name} random(1, {2**47})\n" for name in keys.values()) + body
 
 
-def _pgbench(cluster: Cluster, scale: str, script: Path) -> float:
+def _pgbench(cluster: Cluster, size: int, script: Path) -> float:
     address = {
         "PGHOST": str(cluster.socket_dir),
         "PGPORT": str(cluster.port),
         "PGUSER": manage.APP,
         "PGPASSWORD": cluster.password_of(manage.APP),
-        "PGDATABASE": f"kontor_{scale}",
+        "PGDATABASE": f"kontor_{size}",
     }
     return measure.pgbench(
         Path(f"/usr/lib/postgresql/{cluster.major}/bin"), address, script, clients=CLIENTS, seconds=SECONDS
@@ -439,20 +440,21 @@ def _deep_pages(url: str, token: str, pid: int, database: int) -> list[dict[str,
     ]
 
 
-def _same_cost(rows: list[dict[str, Any]], scales: list[str]) -> list[dict[str, Any]]:
+def _same_cost(rows: list[dict[str, Any]], sizes: list[int]) -> list[dict[str, Any]]:
     """The same request on tables of different size: CPU of application and database."""
     made = []
     by_name = {row["name"]: row for row in rows}
     for name in ("read one", "list 50"):
         costs = {
-            scale: by_name[f"{name}, {scale}"]["cpu_app_ms"] + by_name[f"{name}, {scale}"]["cpu_db_ms"]
-            for scale in scales
+            size: by_name[f"{name}, {size:,} contacts"]["cpu_app_ms"]
+            + by_name[f"{name}, {size:,} contacts"]["cpu_db_ms"]
+            for size in sizes
         }
         if len(costs) > 1:
             low, high = min(costs.values()), max(costs.values())
             made.append(
                 {
-                    "name": f"{name}: {' / '.join(scales)}",
+                    "name": f"{name}: {' / '.join(f'{size:,}' for size in sizes)}",
                     "value": round(high, 3),
                     "unit": "ms CPU",
                     "limit": round(low, 3),

@@ -52,7 +52,7 @@ class TestWorld:
 @pytest.fixture(scope="module")
 def loaded(cluster: Cluster, template: str) -> Connection:
     copy_database(cluster, template, "kontor_demo")
-    load.load(cluster.url_for(manage.APP, "kontor_demo"), "small", today=date(2026, 6, 1))
+    load.load(cluster.url_for(manage.APP, "kontor_demo"), 1000, today=date(2026, 6, 1))
     engine = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_demo"))
     with engine.connect() as connection:
         yield connection
