@@ -50,6 +50,13 @@ class Places:
                 "KONTOR_STATE_DIR.",
             ) from error
 
+    def fresh_metrics(self) -> Path:
+        """An empty folder for the figures of the processes: those of an earlier start must not be added."""
+        folder = self.run / "metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
 
 def _places() -> Places:
     return Places(Path(os.environ.get("KONTOR_STATE_DIR") or "var"))
@@ -81,13 +88,14 @@ def up(*, detach: bool, demo: bool) -> None:
     if earlier is not None:
         click.echo("Stopping the processes of the earlier start …")
         supervisor.stop(places.run)
-    _start(places, described, earlier, detach=detach, demo=demo)
+    _start(places, described, detach=detach, demo=demo)
 
 
-def _start(
-    places: Places, described: dict[str, Any], earlier: Mapping[str, Any] | None, *, detach: bool, demo: bool
-) -> None:
-    port = trial.choose_port(os.environ.get("KONTOR_PORT"), (earlier or {}).get("port"))
+def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: bool) -> None:
+    port = trial.choose_port("KONTOR_PORT", os.environ.get("KONTOR_PORT"), trial.FIRST_PORT)
+    metrics = trial.choose_port(
+        "KONTOR_METRICS_PORT", os.environ.get("KONTOR_METRICS_PORT"), trial.FIRST_METRICS_PORT
+    )
     click.echo("Preparing the database …")
     found = database.prepare(places.state, os.environ)
     tls = certificate.ensure(places.tls)
@@ -95,13 +103,15 @@ def _start(
         **os.environ,
         **found.environment,
         "KONTOR_STATE_DIR": str(places.state),
+        "KONTOR_METRICS_PORT": str(metrics),
         "KONTOR_DEMO": "true" if demo else "false",
+        "PROMETHEUS_MULTIPROC_DIR": str(places.fresh_metrics()),
     }
     if demo:
         _fill(environment)
     processes = trial.processes(port, tls, environment)
     watcher = supervisor.Supervisor(processes, places.logs, places.run)
-    described["port"] = port
+    described |= {"port": port, "metrics_port": metrics}
     if not detach:
         _log_to(logging.StreamHandler())
         _announce(port, tls, places)

@@ -20,6 +20,7 @@ from crm_server.local.supervisor import Process
 
 HOST = "127.0.0.1"
 FIRST_PORT = 8443
+FIRST_METRICS_PORT = 9464
 _PORTS_TRIED = 20
 _SLOW_SECONDS = 6.0
 _WORKERS = 2
@@ -30,8 +31,9 @@ _CODE = ("crm_server", "compliance", "security", "monitoring")
 
 
 def processes(port: int, tls: certificate.Certificate, environment: Mapping[str, str]) -> list[Process]:
-    """What runs beside the database: the application and the worker of its jobs."""
+    """What runs beside the database: the application, the worker of its jobs, and their metrics."""
     programs = Path(sys.executable).parent
+    kontor = str(programs / "kontor")
     application = [
         str(programs / "granian"),
         *("--interface", "wsgi", "--factory", "crm_server.app:main"),
@@ -42,32 +44,32 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
     ]
     return [
         Process("app", application, environment),
-        Process("worker", [str(programs / "kontor"), "worker"], environment),
+        Process("worker", [kontor, "worker"], environment),
+        Process("metrics", [kontor, "metrics"], environment),
     ]
 
 
-def choose_port(wanted: str | None, last: int | None) -> int:
-    """The port that the person asked for, else the one of the last start, else the first free from 8443.
+def choose_port(variable: str, wanted: str | None, first: int) -> int:
+    """The port that the person asked for in the environment `variable`, else the first free one from `first`.
 
     Raises:
         LocalError: the port asked for is taken or no port, or none is free.
     """
     if wanted:
         if not (wanted.isdigit() and 0 < int(wanted) < 65536):
-            raise LocalError(f"KONTOR_PORT={wanted} is not a port.", "Choose a number from 1024 to 65535.")
+            raise LocalError(f"{variable}={wanted} is not a port.", "Choose a number from 1024 to 65535.")
         if not _is_free(int(wanted)):
             raise LocalError(
                 f"Port {wanted} can't be used: another program listens on it, or it is reserved.",
-                "End that program, choose another KONTOR_PORT, or unset it and let Kontor find a free one.",
+                f"End that program, choose another {variable}, or unset it and let Kontor find a free one.",
             )
         return int(wanted)
-    candidates = [last] if last else []
-    for port in [*candidates, *range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED)]:
+    for port in range(first, first + _PORTS_TRIED):
         if _is_free(port):
             return port
     raise LocalError(
-        f"No port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1} is free.",
-        "Name a free one: KONTOR_PORT=9443 make run",
+        f"No port from {first} to {first + _PORTS_TRIED - 1} is free.",
+        f"Name a free one: {variable}={first + 1000} make run",
     )
 
 
