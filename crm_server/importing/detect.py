@@ -224,7 +224,7 @@ def _text(file: BinaryIO, *, encoding: str | None, delimiter: str | None, header
 
 def _first_lines(file: BinaryIO, codec: str) -> list[str]:
     file.seek(0)
-    text = io.TextIOWrapper(csv_reader.Unclosable(file), encoding=codec, errors="replace", newline="")
+    text = csv_reader.open_text(file, codec)
     return list(itertools.islice((line for line in text if line.strip()), _SAMPLE_LINES))
 
 

@@ -31,7 +31,7 @@ class ImportFileError(Exception):
         return f"{text}{where}"
 
 
-class ValueProblem(Exception):  # noqa: N818 - it reports one cell to a person and is collected, never a failure of the program
+class ValueProblem(Exception):
     """One cell can't become a value of its field.
 
     ``code`` is stable (``date.unreadable``), ``message`` a translatable sentence without the cell's content.

@@ -72,6 +72,9 @@ def _feed(item: Proposal, entity: EntityDef) -> Feed:
     if target is not None and target.semantic is Semantic.REFERENCE:
         by_id = target.policy.target in _IMPORTED and fold(item.column).endswith(("id", "nummer", "编号"))
         missing: Missing = "create" if target.policy.target == "account" and not by_id else "blank"
+        if target.policy.target in {"stage", "pipeline"}:
+            # A deal in the wrong stage would falsify the forecast.
+            missing = "error"
         return Feed(item.field, (item.column,), match="external_id" if by_id else "name", missing=missing)
     return Feed(item.field, (item.column,))
 

@@ -58,13 +58,17 @@ _CONTENT = Handling(
     audit=Audit.FACT,
     erasure=Erasure.DELETE,
     access=Access.SECRET,
-    export=Withheld("The records that the file became are exported; the file itself is deleted after its retention."),
+    export=Withheld(
+        "The records that the file became are exported; the file itself is deleted after its retention."
+    ),
 )
 """What an uploaded file holds: data of many persons, kept only as long as the import can be undone."""
 
 
 class Import(Base):
-    """One file on its way in. ``rows_done`` is the cursor: rows before it are committed and never done twice."""
+    """One file on its way in. ``rows_done`` is the cursor: rows before it are committed and never done
+    twice.
+    """
 
     __tablename__ = "import_job"
     __entity__ = EntityPolicy(
@@ -73,7 +77,9 @@ class Import(Base):
     __table_args__ = (Index("ix_import_job_created", "created_by", "created_at"), {"schema": "crm"})
 
     id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True, default=new_id)
-    entity: Mapped[str] = field(2, Semantic.TEXT, _("Kind of record"), TECHNICAL, required=True, max_length=40)
+    entity: Mapped[str] = field(
+        2, Semantic.TEXT, _("Kind of record"), TECHNICAL, required=True, max_length=40
+    )
     filename: Mapped[str] = field(3, Semantic.TEXT, _("File name"), TECHNICAL, required=True)
     size: Mapped[int] = field(4, Semantic.INTEGER, _("Size"), TECHNICAL, required=True, sql=BigInteger())
     sha256: Mapped[bytes] = field(5, Semantic.BYTES, _("SHA-256"), TECHNICAL, required=True)
@@ -82,11 +88,19 @@ class Import(Base):
         server_default=text("'draft'"),
     )  # fmt: skip
     phase: Mapped[str | None] = field(7, Semantic.CHOICE, _("Step"), TECHNICAL, choices=PHASES)
-    profile: Mapped[dict[str, Any]] = field(8, Semantic.JSON, _("How the file is read"), TECHNICAL, required=True)
+    profile: Mapped[dict[str, Any]] = field(
+        8, Semantic.JSON, _("How the file is read"), TECHNICAL, required=True
+    )
     mapping: Mapped[dict[str, Any]] = field(9, Semantic.JSON, _("Mapping"), TECHNICAL, required=True)
     styles: Mapped[dict[str, Any] | None] = field(10, Semantic.JSON, _("How columns are written"), TECHNICAL)
     counts: Mapped[dict[str, Any]] = field(
-        11, Semantic.JSON, _("Counts"), TECHNICAL, required=True, server_default=text("'{}'::jsonb"), default=dict
+        11,
+        Semantic.JSON,
+        _("Counts"),
+        TECHNICAL,
+        required=True,
+        server_default=text("'{}'::jsonb"),
+        default=dict,
     )
     rows_total: Mapped[int | None] = field(12, Semantic.INTEGER, _("Rows"), TECHNICAL)
     rows_done: Mapped[int] = field(
@@ -95,7 +109,13 @@ class Import(Base):
     error: Mapped[str | None] = field(14, Semantic.TEXT, _("Error"), TECHNICAL, max_length=100)
     error_line: Mapped[int | None] = field(15, Semantic.INTEGER, _("Line of the error"), TECHNICAL)
     created_at: Mapped[datetime] = field(
-        16, Semantic.DATETIME, _("Created"), TECHNICAL, required=True, default=now, server_default=text("now()")
+        16,
+        Semantic.DATETIME,
+        _("Created"),
+        TECHNICAL,
+        required=True,
+        default=now,
+        server_default=text("now()"),
     )
     created_by: Mapped[UUID | None] = field(17, Semantic.ID, _("Created by"), TECHNICAL)
     queued_at: Mapped[datetime | None] = field(18, Semantic.DATETIME, _("Queued"), TECHNICAL)
@@ -128,8 +148,8 @@ class ImportChunk(Base):
 class ImportRow(Base):
     """What became of a row that was not simply created: why it failed, or what an update overwrote.
 
-    ``ordinal`` counts the rows of the file from 0, ``line`` is where a person finds the row. Created records carry the
-    import's id themselves and need no row here.
+    ``ordinal`` counts the rows of the file from 0, ``line`` is where a person finds the row. Created records
+    carry the import's id themselves and need no row here.
     """
 
     __tablename__ = "import_row"
@@ -162,10 +182,18 @@ class SavedMapping(Base):
     __table_args__ = (Index("uq_import_mapping", "entity", "name", unique=True), {"schema": "crm"})
 
     id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True, default=new_id)
-    entity: Mapped[str] = field(2, Semantic.TEXT, _("Kind of record"), TECHNICAL, required=True, max_length=40)
+    entity: Mapped[str] = field(
+        2, Semantic.TEXT, _("Kind of record"), TECHNICAL, required=True, max_length=40
+    )
     name: Mapped[str] = field(3, Semantic.TEXT, _("Name"), TECHNICAL, required=True, max_length=100)
     mapping: Mapped[dict[str, Any]] = field(4, Semantic.JSON, _("Mapping"), TECHNICAL, required=True)
     created_at: Mapped[datetime] = field(
-        5, Semantic.DATETIME, _("Created"), TECHNICAL, required=True, default=now, server_default=text("now()")
+        5,
+        Semantic.DATETIME,
+        _("Created"),
+        TECHNICAL,
+        required=True,
+        default=now,
+        server_default=text("now()"),
     )
     created_by: Mapped[UUID | None] = field(6, Semantic.ID, _("Created by"), TECHNICAL)

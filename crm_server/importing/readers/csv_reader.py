@@ -10,11 +10,11 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from crm_server.importing.rows import SourceRow
 
-__all__ = ["Unclosable", "read_records", "read_rows"]
+__all__ = ["open_text", "read_records", "read_rows"]
 
 MAX_FIELD = 1 << 20
 """Longest cell, in characters; beyond it the record is taken for one with an unclosed quote."""
@@ -62,6 +62,12 @@ class _Lines:
         return first
 
 
+def open_text(file: BinaryIO, encoding: str) -> Iterator[str]:
+    """The lines of a binary file, with their ends; the file stays open when the text is collected."""
+    lent: Any = _Unclosable(file)
+    return io.TextIOWrapper(lent, encoding=encoding, errors="replace", newline="")
+
+
 class _RunawayError(Exception):
     """A quoted cell runs over more lines than any real one."""
 
@@ -74,7 +80,7 @@ def read_records(
     A blank line is a record without cells.
     """
     file.seek(0)
-    text = io.TextIOWrapper(Unclosable(file), encoding=encoding, errors="replace", newline="")
+    text = open_text(file, encoding)
     lines = _Lines(iter(text), 1)
     for _index in range(skip):
         next(lines, None)
@@ -154,7 +160,7 @@ def read_rows(
         yield row
 
 
-class Unclosable(io.RawIOBase):
+class _Unclosable(io.RawIOBase):
     """Lends a file to a TextIOWrapper, which closes what it wraps when it is collected."""
 
     def __init__(self, file: BinaryIO) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Records of a vCard file: 2.1 (phones of old), 3.0 (RFC 2426) and 4.0 (RFC 6350).
 
 Called through ``readers.open_rows``. One card becomes one row with fixed column names; of several mails or

@@ -83,6 +83,7 @@ def survey(rows: Iterable[SourceRow], columns: Mapping[str, Semantic], options: 
     return {name: _style(column, options, columns[name]) for name, column in wanted.items()}
 
 
+_REMEMBERED = 1_000
 _FORMULA = frozenset("=+-@")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
 _DATES = frozenset({Semantic.DATE, Semantic.DATETIME})
@@ -185,16 +186,22 @@ def _choice_converter(
     policy: FieldPolicy, options: Options, translate: Callable[[object, str], str] | None
 ) -> Converter:
     words = choices.choice_words(policy.choices, translate)
+    known: dict[str, str] = {}
     otherwise = options.unknown_choice
     fallback = "other" if otherwise == "other" and "other" in policy.choices else None
 
     def convert(text: str) -> str | None:
+        if (key := known.get(text)) is not None:
+            return key
         try:
-            return choices.parse_choice(text, words)
+            key = choices.parse_choice(text, words)
         except ValueProblem:
             if otherwise == "error":
                 raise
             return fallback
+        if len(known) < _REMEMBERED:
+            known[text] = key
+        return key
 
     return convert
 

@@ -146,19 +146,17 @@ def _split_date(text: str, order: DateOrder) -> tuple[dt.date, str]:
     if match := _ISO.match(text) or _CHINESE.match(text):
         return _date(int(match[1]), int(match[2]), int(match[3])), text[match.end() :]
     if match := _SHORT.match(text):
-        first, second, year = int(match[1]), int(match[3]), _year(match[4])
-        if order == "mdy" and match[2] != ".":
-            first, second = second, first
-        day, month = first, second
-        return _date(year, month, day), text[match.end() :]
+        month_first = order == "mdy" and match[2] != "."
+        month, day = (match[1], match[3]) if month_first else (match[3], match[1])
+        return _date(_year(match[4]), int(month), int(day)), text[match.end() :]
     if match := _COMPACT.fullmatch(text):
         return _date(int(match[1] + match[2]), int(match[3]), int(match[4])), ""
     if _SERIAL.fullmatch(text):
         return _serial(text).date(), ""
-    if (match := _DAY_MONTH_NAME.match(text)) and (month := _month(match[2])):
-        return _date(int(match[3]), month, int(match[1])), text[match.end() :]
-    if (match := _MONTH_NAME_DAY.match(text)) and (month := _month(match[1])):
-        return _date(int(match[3]), month, int(match[2])), text[match.end() :]
+    if (match := _DAY_MONTH_NAME.match(text)) and (named := _month(match[2])):
+        return _date(int(match[3]), named, int(match[1])), text[match.end() :]
+    if (match := _MONTH_NAME_DAY.match(text)) and (named := _month(match[1])):
+        return _date(int(match[3]), named, int(match[2])), text[match.end() :]
     raise ValueProblem("date.unreadable", _("The date can't be read. Write it as 2026-03-31."))
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Numbers, money and shares as people write them: ``1,234.56``, ``1.234,56 €``, ``(1 234)``, ``¥1.2万``,
 ``40 %``.
 

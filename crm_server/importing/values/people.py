@@ -15,7 +15,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from crm_server.importing.errors import ValueProblem, _
 
-__all__ = ["PersonName", "join_name", "parse_email", "parse_phone", "parse_url", "split_name"]
+__all__ = ["PersonName", "parse_email", "parse_phone", "parse_url", "split_name"]
 
 _PLAIN_MAIL = re.compile(
     r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}"
@@ -259,10 +259,3 @@ def _split_chinese(text: str) -> PersonName:
         return PersonName(given or None, family, prefix, family_first=False)
     length = 2 if whole[:2] in _COMPOUND_FAMILY and len(whole) > 2 else 1
     return PersonName(whole[length:] or None, whole[:length], prefix, family_first=True)
-
-
-def join_name(given: str | None, family: str | None) -> str:
-    """The whole name as its bearer writes it: 王伟, Anna Schmidt."""
-    if family and _HAN.search(family) and (not given or _HAN.search(given)):
-        return f"{family}{given or ''}"
-    return " ".join(part for part in (given, family) if part)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from babel import Locale
 from babel.core import get_global
@@ -59,7 +59,9 @@ def _countries() -> dict[str, str]:
     for alias, codes in get_global("territory_aliases").items():
         if len(alias) == 3 and len(codes) == 1 and len(codes[0]) == 2:
             found[alias.casefold()] = codes[0]
-    codes_known = {code for code in Locale("en").territories if len(code) == 2 and code.isalpha()} - {
+    codes_known = {
+        code for code in map(str, Locale("en").territories) if len(code) == 2 and code.isalpha()
+    } - {
         "ZZ",
         "EU",
         "UN",
@@ -78,6 +80,7 @@ def _countries() -> dict[str, str]:
     return found | _COUNTRY_SYNONYMS
 
 
+@lru_cache(maxsize=4096)
 def parse_country(text: str) -> str:
     """ISO 3166-1 alpha-2 code of a country's name or code. Raises ValueProblem ``country.unknown``."""
     code = _countries().get(fold(text))
@@ -100,6 +103,7 @@ def _languages() -> dict[str, str]:
     return found | _LANGUAGE_SYNONYMS
 
 
+@lru_cache(maxsize=1024)
 def parse_language(text: str) -> str:
     """The CLDR tag ("de", "zh_Hans") of a language's name or tag; a region that CLDR doesn't name is dropped.
 
@@ -127,6 +131,7 @@ def _currencies() -> dict[str, str]:
     return found | {code.casefold(): code for code in codes} | _CURRENCY_SYNONYMS
 
 
+@lru_cache(maxsize=1024)
 def parse_currency(text: str) -> str:
     """ISO 4217 code of a currency's name or code. Raises ValueProblem ``currency.unknown``."""
     code = _currencies().get(fold(text))

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - tables of real-life cells are read across
 """Columns to fields: proposals, presets, and what a mapping makes of a row."""
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compliance.datamap import DataMap
+from crm_server.domain import names
 from crm_server.importing.errors import ValueProblem
 from crm_server.importing.values import choices, dates, numbers, people, places
 from crm_server.importing.values.convert import Options, Style, build_converter
@@ -148,7 +149,7 @@ class TestPeople:
 
     @pytest.mark.parametrize("given_name, family_name", [("伟", "王"), ("娜娜", "欧阳"), ("Anna", "Schmidt")])
     def test_a_joined_name_splits_back(self, given_name: str, family_name: str) -> None:
-        name = people.split_name(people.join_name(given_name, family_name))
+        name = people.split_name(names.compose(family_name, given_name))
         assert (name.given, name.family) == (given_name, family_name)
 
     @pytest.mark.parametrize(

@@ -1,0 +1,417 @@
+"""One batch of rows: read, resolve, compare with what is there, write, and note what became of each.
+
+Called by the runner inside one transaction. A dry run does all of it but the writing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, String, any_, bindparam, func, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from compliance.audit.capture import plain
+from compliance.datamap import DataMap, EntityDef, Semantic
+from crm_server.domain.imports.bulk import Bulk, Change
+from crm_server.domain.imports.models import ImportRow
+from crm_server.domain.imports.references import Resolver
+from crm_server.domain.imports.rules import Rules
+from crm_server.importing.errors import ValueProblem, _
+from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
+from crm_server.importing.rows import SourceRow
+from crm_server.importing.values.numbers import Amount
+from crm_server.kernel.values import currencies
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from crm_server.kernel.actor import Actor
+
+__all__ = ["Batch", "Counts", "Plan", "Work", "problem_json"]
+
+Counts = Counter[str]
+
+_ROW_PROBLEMS = {
+    "row.too_many_cells": _(
+        "The row has more cells than there are columns. Check its quotes and delimiters."
+    ),
+    "row.quotes": _("A quote is opened and never closed. Correct it in the file."),
+    "row.card": _("The card is incomplete or has no name."),
+}
+_REQUIRED = _("This field must be filled in.")
+_IN_FILE = _("The same record stands further up in the file.")
+_EXISTS = _("The record exists already and was left as it was.")
+
+
+@dataclass(slots=True)
+class Work:
+    """One row on its way."""
+
+    ordinal: int
+    line: int
+    values: dict[str, Any]
+    problems: list[FieldProblem] = field(default_factory=list)
+    key: tuple[str, ...] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a problem holds the row back."""
+        return any(not problem.warning for problem in self.problems)
+
+
+@dataclass(slots=True)
+class _Existing:
+    """A record that has the key: as stored, or made by this very batch."""
+
+    record_id: UUID | None
+    version: int
+    values: dict[str, Any]
+    subject: UUID | None
+    ours: bool
+    pending: dict[str, Any] | None = None
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What stays the same over all batches of a run."""
+
+    datamap: DataMap
+    entity: EntityDef
+    mapping: ImportMapping
+    read: RowReader
+    actor: Actor
+    resolver: Resolver
+    rules: Rules
+    import_id: UUID
+    dry: bool
+
+
+class Batch:
+    """Does one batch after the other by one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._datamap = plan.datamap
+        self._entity = plan.entity
+        self._mapping = plan.mapping
+        self._read = plan.read
+        self._actor = plan.actor
+        self._resolver = plan.resolver
+        self._rules = plan.rules
+        self._import_id = plan.import_id
+        self._dry = plan.dry
+        self._columns = {feed.field: feed.columns for feed in plan.mapping.feeds}
+        self._seen: set[int] = set()
+        self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
+
+    def run(self, connection: Connection, rows: Sequence[tuple[int, SourceRow]]) -> Counts:
+        """Does the rows; the caller commits. Returns how many of each outcome, and ``field code`` of each
+        problem.
+        """
+        works = [self._parse(ordinal, row) for ordinal, row in rows]
+        self._resolve(connection, works)
+        for work in works:
+            self._finish(work)
+        existing = self._find(connection, works)
+        creates: list[tuple[Work, _Existing | None]] = []
+        changes: list[tuple[Work, _Existing]] = []
+        notes: list[dict[str, Any]] = []
+        counts: Counts = Counter()
+        for work in works:
+            if not work.failed:
+                self._decide(work, existing, creates, changes, notes, counts)
+            if work.failed:
+                counts["failed"] += 1
+                notes.append(self._note(work, "failed"))
+            for problem in work.problems:
+                kind = "warning" if problem.warning else "problem"
+                counts[f"{kind}:{problem.field} {problem.code}"] += 1
+        if not self._dry:
+            self._write(connection, creates, changes, notes, counts)
+        if notes:
+            connection.execute(insert(ImportRow.__table__), notes)  # type: ignore[arg-type]
+        return counts
+
+    def _parse(self, ordinal: int, row: SourceRow) -> Work:
+        values, problems = self._read(row)
+        if row.problem is not None:
+            problems.append(FieldProblem("", row.problem, _ROW_PROBLEMS[row.problem]))
+        return Work(ordinal, row.number, values, problems)
+
+    def _resolve(self, connection: Connection, works: Sequence[Work]) -> None:
+        self._resolver.use(connection)
+        wanted = []
+        for work in works:
+            if work.failed:
+                # A row that fails anyway must not leave an account behind.
+                continue
+            for name, value in work.values.items():
+                if isinstance(value, ReferenceText):
+                    wanted.append((self._target(name), value))
+        self._resolver.prepare(wanted)
+        for work in works:
+            for name, value in list(work.values.items()):
+                if not isinstance(value, ReferenceText):
+                    continue
+                if work.failed:
+                    del work.values[name]
+                    continue
+                key, problem = self._resolver.resolve(
+                    name, self._target(name), value, self._columns.get(name, ())
+                )
+                if problem is not None:
+                    work.problems.append(problem)
+                if key is None:
+                    del work.values[name]
+                else:
+                    work.values[name] = key
+
+    def _target(self, name: str) -> EntityDef:
+        return self._datamap[self._entity.fields[name].policy.target or ""]
+
+    def _finish(self, work: Work) -> None:
+        """Money into minor units, the domain's own rules, and the key."""
+        for name, value in list(work.values.items()):
+            if isinstance(value, Amount):
+                self._money(work, name, value)
+        if not work.failed:
+            work.problems += self._rules.complete(work.values)
+        names = self._mapping.key
+        if names and all(work.values.get(name) is not None for name in names):
+            work.key = tuple(self._normal(name, work.values[name]) for name in names)
+
+    def _money(self, work: Work, name: str, amount: Amount) -> None:
+        policy = self._entity.fields[name].policy
+        currency_field = policy.currency_field or ""
+        currency = work.values.get(currency_field) or amount.currency or self._mapping.options.currency
+        columns = self._columns.get(name, ())
+        try:
+            check_currency(currency)
+            minor = amount.minor(currency)
+        except ValueProblem as problem:
+            work.problems.append(FieldProblem(name, problem.code, problem.message, columns))
+            return
+        low, high = policy.minimum, policy.maximum
+        if (low is not None and minor < low) or (high is not None and minor > high):
+            work.problems.append(
+                FieldProblem(name, "number.range", _("The amount is out of range."), columns)
+            )
+            return
+        work.values[name] = minor
+        if currency_field in self._entity.fields:
+            work.values.setdefault(currency_field, currency)
+
+    def _normal(self, name: str, value: Any) -> str:
+        return str(value).lower() if self._entity.fields[name].semantic is Semantic.EMAIL else str(value)
+
+    def _find(self, connection: Connection, works: Sequence[Work]) -> dict[tuple[str, ...], _Existing]:
+        """Records that have one of the keys; of several with the same key the oldest counts."""
+        keys = {work.key for work in works if work.key is not None and not work.failed}
+        if not keys:
+            return {}
+        table = self._entity.table
+        first = self._mapping.key[0]
+        column = table.c[first]
+        semantic = self._entity.fields[first].semantic
+        wanted = [key[0] for key in keys]
+        condition: Any = func.lower(column) if semantic is Semantic.EMAIL else column
+        if semantic not in _TEXTS and semantic is not Semantic.EMAIL:
+            condition = column.cast(String)
+        names = [name for name in self._entity.fields if name in self._compared() or name in _BOOKKEEPING]
+        subject = self._entity.policy.subject
+        if subject in self._entity.fields:
+            names.append(subject or "")
+        query = select(*(table.c[name] for name in dict.fromkeys((*names, *self._mapping.key)))).where(
+            condition == any_(bindparam("wanted", wanted, type_=ARRAY(String)))
+        )
+        if "deleted_at" in self._entity.fields:
+            query = query.where(table.c.deleted_at.is_(None))
+        found: dict[tuple[str, ...], _Existing] = {}
+        for row in connection.execute(query.order_by(table.c.id)).mappings():
+            key = tuple(self._normal(name, row[name]) for name in self._mapping.key)
+            ours = row.get("import_id") == self._import_id
+            found.setdefault(
+                key, _Existing(row["id"], row["version"], dict(row), row.get(subject or ""), ours)
+            )
+        return found
+
+    def _compared(self) -> set[str]:
+        return set(self._rules.written) | {
+            name for feed in self._mapping.feeds for name in (feed.field,) if name in self._entity.fields
+        }
+
+    def _decide(
+        self,
+        work: Work,
+        existing: dict[tuple[str, ...], _Existing],
+        creates: list[tuple[Work, _Existing | None]],
+        changes: list[tuple[Work, _Existing]],
+        notes: list[dict[str, Any]],
+        counts: Counts,
+    ) -> None:
+        """Whether the row is new, changes a record, repeats another row, or stays out."""
+        policy = self._mapping.duplicates
+        there = existing.get(work.key) if work.key is not None and policy != "create" else None
+        seen = work.key is not None and hash(work.key) in self._seen
+        repeated = policy != "create" and (
+            seen or (there is not None and (there.ours or there.pending is not None))
+        )
+        if there is None and not repeated:
+            self._create(work, existing, creates, counts)
+            return
+        if work.key is not None:
+            self._seen.add(hash(work.key))
+        if repeated:
+            work.problems.append(FieldProblem("", "row.repeated", _IN_FILE, warning=True))
+        if policy == "skip":
+            if not repeated:
+                work.problems.append(FieldProblem("", "row.exists", _EXISTS, warning=True))
+            counts["skipped"] += 1
+            notes.append(self._note(work, "skipped", there.record_id if there is not None else None))
+            return
+        counts["merged"] += repeated
+        if there is not None:
+            # A dry run has made nothing, so a repeated row meets no record.
+            self._merge(work, there, changes, counts, repeated=repeated)
+
+    def _create(
+        self,
+        work: Work,
+        existing: dict[tuple[str, ...], _Existing],
+        creates: list[tuple[Work, _Existing | None]],
+        counts: Counts,
+    ) -> None:
+        missing = [name for name in self._required if work.values.get(name) is None]
+        if missing:
+            work.problems += [
+                FieldProblem(name, "required", _REQUIRED, self._columns.get(name, ())) for name in missing
+            ]
+            return
+        counts["created"] += 1
+        fresh = None
+        if work.key is not None:
+            self._seen.add(hash(work.key))
+            fresh = _Existing(None, 0, work.values, None, ours=True, pending=work.values)
+            existing.setdefault(work.key, fresh)
+        creates.append((work, fresh))
+
+    def _merge(
+        self,
+        work: Work,
+        there: _Existing,
+        changes: list[tuple[Work, _Existing]],
+        counts: Counts,
+        *,
+        repeated: bool,
+    ) -> None:
+        if there.pending is not None:
+            there.pending.update({name: value for name, value in work.values.items() if value is not None})
+            return
+        differing = {name: value for name, value in work.values.items() if there.values.get(name) != value}
+        cleared = [name for name in self._required if name in differing and differing[name] is None]
+        if cleared:
+            work.problems += [
+                FieldProblem(name, "required", _REQUIRED, self._columns.get(name, ())) for name in cleared
+            ]
+            return
+        if not differing:
+            counts["unchanged"] += not repeated
+            return
+        counts["updated"] += not repeated
+        if there.change is None:
+            there.change = Change(there.record_id, there.version, {}, {}, there.subject)  # type: ignore[arg-type]
+            changes.append((work, there))
+        for name, value in differing.items():
+            there.change.before.setdefault(name, there.values.get(name))
+            there.change.after[name] = value
+        there.values.update(differing)
+
+    def _write(
+        self,
+        connection: Connection,
+        creates: Sequence[tuple[Work, _Existing | None]],
+        changes: Sequence[tuple[Work, _Existing]],
+        notes: list[dict[str, Any]],
+        counts: Counts,
+    ) -> None:
+        bulk = Bulk(connection, self._datamap, self._entity, self._actor)
+        records = [work.values for work, _fresh in creates]
+        for record in records:
+            bulk.compose(record)
+            if "owner_id" in self._entity.fields and self._actor.id.int:
+                record.setdefault("owner_id", self._actor.id)
+            self._rules.create(record)
+        bulk.insert(records, self._import_id)
+        for _work, there in changes:
+            change = there.change
+            if change is None:
+                continue
+            bulk.compose(change.after, there.values)
+            self._rules.change(change.after, there.values)
+            change.before |= {
+                name: there.values.get(name) for name in change.after if name not in change.before
+            }
+        done = set(bulk.update([there.change for _work, there in changes if there.change is not None]))
+        for work, there in changes:
+            change = there.change
+            if change is None:
+                continue
+            if change.record_id not in done:
+                text = _("Somebody changed the record at the same moment. Import the row again.")
+                work.problems.append(FieldProblem("", "row.changed", text))
+                counts["updated"] -= not there.ours
+                counts["failed"] += 1
+                notes.append(self._note(work, "failed"))
+                continue
+            before = None if there.ours else {name: plain(value) for name, value in change.before.items()}
+            note = self._note(work, "merged" if there.ours else "updated", change.record_id)
+            notes.append(note | {"record_version": change.version + 1, "before": before})
+        self._rules.saved(
+            connection, records, [there.change for _work, there in changes if there.change is not None]
+        )
+
+    def _note(self, work: Work, outcome: str, record_id: UUID | None = None) -> dict[str, Any]:
+        return {
+            "import_id": self._import_id,
+            "ordinal": work.ordinal,
+            "line": work.line,
+            "outcome": outcome,
+            "record_id": record_id,
+            "record_version": None,
+            "problems": [problem_json(problem) for problem in work.problems] or None,
+            "before": None,
+        }
+
+
+_BOOKKEEPING = frozenset({"id", "version", "import_id", "name", "given_name", "family_name", "language"})
+_TEXTS = frozenset({Semantic.TEXT, Semantic.LONG_TEXT, Semantic.PHONE, Semantic.URL, Semantic.CHOICE})
+
+
+def check_currency(code: str) -> None:
+    """Raises ValueProblem ``currency.unknown`` for what is no code of ISO 4217."""
+    if code not in currencies():
+        raise ValueProblem("currency.unknown", _("Unknown currency. Write its three-letter code, like EUR."))
+
+
+def _must_be_given(item: Any) -> bool:
+    column = item.column
+    return item.policy.required and item.writable and column.default is None and column.server_default is None
+
+
+def problem_json(problem: FieldProblem) -> dict[str, Any]:
+    """A problem as it is stored: its sentence stays translatable, and holds no value of the row."""
+    mapping: Mapping[str, Any] | None = getattr(problem.message, "mapping", None)
+    return {
+        "field": problem.field,
+        "code": problem.code,
+        "message": str(problem.message),
+        "mapping": dict(mapping) if mapping else None,
+        "columns": list(problem.columns),
+        "warning": problem.warning,
+    }
+
+
+Translate = Callable[[object, str], str]

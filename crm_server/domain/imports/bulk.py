@@ -1,0 +1,244 @@
+"""Writes many records of one entity in few statements, each with its audit event and its row in the change
+feed.
+
+Called by the import run. The rules are those of the record services: authorship, version, the data subject
+behind a person, the composed name. Events are written by ``compliance.audit.events.write`` in the same
+transaction, and each row carries the id of its event, so that the capture trigger sees that nothing is
+missing (AUD-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Table, bindparam, cast, column, update, values
+
+from compliance.audit.capture import plain
+from compliance.audit.events import Event, rows_of
+from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.datamap import Audit, DataMap, EntityDef
+from crm_server.domain import names
+from crm_server.domain.imports.copying import copy_rows
+from crm_server.kernel.actor import SYSTEM_ID
+from crm_server.kernel.clock import now
+from crm_server.kernel.ids import new_id
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from crm_server.kernel.actor import Actor
+
+__all__ = ["Bulk", "Change"]
+
+
+_BOOKKEEPING = frozenset(
+    {"id", "event_id", "version", "created_at", "created_by", "updated_at", "updated_by"}
+)
+
+
+@dataclass(slots=True)
+class Change:
+    """One update: the record, the version that was read, and old and new values of what differs."""
+
+    record_id: UUID
+    version: int
+    after: dict[str, Any]
+    before: dict[str, Any] = field(default_factory=dict)
+    subject: UUID | None = None
+    action: str = "update"
+
+
+class Bulk:
+    """Batched writes for one entity in one transaction."""
+
+    def __init__(self, connection: Connection, datamap: DataMap, entity: EntityDef, actor: Actor) -> None:
+        self._connection = connection
+        self._datamap = datamap
+        self.entity = entity
+        self._actor = actor
+        self._author = None if actor.id == SYSTEM_ID else actor.id
+        self._subject = entity.policy.subject if entity.policy.subject in entity.fields else None
+        # Field name → (number, key in the payload or None where only the fact is kept).
+        self._audited = {
+            name: (item.number, str(item.number) if item.policy.handling.audit is Audit.VALUE else None)
+            for name, item in entity.fields.items()
+            if item.policy.handling.audit is not Audit.OFF and name not in _BOOKKEEPING
+        }
+        self._named = {"given_name", "family_name", "name"} <= entity.fields.keys()
+
+    def compose(self, record: dict[str, Any], old: Mapping[str, Any] | None = None) -> None:
+        """Completes what the record services derive: the whole name of a person from its parts."""
+        if self._named and ("given_name" in record or "family_name" in record):
+            base = old or {}
+            given = record.get("given_name", base.get("given_name"))
+            family = record.get("family_name", base.get("family_name"))
+            if family:
+                record["name"] = names.fit(
+                    names.compose(family, given, record.get("language", base.get("language")))
+                )
+
+    def insert(self, records: Sequence[dict[str, Any]], import_id: UUID | None) -> list[UUID]:
+        """Creates the records; returns their keys in order. Values are those that the columns store."""
+        if not records:
+            return []
+        moment = now()
+        keys = [record.setdefault("id", new_id()) for record in records]
+        events: list[Event] = []
+        if self._subject is not None:
+            self._subjects(records, events)
+        columns = self._columns(records)
+        rows = []
+        for record in records:
+            event_id = new_id()
+            row = {name: record.get(name, default) for name, default in columns.items()}
+            row |= {
+                "id": record["id"],
+                "event_id": event_id,
+                "version": 1,
+                "created_at": moment,
+                "updated_at": moment,
+                "created_by": self._author,
+                "updated_by": self._author,
+            }
+            if "import_id" in self.entity.fields:
+                row["import_id"] = import_id
+            rows.append(row)
+            events.append(self._event("create", (row["id"], event_id, 1), {}, record))
+        copy_rows(self._connection, self.entity.table, list(rows[0]), (row.values() for row in rows))
+        self._log(events)
+        return keys
+
+    def update(self, changes: Sequence[Change]) -> list[UUID]:
+        """Applies the changes whose record still has the version that was read; returns the keys of those."""
+        done: list[UUID] = []
+        groups: dict[tuple[str, ...], list[Change]] = {}
+        for change in changes:
+            groups.setdefault(tuple(sorted(change.after)), []).append(change)
+        for fields, members in groups.items():
+            done += self._update_group(fields, members)
+        return done
+
+    def _update_group(self, fields: tuple[str, ...], members: Sequence[Change]) -> list[UUID]:
+        table = self.entity.table
+        events = {change.record_id: new_id() for change in members}
+        columns = [table.c[name] for name in ("id", "version", "event_id", *fields)]
+        given = values(*(column(item.name, item.type) for item in columns), name="given").data(
+            [
+                (
+                    change.record_id,
+                    change.version,
+                    events[change.record_id],
+                    *(change.after[name] for name in fields),
+                )
+                for change in members
+            ]
+        )
+        statement = (
+            update(table)
+            .where(table.c.id == given.c.id, table.c.version == given.c.version)
+            .values(
+                # A column of NULLs alone would be text to PostgreSQL.
+                {name: cast(given.c[name], table.c[name].type) for name in ("event_id", *fields)}
+                | {
+                    "version": table.c.version + 1,
+                    "updated_at": bindparam("moment"),
+                    "updated_by": bindparam("author"),
+                }
+            )
+            .returning(table.c.id)
+        )
+        found = set(self._connection.execute(statement, {"moment": now(), "author": self._author}).scalars())
+        self._log(
+            [
+                self._event(
+                    change.action,
+                    (change.record_id, events[change.record_id], change.version + 1),
+                    change.before,
+                    change.after,
+                    subject=change.subject,
+                )
+                for change in members
+                if change.record_id in found
+            ],
+        )
+        return [change.record_id for change in members if change.record_id in found]
+
+    def _log(self, events: Sequence[Event]) -> None:
+        """The events and their payloads, by COPY as well."""
+        rows, payloads = rows_of(self._actor, events)
+        for model, items in ((AuditEvent, rows), (AuditPayload, payloads)):
+            if items:
+                table: Any = model.__table__
+                copy_rows(self._connection, table, list(items[0]), (item.values() for item in items))
+
+    def _subjects(self, records: Sequence[dict[str, Any]], events: list[Event]) -> None:
+        """A data subject for each new person; keys, requests and consents will hang on it."""
+        entity = self._datamap["data_subject"]
+        moment = now()
+        rows = []
+        for record in records:
+            event_id, subject_id = new_id(), new_id()
+            record[self._subject or ""] = subject_id
+            rows.append(
+                {
+                    "id": subject_id, "event_id": event_id, "version": 1, "created_at": moment, "updated_at": moment,
+                    "created_by": self._author, "updated_by": self._author,
+                }
+            )  # fmt: skip
+            events.append(
+                Event("change", "create", object_type=entity.number, object_ref=subject_id, subjects=(subject_id,),
+                      meta={"fields": [], "version": 1}, event_id=event_id)
+            )  # fmt: skip
+        copy_rows(self._connection, entity.table, list(rows[0]), (row.values() for row in rows))
+
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Columns that any record fills, with the value of those records that leave them out."""
+        used = {name for record in records for name in record if name in self.entity.fields}
+        return {name: _default(self.entity.table, name) for name in self.entity.fields if name in used}
+
+    def _event(
+        self,
+        action: str,
+        key: tuple[UUID, UUID, int],
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        *,
+        subject: UUID | None = None,
+    ) -> Event:
+        """The event of one record; ``key`` is (record, event, version)."""
+        record_id, event_id, version = key
+        numbers: list[int] = []
+        changes: dict[str, list[Any]] = {}
+        for name, value in after.items():
+            told = self._audited.get(name)
+            if told is None:
+                continue
+            old = before.get(name)
+            if old == value:
+                continue
+            number, slot = told
+            numbers.append(number)
+            if slot is not None:
+                changes[slot] = [
+                    old if type(old) is str else plain(old),
+                    value if type(value) is str else plain(value),
+                ]
+        subject = subject or (after.get(self._subject) if self._subject else None)
+        return Event(
+            "change",
+            action,
+            object_type=self.entity.number,
+            object_ref=record_id,
+            subjects=(subject,) if subject else (),
+            meta={"fields": sorted(numbers), "version": version},
+            payload={"changes": changes} if changes else None,
+            event_id=event_id,
+        )
+
+
+def _default(table: Table, name: str) -> Any:
+    """The scalar default that a column declares; None where it has none."""
+    default = table.c[name].default
+    return default.arg if default is not None and default.is_scalar else None  # type: ignore[attr-defined]

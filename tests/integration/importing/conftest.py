@@ -1,0 +1,105 @@
+"""A database of its own for imports: they commit, in several transactions and from several connections."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from compliance.datamap import DataMap
+from crm_server.domain.imports.models import Import
+from crm_server.domain.imports.storage import store_file
+from crm_server.importing.detect import inspect_file
+from crm_server.importing.mapping import ImportMapping
+from crm_server.importing.propose import propose_mapping
+from crm_server.importing.values.convert import Options
+from crm_server.kernel import db
+from crm_server.kernel.actor import Actor
+from crm_server.kernel.ids import new_id
+from crm_server.local.postgres import Cluster
+from crm_server.migrations import manage
+from crm_server.models import datamap
+from crm_server.settings import Settings, load
+from tests.conftest import copy_database
+
+_NAME = "kontor_imports"
+
+
+@pytest.fixture(scope="session")
+def import_settings(cluster: Cluster, template: str) -> Settings:
+    copy_database(cluster, template, _NAME)
+    return load(
+        {
+            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, _NAME),
+            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, _NAME),
+            "KONTOR_LOG_FORMAT": "text",
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def import_engine(import_settings: Settings) -> Iterator[Engine]:
+    made = db.create_app_engine(import_settings)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(scope="session")
+def entities() -> DataMap:
+    return datamap()
+
+
+@pytest.fixture
+def sessions(import_engine: Engine, import_settings: Settings) -> Iterator[sessionmaker[Session]]:
+    """Sessions that really commit; the tables of people and imports are emptied afterwards."""
+    yield db.session_factory(import_engine)
+    owner = manage.owner_engine(import_settings.owner_database_url)
+    with owner.begin() as connection:
+        connection.execute(
+            text(
+                "truncate crm.import_job, crm.import_mapping, crm.contact, crm.account, crm.opportunity, crm.lead cascade"
+            )
+        )
+    owner.dispose()
+
+
+@pytest.fixture
+def upload(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> Callable[..., UUID]:
+    """Stores a file as an import that waits to be run, with the proposed mapping or a changed one."""
+
+    def make(
+        content: bytes | str,
+        *,
+        entity: str = "contact",
+        phase: str = "run",
+        country: str | None = "DE",
+        change: Callable[[ImportMapping], ImportMapping] | None = None,
+        **settings: Any,
+    ) -> UUID:
+        data = content.encode() if isinstance(content, str) else content
+        file = io.BytesIO(data)
+        profile = inspect_file(file)
+        mapping, _all = propose_mapping(
+            entities[entity], profile.columns, (), options=Options(country=country, **settings)
+        )
+        if change is not None:
+            mapping = change(mapping)
+        import_id = new_id()
+        with db.open_session(sessions, actor) as session:
+            session.add(
+                Import(
+                    id=import_id, entity=entity, filename="list.csv", size=len(data), sha256=b"\0" * 32, state="queued",
+                    phase=phase, profile=profile.to_json(), mapping=mapping.to_json(),
+                )
+            )  # fmt: skip
+            session.flush()
+            store_file(session, import_id, file, 1 << 30)
+            db.commit(session)
+        return import_id
+
+    return make

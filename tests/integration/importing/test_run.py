@@ -1,0 +1,449 @@
+# ruff: noqa: E501, PLR0917 - tables of real-life cells are read across; fixtures are many
+"""Imports against a real PostgreSQL: creating, updating, failing, going on after a kill, and undoing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from compliance.audit.events import read_payload
+from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.datamap import DataMap
+from crm_server.domain.accounts.models import Account
+from crm_server.domain.contacts.models import Contact
+from crm_server.domain.imports.models import Import, ImportRow
+from crm_server.domain.imports.run import Runner
+from crm_server.domain.imports.undo import Undo
+from crm_server.domain.pipeline.models import Opportunity, StageChange
+from crm_server.importing.errors import ImportFileError
+from crm_server.importing.mapping import Feed, ImportMapping
+from crm_server.kernel import db
+from crm_server.kernel.actor import Actor
+from tests.data.importing import generate
+
+Upload = Callable[..., UUID]
+
+SMALL = """External id,Salutation,First name,Last name,E-mail,Phone,Company,Country,Birthday
+1,Ms,Anna,Schmidt,Anna@Example.com,030 123456,Acme,Germany,14.03.1980
+2,Mr,伟,王,wang@example.cn,+86 138 0013 8000,示例公司,中国,1990-12-01
+3,,Bob,Brown,not a mail,,Acme,,
+4,,No,Name,,,,Narnia,31.02.1990
+5,,Only,,only@example.com,,,,
+"""
+
+
+class TestRun:
+    def test_creates_what_is_sound_and_tells_line_field_and_reason_of_the_rest(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        import_id = upload(SMALL)
+        counts = runner.run(import_id)
+        assert (counts["created"], counts["failed"], counts["referenced"]) == (2, 3, 2)
+        anna = reader.scalars(select(Contact).where(Contact.external_id == "1")).one()
+        assert (anna.name, anna.salutation, anna.email, anna.phone) == (
+            "Anna Schmidt",
+            "ms",
+            "Anna@example.com",
+            "+4930123456",
+        )
+        assert (anna.birth_date, anna.country, anna.import_id) == (dt.date(1980, 3, 14), "DE", import_id)
+        wang = reader.scalars(select(Contact).where(Contact.external_id == "2")).one()
+        assert wang.name == "王伟"
+        assert reader.get_one(Account, anna.account_id).name == "Acme"
+        failed = reader.scalars(
+            select(ImportRow).where(ImportRow.outcome == "failed").order_by(ImportRow.ordinal)
+        ).all()
+        told = {row.line: [(item["field"], item["code"]) for item in row.problems or ()] for row in failed}
+        assert told == {
+            4: [("email", "email.invalid")],
+            5: [("country", "country.unknown"), ("birth_date", "date.impossible")],
+            6: [("family_name", "required")],
+        }
+        job = reader.get_one(Import, import_id)
+        assert (job.state, job.rows_done, job.rows_total) == ("done", 5, 5)
+
+    def test_a_failed_row_leaves_no_company_behind(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        runner.run(upload("First name,Last name,E-mail,Company\nBob,Brown,not a mail,Ghost Ltd\n"))
+        assert reader.scalar(select(func.count()).select_from(Account)) == 0
+
+    def test_each_record_has_its_event_with_values_and_its_place_in_the_change_feed(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        # AUD-1: no change without an event, by whichever way it is written.
+        runner.run(upload(SMALL))
+        for contact in reader.scalars(select(Contact)):
+            event = reader.scalars(select(AuditEvent).where(AuditEvent.object_ref == contact.id)).one()
+            assert (event.event_id, event.action, event.subject_ref) == (
+                contact.event_id,
+                "create",
+                [contact.subject_id],
+            )
+            payload = read_payload(reader.get_one(AuditPayload, event.event_id).body)
+            assert payload["changes"][str(24)] == [None, contact.family_name]
+            feed = reader.execute(
+                text("select operation, version from crm.change where record_id = :id"), {"id": contact.id}
+            )
+            assert feed.all() == [("create", 1)]
+            subject = reader.scalars(
+                select(AuditEvent).where(AuditEvent.object_ref == contact.subject_id)
+            ).one()
+            assert subject.action == "create"
+
+    def test_a_dry_run_tells_the_same_and_writes_nothing(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        import_id = upload(SMALL, phase="check")
+        counts = runner.run(import_id)
+        assert (counts["created"], counts["failed"], counts["referenced"]) == (2, 3, 2)
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 0
+        assert reader.scalar(select(func.count()).select_from(Account)) == 0
+        assert reader.scalar(select(func.count()).select_from(ImportRow)) == 3
+        assert reader.get_one(Import, import_id).state == "checked"
+
+    def test_the_same_file_again_changes_nothing(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        runner.run(upload(SMALL))
+        before = reader.execute(select(Contact.id, Contact.version)).all()
+        counts = runner.run(upload(SMALL))
+        assert (counts["created"], counts["unchanged"], counts["referenced"]) == (0, 2, 0)
+        reader.rollback()
+        assert reader.execute(select(Contact.id, Contact.version)).all() == before
+
+    def test_an_update_by_key_keeps_what_is_blank_and_notes_what_it_overwrites(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        runner.run(
+            upload("E-mail,First name,Last name,City,Phone\na@example.com,Anna,Schmidt,Bern,030 123456\n")
+        )
+        import_id = upload("E-mail,First name,Last name,City,Phone\nA@EXAMPLE.com,Anna,Weber,,030 654321\n")
+        counts = runner.run(import_id)
+        assert (counts["updated"], counts["created"]) == (1, 0)
+        anna = reader.scalars(select(Contact)).one()
+        assert (anna.name, anna.city, anna.phone, anna.version) == ("Anna Weber", "Bern", "+4930654321", 2)
+        note = reader.scalars(select(ImportRow).where(ImportRow.import_id == import_id)).one()
+        assert note.before == {
+            "family_name": "Schmidt", "phone": "+4930123456", "name": "Anna Schmidt", "email": "a@example.com",
+        }  # fmt: skip
+        event = reader.get_one(AuditEvent, anna.event_id)
+        assert (event.action, event.meta["version"]) == ("update", 2)
+
+    @pytest.mark.parametrize(
+        "duplicates, created, skipped, names",
+        [("skip", 1, 2, ["Anna"]), ("create", 3, 0, ["Anna", "Anne", "Annie"]), ("update", 1, 0, ["Annie"])],
+    )
+    def test_rows_that_repeat_a_record_follow_the_mapping(
+        self,
+        duplicates: str,
+        created: int,
+        skipped: int,
+        names: list[str],
+        upload: Upload,
+        runner: Runner,
+        reader: Session,
+    ) -> None:
+        rows = (
+            "E-mail,First name,Last name\na@example.com,Anna,S\na@example.com,Anne,S\na@example.com,Annie,S\n"
+        )
+        counts = runner.run(
+            upload(rows, change=lambda mapping: dataclasses.replace(mapping, duplicates=duplicates))
+        )
+        assert (counts["created"], counts["skipped"]) == (created, skipped)
+        assert sorted(reader.scalars(select(Contact.given_name))) == names
+
+    def test_a_value_that_the_database_refuses_is_the_error_of_its_row_alone(
+        self,
+        upload: Upload,
+        runner: Runner,
+        reader: Session,
+        sessions: sessionmaker[Session],
+        import_settings: Any,
+    ) -> None:
+        from crm_server.migrations import manage
+
+        owner = manage.owner_engine(import_settings.owner_database_url)
+        with owner.begin() as connection:
+            connection.execute(
+                text("alter table crm.contact add constraint ck_contact_city_test check (city <> 'Atlantis')")
+            )
+        try:
+            rows = "".join(f"P{n},{'Atlantis' if n == 7 else 'Bern'}\n" for n in range(20))
+            counts = runner.run(upload("Last name,City\n" + rows))
+        finally:
+            with owner.begin() as connection:
+                connection.execute(text("alter table crm.contact drop constraint ck_contact_city_test"))
+        assert (counts["created"], counts["failed"]) == (19, 1)
+        note = reader.scalars(select(ImportRow)).one()
+        assert (note.line, (note.problems or [{}])[0]["field"]) == (9, "city")
+
+    def test_a_file_that_turns_out_unreadable_ends_as_failed_with_its_reason(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        import_id = upload(
+            "Last name\nA\n", change=lambda mapping: dataclasses.replace(mapping, entity="contact")
+        )
+        reader.execute(update(Import).where(Import.id == import_id).values(mapping={"feeds": 1}))
+        reader.commit()
+        with pytest.raises(ImportFileError):
+            runner.run(import_id)
+        reader.rollback()
+        job = reader.get_one(Import, import_id)
+        assert (job.state, job.error) == ("failed", "mapping.invalid")
+
+    def test_opportunities_find_stage_account_and_owner_and_start_their_history(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        stages = reader.execute(
+            text(
+                "select s.name, s.kind, s.probability from crm.stage s join crm.pipeline p on p.id = s.pipeline_id where p.is_default order by s.position"
+            )
+        ).all()
+        first, won = stages[0], next(stage for stage in stages if stage.kind == "won")
+        rows = f'Deal,Company,Stage,Amount,Close date\nSmall,Acme,{first.name},"1.234,56 €",31.3.2026\nBig,Acme,{won.name.upper()},¥5万,2026-04-01\nBad,Acme,Nowhere,1,2026-04-01\n'
+        counts = runner.run(upload(rows, entity="opportunity"))
+        assert (counts["created"], counts["failed"], counts["referenced"]) == (2, 1, 1)
+        small, big = reader.scalars(select(Opportunity).order_by(Opportunity.name.desc())).all()
+        assert (small.amount, small.currency, small.status, small.probability) == (
+            123456,
+            "EUR",
+            "open",
+            first.probability,
+        )
+        assert (big.amount, big.currency, big.status, big.probability, big.closed_at is not None) == (
+            5_000_000,
+            "CNY",
+            "won",
+            100,
+            True,
+        )
+        history = reader.scalars(select(StageChange).where(StageChange.opportunity_id == big.id)).all()
+        assert [(step.from_stage_id, step.to_stage_id) for step in history] == [(None, big.stage_id)]
+
+
+class TestResume:
+    def test_a_killed_run_goes_on_behind_its_last_committed_batch(
+        self,
+        upload: Upload,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        rows = "External id,Last name\n" + "".join(f"{n},P{n}\n" for n in range(2500))
+        import_id = upload(rows)
+
+        class KilledError(BaseException):
+            """Stands for the process's end: nothing catches it."""
+
+        def stop(done: int, _total: int) -> None:
+            if done == 1000:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            Runner(sessions, entities, actor).run(import_id, stop)
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 1000
+        reader.rollback()
+        heard: list[tuple[int, int]] = []
+        counts = Runner(sessions, entities, actor).run(
+            import_id, lambda done, total: heard.append((done, total))
+        )
+        assert heard == [(2000, 2500), (2500, 2500)]
+        assert (counts["created"], counts["merged"], counts["updated"]) == (2500, 0, 0)
+        assert reader.scalar(select(func.count(func.distinct(Contact.external_id)))) == 2500
+
+    def test_two_workers_do_not_do_a_batch_twice(
+        self,
+        upload: Upload,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        import_id = upload("Last name\n" + "".join(f"P{n}\n" for n in range(30)))
+        second = Runner(sessions, entities, actor, batch=10)
+
+        def meddle(done: int, _total: int) -> None:
+            if done == 10:
+                second.run(import_id)
+
+        Runner(sessions, entities, actor, batch=10).run(import_id, meddle)
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 30
+
+    def test_an_import_that_was_stopped_goes_no_further(
+        self,
+        upload: Upload,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        import_id = upload("Last name\n" + "".join(f"P{n}\n" for n in range(30)))
+
+        def stop(done: int, _total: int) -> None:
+            if done == 10:
+                reader.execute(update(Import).where(Import.id == import_id).values(state="stopped"))
+                reader.commit()
+
+        Runner(sessions, entities, actor, batch=10).run(import_id, stop)
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 10
+
+
+class TestUndo:
+    def undo(self, sessions: sessionmaker[Session], entities: DataMap, actor: Actor, import_id: UUID) -> Any:
+        with db.open_session(sessions, actor) as session:
+            session.execute(update(Import).where(Import.id == import_id).values(state="queued", phase="undo"))
+            session.commit()
+        return Undo(sessions, entities, actor).run(import_id)
+
+    def test_puts_created_records_into_the_bin_and_restores_changed_ones(
+        self,
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        runner.run(upload("E-mail,Last name,City,Birthday\na@example.com,Old,Bern,1980-03-14\n"))
+        second = upload(
+            "E-mail,Last name,City,Birthday,Company\na@example.com,New,Basel,1981-01-01,\nb@example.com,Fresh,,,Acme\n"
+            "a@example.com,Newer,Chur,,\nb@example.com,Fresher,,,\n"
+        )
+        counts = runner.run(second)
+        assert (counts["created"], counts["updated"], counts["merged"], counts["referenced"]) == (1, 1, 2, 1)
+        counts = self.undo(sessions, entities, actor, second)
+        assert counts["undo_kept"] == 0
+        live = reader.scalars(select(Contact).where(Contact.deleted_at.is_(None))).one()
+        assert (live.family_name, live.name, live.city, live.birth_date) == (
+            "Old",
+            "Old",
+            "Bern",
+            dt.date(1980, 3, 14),
+        )
+        assert (
+            reader.scalars(select(Contact).where(Contact.deleted_at.is_not(None))).one().email
+            == "b@example.com"
+        )
+        assert reader.scalars(select(Account)).one().deleted_at is not None
+        assert reader.get_one(Import, second).state == "undone"
+        actions = reader.scalars(
+            select(AuditEvent.action).where(AuditEvent.object_ref == live.id).order_by(AuditEvent.event_id)
+        ).all()
+        assert actions[0] == "create"
+        assert set(actions[1:]) == {"update"}
+
+    def test_leaves_alone_what_somebody_has_changed_since_and_says_so(
+        self,
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        runner.run(upload("E-mail,Last name\na@example.com,Old\n"))
+        second = upload("E-mail,Last name\na@example.com,New\nb@example.com,Fresh\nc@example.com,Untouched\n")
+        runner.run(second)
+        with db.open_session(sessions, actor) as session:
+            for contact in session.scalars(
+                select(Contact).where(Contact.email.in_(["a@example.com", "b@example.com"]))
+            ):
+                contact.city = "Bern"
+            session.commit()
+        counts = self.undo(sessions, entities, actor, second)
+        assert (counts["undo_deleted"], counts["undo_restored"], counts["undo_kept"]) == (1, 0, 2)
+        assert sorted(reader.scalars(select(Contact.family_name).where(Contact.deleted_at.is_(None)))) == [
+            "Fresh",
+            "New",
+        ]
+        kept = reader.scalars(select(ImportRow).where(ImportRow.outcome == "kept")).one()
+        assert (kept.problems or [{}])[-1]["code"] == "undo.kept"
+
+    def test_keeps_a_company_that_others_use_by_now(
+        self,
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        first = upload("E-mail,Last name,Company\na@example.com,A,Acme\n")
+        runner.run(first)
+        runner.run(upload("E-mail,Last name,Company\nb@example.com,B,Acme\n"))
+        counts = self.undo(sessions, entities, actor, first)
+        assert (counts["undo_deleted"], counts["undo_kept"]) == (1, 1)
+        assert reader.scalars(select(Account)).one().deleted_at is None
+
+
+class TestRealFiles:
+    @pytest.mark.parametrize(
+        "make, country",
+        [
+            (generate.salesforce_contacts, "US"),
+            (generate.hubspot_contacts, "DE"),
+            (generate.zoho_contacts, "CN"),
+            (generate.dynamics_contacts, "US"),
+        ],
+    )
+    def test_ten_thousand_rows_with_dirt_arrive(
+        self, make: Any, country: str, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        data, expected = make()
+        import_id = upload(data, country=country)
+        counts = runner.run(import_id)
+        assert counts["created"] + counts["merged"] + counts["failed"] == expected.rows
+        # A row without a family name that repeats an earlier one loses nothing and is merged.
+        assert len(expected.bad_rows) - 5 <= counts["failed"] <= len(expected.bad_rows)
+        stored = reader.scalar(
+            select(func.count()).select_from(Contact).where(Contact.import_id == import_id)
+        )
+        assert stored == counts["created"]
+        events = reader.scalar(
+            select(func.count())
+            .select_from(AuditEvent)
+            .where(AuditEvent.event_id.in_(select(Contact.event_id)))
+        )
+        assert events == stored
+        assert reader.get_one(Import, import_id).state == "done"
+
+
+@pytest.fixture
+def runner(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> Runner:
+    return Runner(sessions, entities, actor)
+
+
+@pytest.fixture
+def reader(sessions: sessionmaker[Session], actor: Actor) -> Any:
+    with db.open_session(sessions, actor) as session:
+        yield session
+
+
+def test_a_hand_written_mapping_runs_without_a_preset(
+    upload: Upload, runner: Runner, reader: Session
+) -> None:
+    mapping = ImportMapping(
+        "contact",
+        (
+            Feed("@full_name", ("Wer",)),
+            Feed("source", constant="event"),
+            Feed("account_id", ("Wo",), missing="create"),
+        ),
+    )
+    runner.run(upload("Wer;Wo\nDr. Anna Schmidt;Acme\n", change=lambda _mapping: mapping))
+    anna = reader.scalars(select(Contact)).one()
+    assert (anna.salutation, anna.given_name, anna.family_name, anna.source) == (
+        "dr",
+        "Anna",
+        "Schmidt",
+        "event",
+    )
