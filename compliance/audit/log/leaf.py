@@ -48,7 +48,7 @@ FIELDS = frozenset(
 )
 
 
-class InvalidEvent(ValueError):  # noqa: N818 - it names what is the case
+class InvalidEvent(ValueError):
     """An event cannot become a leaf; the message names the field and the rule, never the value."""
 
     def __init__(self, field: str, reason: str) -> None:

@@ -31,7 +31,7 @@ from compliance.audit.log.tree import root_at
 CHUNK = 4096
 
 
-class LogContradiction(Exception):  # noqa: N818 - it names what is the case
+class LogContradiction(Exception):
     """Going on would sign a history that contradicts a signed one. Only a person may decide what to do."""
 
 

@@ -29,7 +29,7 @@ WIDTH = 256
 _LENGTH = struct.Struct(">H")
 
 
-class MirrorDamaged(Exception):  # noqa: N818 - it names what is the case
+class MirrorDamaged(Exception):
     """A file of the mirror is missing or does not hold what its size and the tree demand."""
 
 

@@ -35,14 +35,14 @@ create table audit.log (
 );
 create unique index uq_log_open on audit.log ((true)) where closed_at is null;
 create table audit.leaf (
-    log integer not null references audit.log,
+    log integer not null,
     index bigint not null check (index >= 0),
     event_id uuid not null unique,
     leaf_hash bytea not null check (octet_length(leaf_hash) = 32),
     primary key (log, index)
 );
 create table audit.checkpoint (
-    log integer not null references audit.log,
+    log integer not null,
     size bigint not null,
     note text not null,
     primary key (log, size)
