@@ -8,14 +8,52 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from crm_server.domain.accounts.services import AccountService
+from crm_server.domain.activities.services import ActivityService, ParticipantService
+from crm_server.domain.cases.services import CaseCommentService, CaseService
+from crm_server.domain.catalog.services import PriceListService, PriceService
+from crm_server.domain.contacts.services import ContactRoleService, ContactService
+from crm_server.domain.custom_fields import services as custom_fields
+from crm_server.domain.documents import services as documents
+from crm_server.domain.leads.services import LeadService
+from crm_server.domain.pipeline.services import (
+    OpportunityLineService,
+    OpportunityService,
+    PipelineService,
+    StageService,
+)
+from crm_server.domain.saved_views.services import SavedViewService
+from crm_server.domain.tags import services as tags
+from crm_server.kernel.db import setting
 from crm_server.kernel.records import RecordService
 from crm_server.models import datamap
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-# Filled by the domains' services modules below.
-OWN: tuple[type[RecordService], ...] = ()
+OWN: tuple[type[RecordService], ...] = (
+    AccountService,
+    ActivityService,
+    CaseCommentService,
+    CaseService,
+    ContactRoleService,
+    ContactService,
+    LeadService,
+    OpportunityLineService,
+    OpportunityService,
+    ParticipantService,
+    PipelineService,
+    PriceListService,
+    PriceService,
+    SavedViewService,
+    StageService,
+    custom_fields.CustomFieldService,
+    documents.AttachmentService,
+    tags.TagService,
+)
+
+# What hangs on any kind of record without a foreign key goes with it.
+RecordService.after_purge = (documents.forget, tags.forget, custom_fields.forget)
 
 
 @cache
@@ -29,4 +67,6 @@ def service_class(entity: str) -> type[RecordService]:
 
 def records(session: Session, entity: str) -> RecordService:
     """The service for records of `entity`, acting as the session's actor."""
-    return service_class(entity)(session, datamap())
+    country: str = setting(session, "default_country")
+    custom = custom_fields.CustomFieldStore(session, datamap(), country=country)
+    return service_class(entity)(session, datamap(), custom, country=country)

@@ -51,7 +51,7 @@ DEFAULT_LENGTHS = {
     Semantic.TIMEZONE: 64,
 }
 
-_INTEGER_BOUNDS = {
+INTEGER_BOUNDS = {
     Semantic.SMALL_INTEGER: (-(2**15), 2**15 - 1),
     Semantic.INTEGER: (-(2**31), 2**31 - 1),
     # Minor units of a currency. The bound leaves room for sums of a thousand such amounts in a bigint.
@@ -119,7 +119,7 @@ def field(  # noqa: PLR0913 - a declaration is complete or it is refused; all bu
     Returns:
         A mapped column whose `info` holds the frozen `FieldPolicy`.
     """
-    low, high = _INTEGER_BOUNDS.get(semantic, (None, None))
+    low, high = INTEGER_BOUNDS.get(semantic, (None, None))
     policy = FieldPolicy(
         number=number,
         semantic=semantic,
@@ -153,8 +153,8 @@ def column_checks(name: str, policy: FieldPolicy) -> list[CheckConstraint]:
     elif policy.max_length and policy.semantic in DEFAULT_LENGTHS:
         checks.append(CheckConstraint(f"char_length({name}) <= {policy.max_length}", name=f"{name}_length"))
     if policy.semantic is Semantic.PERCENT or (
-        policy.semantic in _INTEGER_BOUNDS
-        and (policy.minimum, policy.maximum) != _INTEGER_BOUNDS[policy.semantic]
+        policy.semantic in INTEGER_BOUNDS
+        and (policy.minimum, policy.maximum) != INTEGER_BOUNDS[policy.semantic]
     ):
         checks.append(
             CheckConstraint(f"{name} BETWEEN {policy.minimum} AND {policy.maximum}", name=f"{name}_range")

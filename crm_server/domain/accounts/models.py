@@ -58,9 +58,7 @@ class Account(Record, Base):
         icon="building",
     )
 
-    name: Mapped[str] = field(
-        20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT
-    )
+    name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     legal_name: Mapped[str | None] = field(21, Semantic.TEXT, _("Legal name"), BUSINESS, search=Search.TEXT)
     kind: Mapped[str] = field(
         22,
@@ -128,7 +126,9 @@ class Account(Record, Base):
     __table_args__ = (
         Index("ix_account_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_account_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_account_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
+        Index(
+            "ix_account_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
+        ),
         Index("ix_account_external", "external_id", postgresql_where=text("external_id is not null")),
         Index("ix_account_parent", "parent_id", postgresql_where=text("parent_id is not null")),
         Index("ix_account_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),

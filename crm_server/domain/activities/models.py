@@ -36,23 +36,49 @@ class Activity(Record, Base):
 
     __tablename__ = "activity"
     __entity__ = EntityPolicy(
-        12, "activity", "activities", _("Activity"), _("Activities"), title="title", subject="subject_id",
+        12,
+        "activity",
+        "activities",
+        _("Activity"),
+        _("Activities"),
+        title="title",
+        subject="subject_id",
         list_fields=("title", "kind", "status", "due_at", "contact_id", "account_id", "owner_id"),
         icon="calendar-event",
     )
 
     kind: Mapped[str] = field(
-        20, Semantic.CHOICE, _("Kind"), BUSINESS, required=True, choices=KINDS, default="task",
+        20,
+        Semantic.CHOICE,
+        _("Kind"),
+        BUSINESS,
+        required=True,
+        choices=KINDS,
+        default="task",
         server_default=text("'task'"),
     )
-    title: Mapped[str] = field(21, Semantic.TEXT, _("Subject"), PERSON_NOTE, required=True, search=Search.TEXT)
+    title: Mapped[str] = field(
+        21, Semantic.TEXT, _("Subject"), PERSON_NOTE, required=True, search=Search.TEXT
+    )
     body: Mapped[str | None] = field(22, Semantic.LONG_TEXT, _("Text"), PERSON_NOTE)
     status: Mapped[str] = field(
-        23, Semantic.CHOICE, _("Status"), BUSINESS, required=True, choices=STATUS, default="open",
+        23,
+        Semantic.CHOICE,
+        _("Status"),
+        BUSINESS,
+        required=True,
+        choices=STATUS,
+        default="open",
         server_default=text("'open'"),
     )
     priority: Mapped[str] = field(
-        24, Semantic.CHOICE, _("Priority"), BUSINESS, required=True, choices=PRIORITIES, default="normal",
+        24,
+        Semantic.CHOICE,
+        _("Priority"),
+        BUSINESS,
+        required=True,
+        choices=PRIORITIES,
+        default="normal",
         server_default=text("'normal'"),
     )
     direction: Mapped[str | None] = field(25, Semantic.CHOICE, _("Direction"), BUSINESS, choices=DIRECTIONS)
@@ -62,46 +88,96 @@ class Activity(Record, Base):
     done_at: Mapped[datetime | None] = field(29, Semantic.DATETIME, _("Done at"), BUSINESS, managed=True)
     location: Mapped[str | None] = field(30, Semantic.TEXT, _("Place"), BUSINESS)
     account_id: Mapped[UUID | None] = field(
-        31, Semantic.REFERENCE, _("Account"), BUSINESS, target="account", references="crm.account.id",
+        31,
+        Semantic.REFERENCE,
+        _("Account"),
+        BUSINESS,
+        target="account",
+        references="crm.account.id",
         ondelete="SET NULL",
     )
     contact_id: Mapped[UUID | None] = field(
-        32, Semantic.REFERENCE, _("Contact"), BUSINESS, target="contact", references="crm.contact.id",
+        32,
+        Semantic.REFERENCE,
+        _("Contact"),
+        BUSINESS,
+        target="contact",
+        references="crm.contact.id",
         ondelete="SET NULL",
     )
     lead_id: Mapped[UUID | None] = field(
-        33, Semantic.REFERENCE, _("Lead"), BUSINESS, target="lead", references="crm.lead.id",
+        33,
+        Semantic.REFERENCE,
+        _("Lead"),
+        BUSINESS,
+        target="lead",
+        references="crm.lead.id",
         ondelete="SET NULL",
     )
     opportunity_id: Mapped[UUID | None] = field(
-        34, Semantic.REFERENCE, _("Opportunity"), BUSINESS, target="opportunity",
-        references="crm.opportunity.id", ondelete="SET NULL",
+        34,
+        Semantic.REFERENCE,
+        _("Opportunity"),
+        BUSINESS,
+        target="opportunity",
+        references="crm.opportunity.id",
+        ondelete="SET NULL",
     )
     case_id: Mapped[UUID | None] = field(
-        35, Semantic.REFERENCE, _("Case"), BUSINESS, target="case", references="crm.case.id",
+        35,
+        Semantic.REFERENCE,
+        _("Case"),
+        BUSINESS,
+        target="case",
+        references="crm.case.id",
         ondelete="SET NULL",
     )
     subject_id: Mapped[UUID | None] = field(
-        36, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
-        references="crm.data_subject.id", ondelete="SET NULL",
+        36,
+        Semantic.REFERENCE,
+        _("Data subject"),
+        SYSTEM,
+        managed=True,
+        target="data_subject",
+        references="crm.data_subject.id",
+        ondelete="SET NULL",
     )
     # Where it stands on a timeline. The database computes it, so that imported and bulk-loaded rows have it too.
     happened_at: Mapped[datetime] = field(
-        37, Semantic.DATETIME, _("On the timeline at"), SYSTEM, managed=True, nullable=False,
+        37,
+        Semantic.DATETIME,
+        _("On the timeline at"),
+        SYSTEM,
+        managed=True,
+        nullable=False,
         server_default=Computed("coalesce(done_at, starts_at, due_at, created_at)", persisted=True),
     )
 
     __table_args__ = (
-        CheckConstraint("ends_at is null or starts_at is null or ends_at >= starts_at", name="ends_after_start"),
+        CheckConstraint(
+            "ends_at is null or starts_at is null or ends_at >= starts_at", name="ends_after_start"
+        ),
         Index("ix_activity_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index(
             "ix_activity_owner", "owner_id", "status", "due_at", postgresql_where=text("deleted_at is null")
         ),
-        Index("ix_activity_account", "account_id", "happened_at", postgresql_where=text("account_id is not null")),
-        Index("ix_activity_contact", "contact_id", "happened_at", postgresql_where=text("contact_id is not null")),
+        Index(
+            "ix_activity_account",
+            "account_id",
+            "happened_at",
+            postgresql_where=text("account_id is not null"),
+        ),
+        Index(
+            "ix_activity_contact",
+            "contact_id",
+            "happened_at",
+            postgresql_where=text("contact_id is not null"),
+        ),
         Index("ix_activity_lead", "lead_id", "happened_at", postgresql_where=text("lead_id is not null")),
         Index(
-            "ix_activity_opportunity", "opportunity_id", "happened_at",
+            "ix_activity_opportunity",
+            "opportunity_id",
+            "happened_at",
             postgresql_where=text("opportunity_id is not null"),
         ),
         Index("ix_activity_case", "case_id", "happened_at", postgresql_where=text("case_id is not null")),
@@ -116,29 +192,54 @@ class Participant(Audited, Base):
 
     __tablename__ = "activity_participant"
     __entity__ = EntityPolicy(
-        13, "participant", "participants", _("Participant"), _("Participants"), EntityKind.PART,
-        title="part", parent="activity_id",
+        13,
+        "participant",
+        "participants",
+        _("Participant"),
+        _("Participants"),
+        EntityKind.PART,
+        title="part",
+        parent="activity_id",
     )
     __table_args__ = (
         CheckConstraint("(contact_id is null) <> (user_id is null)", name="one_person"),
         Index("ix_activity_participant_activity", "activity_id"),
-        Index("ix_activity_participant_contact", "contact_id", postgresql_where=text("contact_id is not null")),
+        Index(
+            "ix_activity_participant_contact", "contact_id", postgresql_where=text("contact_id is not null")
+        ),
         Index("ix_activity_participant_user", "user_id", postgresql_where=text("user_id is not null")),
         {"schema": "crm"},
     )
 
     activity_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Activity"), BUSINESS, required=True, target="activity",
-        references="crm.activity.id", ondelete="CASCADE",
+        20,
+        Semantic.REFERENCE,
+        _("Activity"),
+        BUSINESS,
+        required=True,
+        target="activity",
+        references="crm.activity.id",
+        ondelete="CASCADE",
     )
     contact_id: Mapped[UUID | None] = field(
-        21, Semantic.REFERENCE, _("Contact"), BUSINESS, target="contact", references="crm.contact.id",
+        21,
+        Semantic.REFERENCE,
+        _("Contact"),
+        BUSINESS,
+        target="contact",
+        references="crm.contact.id",
         ondelete="CASCADE",
     )
     user_id: Mapped[UUID | None] = field(
         22, Semantic.REFERENCE, _("User"), BUSINESS, target="user", references=USER_KEY, ondelete="CASCADE"
     )
     part: Mapped[str] = field(
-        23, Semantic.CHOICE, _("Part"), BUSINESS, required=True, choices=PARTICIPATION, default="attendee",
+        23,
+        Semantic.CHOICE,
+        _("Part"),
+        BUSINESS,
+        required=True,
+        choices=PARTICIPATION,
+        default="attendee",
         server_default=text("'attendee'"),
     )

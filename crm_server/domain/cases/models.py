@@ -36,49 +36,102 @@ class Case(Record, Base):
 
     __tablename__ = "case"
     __entity__ = EntityPolicy(
-        14, "case", "cases", _("Case"), _("Cases"), title="title", subject="subject_id",
+        14,
+        "case",
+        "cases",
+        _("Case"),
+        _("Cases"),
+        title="title",
+        subject="subject_id",
         list_fields=("number", "title", "status", "priority", "contact_id", "account_id", "owner_id"),
         icon="lifebuoy",
     )
 
     number: Mapped[int] = field(
-        20, Semantic.INTEGER, _("Number"), BUSINESS, managed=True, sql=BigInteger(), search=Search.EXACT,
-        nullable=False, server_default=Identity(start=1001),
+        20,
+        Semantic.INTEGER,
+        _("Number"),
+        BUSINESS,
+        managed=True,
+        sql=BigInteger(),
+        search=Search.EXACT,
+        nullable=False,
+        server_default=Identity(start=1001),
     )
     title: Mapped[str] = field(
         21, Semantic.TEXT, _("Subject"), SUPPORT_NOTE, required=True, search=Search.TEXT
     )
     description: Mapped[str | None] = field(22, Semantic.LONG_TEXT, _("Description"), SUPPORT_NOTE)
     status: Mapped[str] = field(
-        23, Semantic.CHOICE, _("Status"), BUSINESS, required=True, choices=STATUS, default="new",
+        23,
+        Semantic.CHOICE,
+        _("Status"),
+        BUSINESS,
+        required=True,
+        choices=STATUS,
+        default="new",
         server_default=text("'new'"),
     )
     priority: Mapped[str] = field(
-        24, Semantic.CHOICE, _("Priority"), BUSINESS, required=True, choices=PRIORITIES, default="normal",
+        24,
+        Semantic.CHOICE,
+        _("Priority"),
+        BUSINESS,
+        required=True,
+        choices=PRIORITIES,
+        default="normal",
         server_default=text("'normal'"),
     )
     origin: Mapped[str | None] = field(25, Semantic.CHOICE, _("Origin"), BUSINESS, choices=ORIGINS)
     account_id: Mapped[UUID | None] = field(
-        26, Semantic.REFERENCE, _("Account"), BUSINESS, target="account", references="crm.account.id",
+        26,
+        Semantic.REFERENCE,
+        _("Account"),
+        BUSINESS,
+        target="account",
+        references="crm.account.id",
         ondelete="SET NULL",
     )
     contact_id: Mapped[UUID | None] = field(
-        27, Semantic.REFERENCE, _("Contact"), BUSINESS, target="contact", references="crm.contact.id",
+        27,
+        Semantic.REFERENCE,
+        _("Contact"),
+        BUSINESS,
+        target="contact",
+        references="crm.contact.id",
         ondelete="SET NULL",
     )
     product_id: Mapped[UUID | None] = field(
-        28, Semantic.REFERENCE, _("Product"), BUSINESS, target="product", references="crm.product.id",
+        28,
+        Semantic.REFERENCE,
+        _("Product"),
+        BUSINESS,
+        target="product",
+        references="crm.product.id",
         ondelete="SET NULL",
     )
-    resolved_at: Mapped[datetime | None] = field(29, Semantic.DATETIME, _("Resolved at"), BUSINESS, managed=True)
+    resolved_at: Mapped[datetime | None] = field(
+        29, Semantic.DATETIME, _("Resolved at"), BUSINESS, managed=True
+    )
     closed_at: Mapped[datetime | None] = field(30, Semantic.DATETIME, _("Closed at"), BUSINESS, managed=True)
     resolution: Mapped[str | None] = field(31, Semantic.LONG_TEXT, _("Resolution"), SUPPORT_NOTE)
     subject_id: Mapped[UUID | None] = field(
-        32, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
-        references="crm.data_subject.id", ondelete="SET NULL",
+        32,
+        Semantic.REFERENCE,
+        _("Data subject"),
+        SYSTEM,
+        managed=True,
+        target="data_subject",
+        references="crm.data_subject.id",
+        ondelete="SET NULL",
     )
     team_id: Mapped[UUID | None] = field(
-        33, Semantic.REFERENCE, _("Team"), BUSINESS, target="team", references="identity.team.id",
+        33,
+        Semantic.REFERENCE,
+        _("Team"),
+        BUSINESS,
+        target="team",
+        references="identity.team.id",
         ondelete="SET NULL",
     )
     external_id: Mapped[str | None] = field(
@@ -102,8 +155,15 @@ class CaseComment(Audited, Base):
 
     __tablename__ = "case_comment"
     __entity__ = EntityPolicy(
-        15, "case_comment", "case-comments", _("Comment"), _("Comments"), EntityKind.PART, title="id",
-        parent="case_id", subject="subject_id",
+        15,
+        "case_comment",
+        "case-comments",
+        _("Comment"),
+        _("Comments"),
+        EntityKind.PART,
+        title="id",
+        parent="case_id",
+        subject="subject_id",
     )
     __table_args__ = (
         Index("ix_case_comment_case", "case_id", "created_at"),
@@ -112,15 +172,32 @@ class CaseComment(Audited, Base):
     )
 
     case_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Case"), BUSINESS, required=True, target="case",
-        references="crm.case.id", ondelete="CASCADE",
+        20,
+        Semantic.REFERENCE,
+        _("Case"),
+        BUSINESS,
+        required=True,
+        target="case",
+        references="crm.case.id",
+        ondelete="CASCADE",
     )
     body: Mapped[str] = field(21, Semantic.LONG_TEXT, _("Text"), SUPPORT_NOTE, required=True)
     public: Mapped[bool] = field(
-        22, Semantic.BOOLEAN, _("Visible to the customer"), BUSINESS, required=True, default=False,
+        22,
+        Semantic.BOOLEAN,
+        _("Visible to the customer"),
+        BUSINESS,
+        required=True,
+        default=False,
         server_default=text("false"),
     )
     subject_id: Mapped[UUID | None] = field(
-        23, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
-        references="crm.data_subject.id", ondelete="SET NULL",
+        23,
+        Semantic.REFERENCE,
+        _("Data subject"),
+        SYSTEM,
+        managed=True,
+        target="data_subject",
+        references="crm.data_subject.id",
+        ondelete="SET NULL",
     )

@@ -19,14 +19,21 @@ class Product(Record, Base):
 
     __tablename__ = "product"
     __entity__ = EntityPolicy(
-        8, "product", "products", _("Product"), _("Products"),
-        list_fields=("name", "sku", "category", "unit", "active"), icon="package",
+        8,
+        "product",
+        "products",
+        _("Product"),
+        _("Products"),
+        list_fields=("name", "sku", "category", "unit", "active"),
+        icon="package",
     )
     __table_args__ = (
         Index("ix_product_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_product_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index(
-            "uq_product_sku", "sku", unique=True,
+            "uq_product_sku",
+            "sku",
+            unique=True,
             postgresql_where=text("deleted_at is null and sku is not null"),
         ),
         Index("ix_product_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
@@ -53,8 +60,13 @@ class PriceList(Record, Base):
 
     __tablename__ = "price_list"
     __entity__ = EntityPolicy(
-        9, "price_list", "price-lists", _("Price list"), _("Price lists"),
-        list_fields=("name", "currency", "valid_from", "valid_to", "active"), icon="list-details",
+        9,
+        "price_list",
+        "price-lists",
+        _("Price list"),
+        _("Price lists"),
+        list_fields=("name", "currency", "valid_from", "valid_to", "active"),
+        icon="list-details",
     )
     __table_args__ = (
         Index("ix_price_list_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
@@ -84,12 +96,24 @@ class Price(Audited, Base):
     )
 
     price_list_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Price list"), BUSINESS, required=True, target="price_list",
-        references="crm.price_list.id", ondelete="CASCADE",
+        20,
+        Semantic.REFERENCE,
+        _("Price list"),
+        BUSINESS,
+        required=True,
+        target="price_list",
+        references="crm.price_list.id",
+        ondelete="CASCADE",
     )
     product_id: Mapped[UUID] = field(
-        21, Semantic.REFERENCE, _("Product"), BUSINESS, required=True, target="product",
-        references="crm.product.id", ondelete="CASCADE",
+        21,
+        Semantic.REFERENCE,
+        _("Product"),
+        BUSINESS,
+        required=True,
+        target="product",
+        references="crm.product.id",
+        ondelete="CASCADE",
     )
     unit_price: Mapped[int] = field(
         22, Semantic.MONEY, _("Unit price"), FIGURES, required=True, currency_field="currency", minimum=0

@@ -78,9 +78,7 @@ class Contact(Record, Base):
     )
     job_title: Mapped[str | None] = field(26, Semantic.TEXT, _("Job title"), PERSON_FACT)
     department: Mapped[str | None] = field(27, Semantic.TEXT, _("Department"), PERSON_FACT)
-    email: Mapped[str | None] = field(
-        28, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT
-    )
+    email: Mapped[str | None] = field(28, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
     email_private: Mapped[str | None] = field(
         29, Semantic.EMAIL, _("Second e-mail"), CONTACT_DETAIL, search=Search.EXACT
     )
@@ -134,10 +132,10 @@ class Contact(Record, Base):
     __table_args__ = (
         Index("ix_contact_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_contact_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_contact_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index(
-            "ix_contact_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")
+            "ix_contact_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
         ),
+        Index("ix_contact_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
         Index("ix_contact_account", "account_id", "name", postgresql_where=text("deleted_at is null")),
         Index("ix_contact_subject", "subject_id"),
         Index("ix_contact_external", "external_id", postgresql_where=text("external_id is not null")),
@@ -207,8 +205,19 @@ class ContactRole(Audited, Base):
     __table_args__ = (
         CheckConstraint("(account_id is null) <> (opportunity_id is null)", name="one_parent"),
         Index("ix_contact_role_account", "account_id", postgresql_where=text("account_id is not null")),
-        Index("ix_contact_role_opportunity", "opportunity_id", postgresql_where=text("opportunity_id is not null")),
-        Index("uq_contact_role", "contact_id", "account_id", "opportunity_id", "role", unique=True,
-              postgresql_nulls_not_distinct=True),
+        Index(
+            "ix_contact_role_opportunity",
+            "opportunity_id",
+            postgresql_where=text("opportunity_id is not null"),
+        ),
+        Index(
+            "uq_contact_role",
+            "contact_id",
+            "account_id",
+            "opportunity_id",
+            "role",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
         {"schema": "crm"},
     )

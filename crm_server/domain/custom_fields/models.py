@@ -23,8 +23,14 @@ class CustomField(Record, Base):
 
     __tablename__ = "custom_field"
     __entity__ = EntityPolicy(
-        22, "custom_field", "custom-fields", _("Custom field"), _("Custom fields"), EntityKind.PART,
-        title="label_en", icon="forms",
+        22,
+        "custom_field",
+        "custom-fields",
+        _("Custom field"),
+        _("Custom fields"),
+        EntityKind.PART,
+        title="label_en",
+        icon="forms",
     )
     __table_args__ = (
         Index("uq_custom_field_number", "entity", "number", unique=True),
@@ -44,8 +50,15 @@ class CustomField(Record, Base):
     semantic: Mapped[str] = field(25, Semantic.TEXT, _("Type"), BUSINESS, required=True)
     policy: Mapped[dict[str, Any]] = field(26, Semantic.JSON, _("Declaration"), BUSINESS, required=True)
     position: Mapped[int] = field(
-        27, Semantic.SMALL_INTEGER, _("Position"), BUSINESS, required=True, default=0,
-        server_default=text("0"), minimum=0, maximum=999,
+        27,
+        Semantic.SMALL_INTEGER,
+        _("Position"),
+        BUSINESS,
+        required=True,
+        default=0,
+        server_default=text("0"),
+        minimum=0,
+        maximum=999,
     )
 
 
@@ -54,21 +67,38 @@ class CustomValue(Base):
 
     __tablename__ = "custom_value"
     __entity__ = EntityPolicy(
-        23, "custom_value", "custom-values", _("Custom value"), _("Custom values"), EntityKind.TECHNICAL,
+        23,
+        "custom_value",
+        "custom-values",
+        _("Custom value"),
+        _("Custom values"),
+        EntityKind.TECHNICAL,
         subject="record_id",
     )
     __table_args__ = (
-        Index("ix_custom_value_text", "field_id", "text_value", postgresql_where=text("text_value is not null")),
+        Index(
+            "ix_custom_value_text", "field_id", "text_value", postgresql_where=text("text_value is not null")
+        ),
         Index("ix_custom_value_int", "field_id", "int_value", postgresql_where=text("int_value is not null")),
-        Index("ix_custom_value_date", "field_id", "date_value", postgresql_where=text("date_value is not null")),
-        Index("ix_custom_value_time", "field_id", "time_value", postgresql_where=text("time_value is not null")),
+        Index(
+            "ix_custom_value_date", "field_id", "date_value", postgresql_where=text("date_value is not null")
+        ),
+        Index(
+            "ix_custom_value_time", "field_id", "time_value", postgresql_where=text("time_value is not null")
+        ),
         {"schema": "crm"},
     )
 
     record_id: Mapped[UUID] = field(1, Semantic.ID, _("Record"), SYSTEM, primary_key=True)
     field_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("Custom field"), SYSTEM, primary_key=True, target="custom_field",
-        references="crm.custom_field.id", ondelete="CASCADE",
+        2,
+        Semantic.REFERENCE,
+        _("Custom field"),
+        SYSTEM,
+        primary_key=True,
+        target="custom_field",
+        references="crm.custom_field.id",
+        ondelete="CASCADE",
     )
     text_value: Mapped[str | None] = field(3, Semantic.LONG_TEXT, _("Text"), PERSON_NOTE)
     int_value: Mapped[int | None] = field(4, Semantic.INTEGER, _("Number"), PERSON_NOTE, sql=BigInteger())

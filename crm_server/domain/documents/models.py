@@ -21,8 +21,15 @@ class Attachment(Record, Base):
 
     __tablename__ = "attachment"
     __entity__ = EntityPolicy(
-        17, "attachment", "attachments", _("Attachment"), _("Attachments"), EntityKind.PART,
-        title="filename", subject="subject_id", icon="paperclip",
+        17,
+        "attachment",
+        "attachments",
+        _("Attachment"),
+        _("Attachments"),
+        EntityKind.PART,
+        title="filename",
+        subject="subject_id",
+        icon="paperclip",
     )
     __table_args__ = (
         Index("ix_attachment_record", "record_type", "record_id"),
@@ -31,7 +38,12 @@ class Attachment(Record, Base):
     )
 
     record_type: Mapped[int] = field(
-        20, Semantic.SMALL_INTEGER, _("Kind of record"), SYSTEM, required=True, managed=True,
+        20,
+        Semantic.SMALL_INTEGER,
+        _("Kind of record"),
+        SYSTEM,
+        required=True,
+        managed=True,
         sql=SmallInteger(),
     )
     record_id: Mapped[UUID] = field(21, Semantic.ID, _("Record"), SYSTEM, required=True, managed=True)
@@ -44,8 +56,14 @@ class Attachment(Record, Base):
     )
     sha256: Mapped[bytes] = field(25, Semantic.BYTES, _("SHA-256"), SYSTEM, required=True, managed=True)
     subject_id: Mapped[UUID | None] = field(
-        26, Semantic.REFERENCE, _("Data subject"), SYSTEM, managed=True, target="data_subject",
-        references="crm.data_subject.id", ondelete="SET NULL",
+        26,
+        Semantic.REFERENCE,
+        _("Data subject"),
+        SYSTEM,
+        managed=True,
+        target="data_subject",
+        references="crm.data_subject.id",
+        ondelete="SET NULL",
     )
 
 
@@ -54,13 +72,22 @@ class AttachmentChunk(Base):
 
     __tablename__ = "attachment_chunk"
     __entity__ = EntityPolicy(
-        18, "attachment_chunk", "attachment-chunks", _("Attachment chunk"), _("Attachment chunks"),
-        EntityKind.TECHNICAL, subject="attachment_id",
+        18,
+        "attachment_chunk",
+        "attachment-chunks",
+        _("Attachment chunk"),
+        _("Attachment chunks"),
+        EntityKind.TECHNICAL,
+        subject="attachment_id",
     )
     __table_args__ = (
         # Checked at commit: chunks are written while the file comes in, when neither its size nor its hash is known.
         ForeignKeyConstraint(
-            ["attachment_id"], ["crm.attachment.id"], ondelete="CASCADE", deferrable=True, initially="DEFERRED",
+            ["attachment_id"],
+            ["crm.attachment.id"],
+            ondelete="CASCADE",
+            deferrable=True,
+            initially="DEFERRED",
         ),
         {"schema": "crm"},
     )

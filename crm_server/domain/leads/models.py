@@ -40,8 +40,15 @@ class Lead(Record, Base):
     )
 
     subject_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Data subject"), SYSTEM, required=True, managed=True,
-        target="data_subject", references="crm.data_subject.id", ondelete="RESTRICT",
+        20,
+        Semantic.REFERENCE,
+        _("Data subject"),
+        SYSTEM,
+        required=True,
+        managed=True,
+        target="data_subject",
+        references="crm.data_subject.id",
+        ondelete="RESTRICT",
     )
     given_name: Mapped[str | None] = field(
         21, Semantic.TEXT, _("Given name"), NAME, search=Search.TEXT, max_length=100
@@ -60,7 +67,13 @@ class Lead(Record, Base):
     city: Mapped[str | None] = field(29, Semantic.TEXT, _("City"), CONTACT_DETAIL)
     country: Mapped[str | None] = field(30, Semantic.COUNTRY, _("Country"), PERSON_FACT)
     status: Mapped[str] = field(
-        31, Semantic.CHOICE, _("Status"), BUSINESS, required=True, choices=STATUS, default="new",
+        31,
+        Semantic.CHOICE,
+        _("Status"),
+        BUSINESS,
+        required=True,
+        choices=STATUS,
+        default="new",
         server_default=text("'new'"),
     )
     rating: Mapped[str | None] = field(32, Semantic.CHOICE, _("Rating"), BUSINESS, choices=RATINGS)
@@ -72,23 +85,46 @@ class Lead(Record, Base):
         37, Semantic.DATETIME, _("Converted"), BUSINESS, managed=True
     )
     converted_account_id: Mapped[UUID | None] = field(
-        38, Semantic.REFERENCE, _("Account made from it"), BUSINESS, managed=True, target="account",
-        references="crm.account.id", ondelete="SET NULL",
+        38,
+        Semantic.REFERENCE,
+        _("Account made from it"),
+        BUSINESS,
+        managed=True,
+        target="account",
+        references="crm.account.id",
+        ondelete="SET NULL",
     )
     converted_contact_id: Mapped[UUID | None] = field(
-        39, Semantic.REFERENCE, _("Contact made from it"), BUSINESS, managed=True, target="contact",
-        references="crm.contact.id", ondelete="SET NULL",
+        39,
+        Semantic.REFERENCE,
+        _("Contact made from it"),
+        BUSINESS,
+        managed=True,
+        target="contact",
+        references="crm.contact.id",
+        ondelete="SET NULL",
     )
     converted_opportunity_id: Mapped[UUID | None] = field(
-        40, Semantic.REFERENCE, _("Opportunity made from it"), BUSINESS, managed=True, target="opportunity",
-        references="crm.opportunity.id", ondelete="SET NULL",
+        40,
+        Semantic.REFERENCE,
+        _("Opportunity made from it"),
+        BUSINESS,
+        managed=True,
+        target="opportunity",
+        references="crm.opportunity.id",
+        ondelete="SET NULL",
     )
     external_id: Mapped[str | None] = field(
         41, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100
     )
     territory_id: Mapped[UUID | None] = field(
-        42, Semantic.REFERENCE, _("Territory"), BUSINESS, target="territory",
-        references="identity.territory.id", ondelete="SET NULL",
+        42,
+        Semantic.REFERENCE,
+        _("Territory"),
+        BUSINESS,
+        target="territory",
+        references="identity.territory.id",
+        ondelete="SET NULL",
     )
 
     __table_args__ = (

@@ -39,8 +39,13 @@ class Pipeline(Record, Base):
 
     __tablename__ = "pipeline"
     __entity__ = EntityPolicy(
-        5, "pipeline", "pipelines", _("Pipeline"), _("Pipelines"),
-        list_fields=("name", "is_default", "active"), icon="git-branch",
+        5,
+        "pipeline",
+        "pipelines",
+        _("Pipeline"),
+        _("Pipelines"),
+        list_fields=("name", "is_default", "active"),
+        icon="git-branch",
     )
     __table_args__ = (
         Index("ix_pipeline_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
@@ -49,7 +54,12 @@ class Pipeline(Record, Base):
 
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     is_default: Mapped[bool] = field(
-        21, Semantic.BOOLEAN, _("Default"), BUSINESS, required=True, default=False,
+        21,
+        Semantic.BOOLEAN,
+        _("Default"),
+        BUSINESS,
+        required=True,
+        default=False,
         server_default=text("false"),
     )
     active: Mapped[bool] = field(
@@ -62,8 +72,13 @@ class Stage(Record, Base):
 
     __tablename__ = "stage"
     __entity__ = EntityPolicy(
-        6, "stage", "stages", _("Stage"), _("Stages"),
-        list_fields=("name", "pipeline_id", "position", "kind", "probability"), icon="columns",
+        6,
+        "stage",
+        "stages",
+        _("Stage"),
+        _("Stages"),
+        list_fields=("name", "pipeline_id", "position", "kind", "probability"),
+        icon="columns",
     )
     __table_args__ = (
         Index("ix_stage_pipeline", "pipeline_id", "position"),
@@ -72,20 +87,44 @@ class Stage(Record, Base):
     )
 
     pipeline_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Pipeline"), BUSINESS, required=True, target="pipeline",
-        references="crm.pipeline.id", ondelete="CASCADE",
+        20,
+        Semantic.REFERENCE,
+        _("Pipeline"),
+        BUSINESS,
+        required=True,
+        target="pipeline",
+        references="crm.pipeline.id",
+        ondelete="CASCADE",
     )
     name: Mapped[str] = field(21, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     position: Mapped[int] = field(
-        22, Semantic.SMALL_INTEGER, _("Position"), BUSINESS, required=True, minimum=0, maximum=999, default=0,
+        22,
+        Semantic.SMALL_INTEGER,
+        _("Position"),
+        BUSINESS,
+        required=True,
+        minimum=0,
+        maximum=999,
+        default=0,
         server_default=text("0"),
     )
     kind: Mapped[str] = field(
-        23, Semantic.CHOICE, _("Kind"), BUSINESS, required=True, choices=STAGE_KINDS, default="open",
+        23,
+        Semantic.CHOICE,
+        _("Kind"),
+        BUSINESS,
+        required=True,
+        choices=STAGE_KINDS,
+        default="open",
         server_default=text("'open'"),
     )
     probability: Mapped[int] = field(
-        24, Semantic.PERCENT, _("Probability (%)"), BUSINESS, required=True, default=0,
+        24,
+        Semantic.PERCENT,
+        _("Probability (%)"),
+        BUSINESS,
+        required=True,
+        default=0,
         server_default=text("0"),
     )
 
@@ -95,46 +134,98 @@ class Opportunity(Record, Base):
 
     __tablename__ = "opportunity"
     __entity__ = EntityPolicy(
-        4, "opportunity", "opportunities", _("Opportunity"), _("Opportunities"),
-        list_fields=("name", "account_id", "stage_id", "amount", "close_date", "owner_id"), icon="currency-euro",
+        4,
+        "opportunity",
+        "opportunities",
+        _("Opportunity"),
+        _("Opportunities"),
+        list_fields=("name", "account_id", "stage_id", "amount", "close_date", "owner_id"),
+        icon="currency-euro",
     )
 
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT)
     account_id: Mapped[UUID | None] = field(
-        21, Semantic.REFERENCE, _("Account"), BUSINESS, target="account", references="crm.account.id",
+        21,
+        Semantic.REFERENCE,
+        _("Account"),
+        BUSINESS,
+        target="account",
+        references="crm.account.id",
         ondelete="SET NULL",
     )
     contact_id: Mapped[UUID | None] = field(
-        22, Semantic.REFERENCE, _("Main contact"), BUSINESS, target="contact", references="crm.contact.id",
+        22,
+        Semantic.REFERENCE,
+        _("Main contact"),
+        BUSINESS,
+        target="contact",
+        references="crm.contact.id",
         ondelete="SET NULL",
     )
     pipeline_id: Mapped[UUID] = field(
-        23, Semantic.REFERENCE, _("Pipeline"), BUSINESS, nullable=False, target="pipeline",
-        references="crm.pipeline.id", ondelete="RESTRICT", help=_("The default pipeline when empty."),
+        23,
+        Semantic.REFERENCE,
+        _("Pipeline"),
+        BUSINESS,
+        nullable=False,
+        target="pipeline",
+        references="crm.pipeline.id",
+        ondelete="RESTRICT",
+        help=_("The default pipeline when empty."),
     )
     stage_id: Mapped[UUID] = field(
-        24, Semantic.REFERENCE, _("Stage"), BUSINESS, nullable=False, target="stage",
-        references="crm.stage.id", ondelete="RESTRICT", help=_("The first stage of the pipeline when empty."),
+        24,
+        Semantic.REFERENCE,
+        _("Stage"),
+        BUSINESS,
+        nullable=False,
+        target="stage",
+        references="crm.stage.id",
+        ondelete="RESTRICT",
+        help=_("The first stage of the pipeline when empty."),
     )
     amount: Mapped[int | None] = field(
         25, Semantic.MONEY, _("Amount"), FIGURES, currency_field="currency", minimum=0
     )
     currency: Mapped[str] = field(
-        26, Semantic.CURRENCY, _("Currency"), BUSINESS, required=True, default="EUR",
+        26,
+        Semantic.CURRENCY,
+        _("Currency"),
+        BUSINESS,
+        required=True,
+        default="EUR",
         server_default=text("'EUR'"),
     )
     probability: Mapped[int] = field(
-        27, Semantic.PERCENT, _("Probability (%)"), BUSINESS, required=True, default=0,
+        27,
+        Semantic.PERCENT,
+        _("Probability (%)"),
+        BUSINESS,
+        required=True,
+        default=0,
         server_default=text("0"),
     )
     close_date: Mapped[date | None] = field(28, Semantic.DATE, _("Close date"), BUSINESS)
     status: Mapped[str] = field(
-        29, Semantic.CHOICE, _("Status"), BUSINESS, required=True, managed=True, choices=STAGE_KINDS,
-        default="open", server_default=text("'open'"),
+        29,
+        Semantic.CHOICE,
+        _("Status"),
+        BUSINESS,
+        required=True,
+        managed=True,
+        choices=STAGE_KINDS,
+        default="open",
+        server_default=text("'open'"),
     )
     forecast: Mapped[str] = field(
-        30, Semantic.CHOICE, _("Forecast category"), BUSINESS, required=True, choices=FORECAST,
-        default="pipeline", server_default=text("'pipeline'"),
+        30,
+        Semantic.CHOICE,
+        _("Forecast category"),
+        BUSINESS,
+        required=True,
+        choices=FORECAST,
+        default="pipeline",
+        server_default=text("'pipeline'"),
     )
     lost_reason: Mapped[str | None] = field(
         31, Semantic.CHOICE, _("Why lost"), BUSINESS, choices=LOST_REASONS
@@ -150,19 +241,33 @@ class Opportunity(Record, Base):
         37, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100
     )
     team_id: Mapped[UUID | None] = field(
-        38, Semantic.REFERENCE, _("Team"), BUSINESS, target="team", references="identity.team.id",
+        38,
+        Semantic.REFERENCE,
+        _("Team"),
+        BUSINESS,
+        target="team",
+        references="identity.team.id",
         ondelete="SET NULL",
     )
     territory_id: Mapped[UUID | None] = field(
-        39, Semantic.REFERENCE, _("Territory"), BUSINESS, target="territory",
-        references="identity.territory.id", ondelete="SET NULL",
+        39,
+        Semantic.REFERENCE,
+        _("Territory"),
+        BUSINESS,
+        target="territory",
+        references="identity.territory.id",
+        ondelete="SET NULL",
     )
 
     __table_args__ = (
         Index("ix_opportunity_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index(
-            "ix_opportunity_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
+            "ix_opportunity_owner",
+            "owner_id",
+            "created_at",
+            "id",
+            postgresql_where=text("deleted_at is null"),
         ),
         Index("ix_opportunity_account", "account_id", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_contact", "contact_id", postgresql_where=text("deleted_at is null")),
@@ -179,22 +284,44 @@ class StageChange(Base):
 
     __tablename__ = "stage_change"
     __entity__ = EntityPolicy(
-        7, "stage_change", "stage-changes", _("Stage change"), _("Stage changes"), EntityKind.PART,
-        title="id", parent="opportunity_id",
+        7,
+        "stage_change",
+        "stage-changes",
+        _("Stage change"),
+        _("Stage changes"),
+        EntityKind.PART,
+        title="id",
+        parent="opportunity_id",
     )
     __table_args__ = (Index("ix_stage_change_opportunity", "opportunity_id", "changed_at"), {"schema": "crm"})
 
     id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), SYSTEM, primary_key=True, default=new_id)
     opportunity_id: Mapped[UUID] = field(
-        2, Semantic.REFERENCE, _("Opportunity"), BUSINESS, required=True, target="opportunity",
-        references="crm.opportunity.id", ondelete="CASCADE",
+        2,
+        Semantic.REFERENCE,
+        _("Opportunity"),
+        BUSINESS,
+        required=True,
+        target="opportunity",
+        references="crm.opportunity.id",
+        ondelete="CASCADE",
     )
     from_stage_id: Mapped[UUID | None] = field(
-        3, Semantic.REFERENCE, _("From stage"), BUSINESS, target="stage", references="crm.stage.id",
+        3,
+        Semantic.REFERENCE,
+        _("From stage"),
+        BUSINESS,
+        target="stage",
+        references="crm.stage.id",
         ondelete="SET NULL",
     )
     to_stage_id: Mapped[UUID | None] = field(
-        4, Semantic.REFERENCE, _("To stage"), BUSINESS, target="stage", references="crm.stage.id",
+        4,
+        Semantic.REFERENCE,
+        _("To stage"),
+        BUSINESS,
+        target="stage",
+        references="crm.stage.id",
         ondelete="SET NULL",
     )
     amount: Mapped[int | None] = field(5, Semantic.MONEY, _("Amount"), FIGURES, currency_field="currency")
@@ -210,8 +337,14 @@ class OpportunityLine(Audited, Base):
 
     __tablename__ = "opportunity_line"
     __entity__ = EntityPolicy(
-        11, "opportunity_line", "opportunity-lines", _("Product line"), _("Product lines"), EntityKind.PART,
-        title="description", parent="opportunity_id",
+        11,
+        "opportunity_line",
+        "opportunity-lines",
+        _("Product line"),
+        _("Product lines"),
+        EntityKind.PART,
+        title="description",
+        parent="opportunity_id",
     )
     __table_args__ = (
         Index("ix_opportunity_line_opportunity", "opportunity_id", "position"),
@@ -220,31 +353,70 @@ class OpportunityLine(Audited, Base):
     )
 
     opportunity_id: Mapped[UUID] = field(
-        20, Semantic.REFERENCE, _("Opportunity"), BUSINESS, required=True, target="opportunity",
-        references="crm.opportunity.id", ondelete="CASCADE",
+        20,
+        Semantic.REFERENCE,
+        _("Opportunity"),
+        BUSINESS,
+        required=True,
+        target="opportunity",
+        references="crm.opportunity.id",
+        ondelete="CASCADE",
     )
     product_id: Mapped[UUID | None] = field(
-        21, Semantic.REFERENCE, _("Product"), BUSINESS, target="product", references="crm.product.id",
+        21,
+        Semantic.REFERENCE,
+        _("Product"),
+        BUSINESS,
+        target="product",
+        references="crm.product.id",
         ondelete="SET NULL",
     )
     description: Mapped[str | None] = field(22, Semantic.TEXT, _("Description"), BUSINESS, max_length=500)
     quantity_milli: Mapped[int] = field(
-        23, Semantic.INTEGER, _("Quantity (thousandths)"), BUSINESS, required=True, sql=BigInteger(),
-        minimum=0, maximum=10**12, default=1000, server_default=text("1000"),
+        23,
+        Semantic.INTEGER,
+        _("Quantity (thousandths)"),
+        BUSINESS,
+        required=True,
+        sql=BigInteger(),
+        minimum=0,
+        maximum=10**12,
+        default=1000,
+        server_default=text("1000"),
     )
     unit_price: Mapped[int] = field(
-        24, Semantic.MONEY, _("Unit price"), FIGURES, required=True, currency_field="currency", default=0,
+        24,
+        Semantic.MONEY,
+        _("Unit price"),
+        FIGURES,
+        required=True,
+        currency_field="currency",
+        default=0,
         server_default=text("0"),
     )
     discount_percent: Mapped[int] = field(
         25, Semantic.PERCENT, _("Discount (%)"), BUSINESS, required=True, default=0, server_default=text("0")
     )
     total: Mapped[int] = field(
-        26, Semantic.MONEY, _("Total"), FIGURES, required=True, managed=True, currency_field="currency",
-        default=0, server_default=text("0"),
+        26,
+        Semantic.MONEY,
+        _("Total"),
+        FIGURES,
+        required=True,
+        managed=True,
+        currency_field="currency",
+        default=0,
+        server_default=text("0"),
     )
     currency: Mapped[str] = field(27, Semantic.CURRENCY, _("Currency"), BUSINESS, required=True, managed=True)
     position: Mapped[int] = field(
-        28, Semantic.SMALL_INTEGER, _("Position"), BUSINESS, required=True, default=0,
-        server_default=text("0"), minimum=0, maximum=999,
+        28,
+        Semantic.SMALL_INTEGER,
+        _("Position"),
+        BUSINESS,
+        required=True,
+        default=0,
+        server_default=text("0"),
+        minimum=0,
+        maximum=999,
     )

@@ -25,10 +25,20 @@ class SavedView(Record, Base):
     name: Mapped[str] = field(20, Semantic.TEXT, _("Name"), BUSINESS, required=True, max_length=100)
     entity: Mapped[str] = field(21, Semantic.TEXT, _("List"), BUSINESS, required=True, max_length=40)
     definition: Mapped[dict[str, Any]] = field(
-        22, Semantic.JSON, _("Definition"), BUSINESS, required=True, default=dict,
+        22,
+        Semantic.JSON,
+        _("Definition"),
+        BUSINESS,
+        required=True,
+        default=dict,
         server_default=text("'{}'::jsonb"),
     )
     shared: Mapped[bool] = field(
-        23, Semantic.BOOLEAN, _("Shared"), BUSINESS, required=True, default=False,
+        23,
+        Semantic.BOOLEAN,
+        _("Shared"),
+        BUSINESS,
+        required=True,
+        default=False,
         server_default=text("false"),
     )

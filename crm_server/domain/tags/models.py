@@ -14,7 +14,19 @@ from crm_server.kernel.model import Record
 
 COLOURS = {
     name: _(name.capitalize())
-    for name in ("blue", "azure", "indigo", "purple", "pink", "red", "orange", "yellow", "lime", "green", "teal")
+    for name in (
+        "blue",
+        "azure",
+        "indigo",
+        "purple",
+        "pink",
+        "red",
+        "orange",
+        "yellow",
+        "lime",
+        "green",
+        "teal",
+    )
 }
 
 
@@ -26,9 +38,7 @@ class Tag(Record, Base):
         19, "tag", "tags", _("Tag"), _("Tags"), list_fields=("name", "colour"), icon="tag"
     )
     __table_args__ = (
-        Index(
-            "uq_tag_name", text("lower(name)"), unique=True, postgresql_where=text("deleted_at is null")
-        ),
+        Index("uq_tag_name", text("lower(name)"), unique=True, postgresql_where=text("deleted_at is null")),
         Index("ix_tag_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )
@@ -37,7 +47,13 @@ class Tag(Record, Base):
         20, Semantic.TEXT, _("Name"), BUSINESS, required=True, search=Search.TEXT, max_length=60
     )
     colour: Mapped[str] = field(
-        21, Semantic.CHOICE, _("Colour"), BUSINESS, required=True, choices=COLOURS, default="blue",
+        21,
+        Semantic.CHOICE,
+        _("Colour"),
+        BUSINESS,
+        required=True,
+        choices=COLOURS,
+        default="blue",
         server_default=text("'blue'"),
     )
 
@@ -52,7 +68,13 @@ class Tagging(Base):
     __table_args__ = (Index("ix_tagging_record", "record_type", "record_id"), {"schema": "crm"})
 
     tag_id: Mapped[UUID] = field(
-        1, Semantic.REFERENCE, _("Tag"), SYSTEM, primary_key=True, target="tag", references="crm.tag.id",
+        1,
+        Semantic.REFERENCE,
+        _("Tag"),
+        SYSTEM,
+        primary_key=True,
+        target="tag",
+        references="crm.tag.id",
         ondelete="CASCADE",
     )
     record_type: Mapped[int] = field(

@@ -1,0 +1,41 @@
+"""The rules of accounts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from compliance.datamap.text import _
+from crm_server.domain.accounts.queries import MAX_DEPTH, ancestors, subtree
+from crm_server.domain.base import DomainService
+
+if TYPE_CHECKING:
+    from crm_server.kernel.errors import Errors
+
+# Two accounts that become each other's parent at the same moment would make a cycle that neither transaction sees.
+_ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('kontor.account.hierarchy'))")
+
+
+class AccountService(DomainService):
+    """Accounts: a hierarchy without cycles."""
+
+    entity_name = "account"
+
+    def prepare(self, values: dict[str, Any], record: Any | None, errors: Errors) -> None:
+        """Refuse a parent that would close a cycle or make the hierarchy too deep."""
+        parent_id = values.get("parent_id")
+        if parent_id is None or (record is not None and parent_id == record.parent_id):
+            return
+        self.session.execute(_ONE_AT_A_TIME)
+        above = ancestors(self.session, parent_id)
+        if record is not None and any(item.id == record.id for item in above):
+            errors.add("/parent_id", "cycle", _("An account can't stand above itself."))
+            return
+        below = subtree(self.session, record.id)[-1].distance if record is not None else 0
+        if len(above) + 1 + below > MAX_DEPTH:
+            errors.add(
+                "/parent_id",
+                "too_deep",
+                _("The hierarchy would have more than ${n} levels.", mapping={"n": MAX_DEPTH}),
+            )

@@ -1,0 +1,1 @@
+"""The bin: what lies in it, and what leaves it for good."""
