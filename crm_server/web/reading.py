@@ -1,0 +1,148 @@
+"""How pages read records: through the listing layer alone, so that row and field rules and the audit log hold.
+
+Small functions around `crm_server.kernel.listing` for what views ask for all the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from crm_server.kernel.errors import NotFound
+from crm_server.kernel.listing import Condition, Group, ListQuery, Page, Sort, fetch, includable, read_one
+from crm_server.kernel.listing.scope import no_custom
+from crm_server.kernel.presenter import Presentation, presentation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyramid.request import Request
+
+    from compliance.datamap import EntityDef, FieldDef
+    from crm_server.kernel.listing import Filter
+
+
+def custom_columns(request: Request) -> Any:
+    """Where the listing layer learns of custom fields."""
+    return getattr(request.registry, "custom_columns", no_custom)
+
+
+def shown(request: Request, entity: EntityDef) -> Presentation:
+    """What the person sees of an entity."""
+    return presentation(entity, request.actor)
+
+
+def short(name: str) -> str:
+    """Under which name a row carries the record that a reference field leads to."""
+    return name.removesuffix("_id")
+
+
+def includes(request: Request, entity: EntityDef, names: Iterable[str]) -> tuple[str, ...]:
+    """The references among `names` whose titles can be shown."""
+    known = set(includable(request.registry.datamap, entity, request.actor))
+    return tuple(short(name) for name in names if name.endswith("_id") and short(name) in known)
+
+
+def page_of(request: Request, entity: EntityDef, query: ListQuery) -> Page:
+    """A page of a list."""
+    return fetch(
+        request.registry.hot,
+        request.registry.datamap,
+        entity,
+        query,
+        request.actor,
+        custom=custom_columns(request),
+    )
+
+
+def one(request: Request, entity: EntityDef, record_id: UUID, *, deleted: bool = False) -> dict[str, Any]:
+    """A record with the titles of what it refers to.
+
+    Raises:
+        NotFound: no such record, or none that the person may see.
+    """
+    return read_one(
+        request.registry.hot,
+        request.registry.datamap,
+        entity,
+        record_id,
+        request.actor,
+        includes=includes(request, entity, entity.fields),
+        deleted=deleted,
+        custom=custom_columns(request),
+    )
+
+
+def rows_where(
+    request: Request,
+    entity: EntityDef,
+    *conditions: Filter,
+    sort: Sort | None = None,
+    limit: int = 50,
+    fields: tuple[str, ...] | None = None,
+    count: bool = False,
+    q: str | None = None,
+) -> Page:
+    """The rows for which all conditions hold, with titles of references."""
+    names = fields or tuple(shown(request, entity).fields)
+    tree = None if not conditions else conditions[0] if len(conditions) == 1 else Group("and", conditions)
+    query = ListQuery(
+        filter=tree,
+        q=q,
+        sort=sort,
+        fields=fields,
+        includes=includes(request, entity, names),
+        limit=limit,
+        count="exact" if count else "none",
+    )
+    return page_of(request, entity, query)
+
+
+def may_list(request: Request, entity: EntityDef) -> bool:
+    """Whether the person may see records of an entity at all."""
+    return not entity.exposed or request.actor.may(f"crm:{entity.name}:read")
+
+
+def options(request: Request, entity: EntityDef) -> list[tuple[str, str]]:
+    """Key and title of all records of a small entity, in their natural order."""
+    title = entity.policy.title
+    if not may_list(request, entity):
+        return []
+    sort = Sort("position") if "position" in entity.fields else Sort(title)
+    found = page_of(request, entity, ListQuery(sort=sort, fields=(title,), limit=200))
+    return [(str(row["id"]), str(row[title])) for row in found.rows]
+
+
+def titles(request: Request, entity: EntityDef, keys: Iterable[Any]) -> dict[str, str]:
+    """Titles of records by their key as text; those that are not there are missing."""
+    wanted = sorted({str(key) for key in keys if key})
+    if not wanted or not may_list(request, entity):
+        return {}
+    title = entity.policy.title
+    query = ListQuery(filter=Condition("id", "in", wanted[:200]), fields=(title,), limit=200)
+    return {str(row["id"]): str(row.get(title) or "") for row in page_of(request, entity, query).rows}
+
+
+def user_names(request: Request, keys: Iterable[Any]) -> dict[str, str]:
+    """Names of users by their key as text."""
+    return titles(request, request.registry.datamap["user"], keys)
+
+
+def title_of(request: Request, entity: EntityDef, record_id: Any) -> str:
+    """The title of one record, or "" when it is not there."""
+    try:
+        return titles(request, entity, [UUID(str(record_id))]).get(str(record_id), "")
+    except (ValueError, NotFound):
+        return ""
+
+
+def reference_title(row: dict[str, Any], item: FieldDef) -> str:
+    """The title of what a reference field of a row leads to, or ""."""
+    embedded = row.get(short(item.name))
+    return str(embedded["name"] or "") if isinstance(embedded, dict) else ""
+
+
+def without_page(query: ListQuery) -> ListQuery:
+    """The same list from its beginning."""
+    return replace(query, cursor=None)
