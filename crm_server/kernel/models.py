@@ -86,6 +86,7 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime] = field(
         7, Semantic.DATETIME, _("Created"), TECHNICAL, required=True, server_default=text("now()")
     )
+    answer: Mapped[Any | None] = field(8, Semantic.JSON, _("Answer"), TECHNICAL)
 
 
 class Installation(Base):

@@ -321,6 +321,7 @@ def create_tables() -> None:
         sa.Column("location", sa.Text(), nullable=True),
         sa.Column("record_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("answer", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint("char_length(key) <= 255", name=op.f("ck_idempotency_key_key_length")),
         sa.CheckConstraint("char_length(location) <= 500", name=op.f("ck_idempotency_key_location_length")),
         sa.PrimaryKeyConstraint("actor_id", "key", name=op.f("pk_idempotency_key")),
