@@ -13,7 +13,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An algorithm. ``primitive``, ``mode`` and ``functions`` are words of CycloneDX 1.6; ``approved`` means approved by
+    """An algorithm.
+
+    ``primitive``, ``mode`` and ``functions`` are words of CycloneDX 1.6; ``approved`` means approved by
     NIST for this use; ``bits`` is the classical security level, ``quantum`` NIST's category (0 to 6).
     """
 

@@ -1,9 +1,9 @@
 """Blind index: exact search over sealed values by short keyed tokens.
 
-``IK = KBKDF(BIK_e, "kontor/bidx/v1", CBOR[tenant, field, transform, partition], 32)``;
-``token = first b bits of HMAC-SHA-256(IK, CBOR[transform version, normalised value])``. Tokens are so short that several
-records share each on purpose: a token is a hint, not a fingerprint. The query asks for the tokens of the current and the
-previous epoch, opens the hits and compares exactly. Fields with few values (gender, status, country …) are refused.
+``IK = KBKDF(BIK_e, "kontor/bidx/v1", CBOR[tenant, field, transform, partition], 32)``; ``token = first b bits of
+HMAC-SHA-256(IK, CBOR[transform version, normalised value])``. Tokens are so short that several records share each
+on purpose: a token is a hint, not a fingerprint. The query asks for the tokens of the current and the previous
+epoch, opens the hits and compares exactly. Fields with few values (gender, status, country …) are refused.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class IndexSpec:
     def __post_init__(self) -> None:
         if self.transform in NEVER_INDEXED or self.transform not in NORMALISERS:
             raise BitBudgetBroken(
-                f"Field {self.field}: {self.transform!r} can't be indexed. Only text, email, phone and external_id can; "
+                f"Field {self.field}: {self.transform!r} can't be indexed. Only text, email, phone, external_id can; "
                 "a field with few values would reveal them."
             )
         if not 1 <= self.bits <= MAX_BITS:
@@ -92,7 +92,7 @@ class BlindIndex:
 
 
 def query_tokens(indexes: Iterable[BlindIndex], value: str) -> dict[int, int]:
-    """Return epoch → token of a value, for the current and the previous epoch's index of one field. Raises NotNormal."""
+    """Return epoch → token of a value for the current and the previous epoch's index of a field. Raises NotNormal."""
     found = list(indexes)
     if not found:
         return {}

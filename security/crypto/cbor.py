@@ -120,16 +120,14 @@ def _encode_other(number: int, value: object) -> bytes:
     return encoded
 
 
-class _TextHeads(dict[int, tuple[bytes, ...]]):
-    """For each field number, on first use: the number followed by the head of a text of 0 to 255 bytes."""
-
-    def __missing__(self, number: int) -> tuple[bytes, ...]:
-        heads = tuple(UINTS[number] + head(3, size) for size in range(256))
-        self[number] = heads
-        return heads
+# For each field number, on first use: the number followed by the head of a text of 0 to 255 bytes.
+_TEXT_HEADS: Final[list[tuple[bytes, ...] | None]] = [None] * _TABLE
 
 
-_TEXT_HEADS: Final = _TextHeads()
+def _text_heads(number: int) -> tuple[bytes, ...]:
+    heads = tuple(UINTS[number] + head(3, size) for size in range(256))
+    _TEXT_HEADS[number] = heads
+    return heads
 
 
 def encode_fields(values: Mapping[int, Any]) -> bytes:
@@ -138,26 +136,29 @@ def encode_fields(values: Mapping[int, Any]) -> bytes:
     Values are None, bool, int, float, str, bytes, Decimal, date, aware datetime, UUID, lists, and maps with text keys.
     Raises UnsealableValue for anything else.
     """
-    number = last = -1
-    parts = [_MAPS[len(values)] if len(values) < 256 else head(5, len(values))]
+    numbers = list(values)
+    # TypeError from sorting means that a number isn't one; the slow way says so.
+    if not numbers or numbers[0].__class__ is not int or numbers[-1].__class__ is not int:
+        return _encode_unordered(values)
+    if numbers[0] < 0 or numbers[-1] >= _TABLE or numbers != sorted(numbers):
+        return _encode_unordered(values)
+    number = 0
+    parts = [_MAPS[len(numbers)] if len(numbers) < 256 else head(5, len(numbers))]
     append = parts.append
     try:
         for number, value in values.items():
-            if not last < number < _TABLE:
-                return _encode_unordered(values)
-            last = number
-            if type(value) is str:
+            if value.__class__ is str:
                 raw = value.encode()
-                if len(raw) < 256:
-                    append(_TEXT_HEADS[number][len(raw)])
+                size = len(raw)
+                if size < 256:
+                    append((_TEXT_HEADS[number] or _text_heads(number))[size])
                 else:
-                    append(UINTS[number] + head(3, len(raw)))
+                    append(UINTS[number] + head(3, size))
                 append(raw)
             elif value is None:
                 append(UINTS[number] + b"\xf6")
             else:
-                append(UINTS[number])
-                append(_encode_other(number, value))
+                append(UINTS[number] + _encode_other(number, value))
         return b"".join(parts)
     except UnicodeEncodeError:
         pass  # This exception holds the whole text, so ours is raised outside of its block.

@@ -1,11 +1,11 @@
 """Attachments, exports and queued mail as a stream of sealed chunks (ENC-16).
 
-``0x01 | suite | kid 16 | salt 16 | commitment 32`` is the header; then come chunks of ``nonce 12 | ciphertext | tag 16``
-(suite 1) or ``IV 16 | ciphertext | tag 32`` (suite 2). The keys are derived once a stream, with the label
-``kontor/chunks/v1``. Each chunk holds 65,536 bytes of padded content, the last one the rest. The associated data of
-a chunk is the document's, an array of nine, with two items more: its index and whether it is the last. So chunks can be
-neither moved nor left out, and any one opens alone (HTTP ranges). The whole content is padded to its bucket (see
-:mod:`security.crypto.padding`) before it is cut, so the size of a file is hidden like that of a document.
+A stream begins with the header ``0x01 | suite | kid 16 | salt 16 | commitment 32``. Then come the chunks,
+``nonce 12 | ciphertext | tag 16`` (suite 1) or ``IV 16 | ciphertext | tag 32`` (suite 2). The keys are derived once a
+stream, with the label ``kontor/chunks/v1``. Each chunk holds 65,536 bytes of padded content, the last one the rest. The
+associated data of a chunk is the document's, an array of nine, with two items more: its index and whether it is the
+last. So chunks can be neither moved nor left out, and any one opens alone (HTTP ranges). The whole content is padded to
+its bucket (see :mod:`security.crypto.padding`) before it is cut, so the size of a file is hidden like a document's.
 """
 
 from __future__ import annotations

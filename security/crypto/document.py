@@ -71,7 +71,7 @@ class DocumentKey:
     ``kid``, ``tenant`` and ``subject`` are 16 bytes each. It lives in memory only: it is neither shown nor pickled.
     """
 
-    __slots__ = ("commit_state", "_dek", "key_state", "generation", "key_class", "kid", "subject", "tenant")
+    __slots__ = ("_dek", "commit_state", "generation", "key_class", "key_state", "kid", "subject", "tenant")
 
     def __init__(
         self, dek: bytes, kid: bytes, tenant: bytes, subject: bytes, key_class: str, generation: int = 1
@@ -137,7 +137,17 @@ class SealedColumn:
     16 bytes (``uuid.bytes``), versions as unsigned integers below 2**64.
     """
 
-    __slots__ = ("_after_subject", "_heads", "_opens_gcm", "key_class", "suite", "suites", "table", "tenant")
+    __slots__ = (
+        "_after_subject",
+        "_gcm_head",
+        "_heads",
+        "_opens_gcm",
+        "key_class",
+        "suite",
+        "suites",
+        "table",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -159,6 +169,7 @@ class SealedColumn:
         # The array of nine items begins with format, suite, tenant and table; then comes the head of a UUID.
         tail = cbor.bstr(self.tenant) + cbor.uint(table) + b"\x50"
         self._heads = tuple(b"\x89\x01" + cbor.uint(number) + tail for number in range(3))
+        self._gcm_head = self._heads[SUITE_GCM]
         self._after_subject = cbor.tstr(key_class) + b"\x50"
 
     def aad(self, suite: int, kid: bytes, record: bytes, subject: bytes, version: int) -> bytes:
@@ -209,7 +220,7 @@ class SealedColumn:
         if suite != _GCM:
             return self._open_other(key, blob, record, subject, version)
         number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
-        aad = b"".join((self._heads[1], record, b"\x50", subject, self._after_subject, kid, number))
+        aad = b"".join((self._gcm_head, record, b"\x50", subject, self._after_subject, kid, number))
         message = salt + _sha256(aad).digest() + _GCM_TAIL
         derive = key.commit_state()
         derive.update(message)

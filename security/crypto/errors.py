@@ -72,7 +72,7 @@ class DocumentRolledBack(CommitmentMismatch):
 
     def __init__(self, found: int, expected: int) -> None:
         super().__init__(
-            f"This is version {found} of the document where version {expected} is expected: it was put back from a copy."
+            f"This is version {found} of the document where version {expected} is expected: it was put back."
         )
         self.found = found
         self.expected = expected

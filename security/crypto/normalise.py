@@ -1,8 +1,8 @@
 """Normal forms of values for the blind index, each with a version.
 
-Two spellings of the same address must give the same token, so a value is brought into a normal form first. The version of
-the normaliser is part of the token: when a rule changes, its version grows and the index is built anew beside the old one.
-No error carries the value.
+Two spellings of the same address must give the same token, so a value is brought into a normal form first. The
+version of the normaliser is part of the token: when a rule changes, its version grows and the index is built anew
+beside the old one. No error carries the value.
 """
 
 from __future__ import annotations

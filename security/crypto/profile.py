@@ -1,8 +1,9 @@
 """Profiles: which algorithms an installation may use, and the check of it at start.
 
-*standard* uses everything in :mod:`security.crypto.algorithms`. *strict* uses approved algorithms only, seals with suite 2
-(no GCM nonces from outside of the module) and derives from passphrases by PBKDF2. At start :func:`self_check` runs a
-known-answer test of each algorithm that the profile uses, lists the modules that compute them, and refuses the rest.
+*standard* uses everything in :mod:`security.crypto.algorithms`. *strict* uses approved algorithms only, seals with
+suite 2 (no GCM nonces from outside of the module) and derives from passphrases by PBKDF2. At start
+:func:`self_check` runs a known-answer test of each algorithm that the profile uses, lists the modules that compute
+them, and refuses the rest.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Profile(StrEnum):
         """Raise ProfileRefused unless the profile allows the provider of the key ring as it is set up."""
         if self is Profile.STRICT and not capabilities.strict:
             raise ProfileRefused(
-                f"The profile strict doesn't allow the key ring {capabilities.name!r} as it is set up. Use an HSM, a TPM, "
+                f"The profile strict doesn't allow the key ring {capabilities.name!r} as it is set up. Use an HSM, TPM or "
                 "or a passphrase with pbkdf2-hmac-sha-256."
             )
 

@@ -1,9 +1,10 @@
 """A key ring under an HSM, through PKCS#11 (OASIS v2.40 and later).
 
 Each epoch has an AES-256 key of its own in the token: sensitive, not extractable, for wrapping only. The epoch's
-material is wrapped by CKM_AES_KEY_WRAP (RFC 3394). To destroy an epoch is to destroy that key in the token; a data object
-stays behind as a tombstone, so that "destroyed" and "wrong token" are never taken for each other. Proof against copies
-rests on the token: it must not be backed up together with the files, and an HSM's own backups belong to the ceremony.
+material is wrapped by CKM_AES_KEY_WRAP (RFC 3394). To destroy an epoch is to destroy that key in the token; a data
+object stays behind as a tombstone, so that "destroyed" and "wrong token" are never taken for each other. Proof
+against copies rests on the token: it must not be backed up together with the files, and an HSM's own backups belong
+to the ceremony.
 
 A PKCS#11 library doesn't survive a fork: a server opens its epochs in the process that uses them.
 """

@@ -243,7 +243,10 @@ class FileRing(ABC):
             record = json.loads(data)
             # Same length, so that the same blocks are written, and still a record that a second run can go on from.
             protected = record["protected"]
-            record["protected"] = {**protected, **{key: "0" * len(protected[key]) for key in self._sealed_fields}}
+            record["protected"] = {
+                **protected,
+                **{key: "0" * len(protected[key]) for key in self._sealed_fields},
+            }
             data = (json.dumps(record, indent=1, sort_keys=True).encode() + b"\n").ljust(len(data))
             with path.open("r+b") as file:
                 file.write(data)

@@ -1,10 +1,10 @@
 """A key ring sealed by the TPM 2.0 of the machine, through the commands of tpm2-tools.
 
-The material of an epoch is a sealed object under the storage hierarchy whose policy is PolicyNV: a monotonic counter in
-the TPM must have exactly the value it had when the epoch was made (TPM 2.0 Library, part 3, TPM2_PolicyNV). To destroy an
-epoch is to increment the counter. Counters never go back, and one that is deleted and defined anew starts above all that
-ever were, so no copy of the files opens the epoch again. Counters are few, so epochs take turns in a small number of
-slots; a slot with a live epoch isn't reused.
+The material of an epoch is a sealed object under the storage hierarchy whose policy is PolicyNV: a monotonic
+counter in the TPM must have exactly the value it had when the epoch was made (TPM 2.0 Library, part 3,
+TPM2_PolicyNV). To destroy an epoch is to increment the counter. Counters never go back, and one that is deleted and
+defined anew starts above all that ever were, so no copy of the files opens the epoch again. Counters are few, so
+epochs take turns in a small number of slots; a slot with a live epoch isn't reused.
 
 The secret goes to the tools through pipes, never through a file or an argument, and comes back in an encrypted
 session. Context files hold public or TPM-encrypted data, and lie in a private temporary folder.
@@ -37,8 +37,8 @@ _ = TranslationStringFactory("kontor")
 
 NAME: Final = "tpm2"
 STATEMENT: Final = _(
-    "This key ring is sealed by the TPM of this machine. Each epoch is bound to the value of a counter in the TPM; when "
-    "the counter has moved on, no copy of the files opens the epoch again, on this machine or any other."
+    "This key ring is sealed by the TPM of this machine. Each epoch is bound to the value of a counter in the TPM; "
+    "when the counter has moved on, no copy of the files opens the epoch again, on this machine or any other."
 )
 RESOURCE_MANAGER: Final = "device:/dev/tpmrm0"
 FIRST_INDEX: Final = 0x0150_4B00

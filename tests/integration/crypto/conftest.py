@@ -89,13 +89,18 @@ def start_tpm(state: Path) -> tuple[subprocess.Popen[bytes], str]:
             if server.poll() is not None:
                 break
             probe_run = subprocess.run(
-                ["tpm2_getcap", "properties-fixed"], env={**os.environ, "TPM2TOOLS_TCTI": tcti}, capture_output=True
+                ["tpm2_getcap", "properties-fixed"],
+                env={**os.environ, "TPM2TOOLS_TCTI": tcti},
+                capture_output=True,
+                check=False,
             )
             if probe_run.returncode == 0:
                 return server, tcti
             if b"tcti" in probe_run.stderr.lower() and b"load" in probe_run.stderr.lower():
                 server.kill()
-                pytest.fail(f"tpm2-tools can't speak to swtpm. Install: {INSTALL} libtss2-tcti-swtpm0", pytrace=False)
+                pytest.fail(
+                    f"tpm2-tools can't speak to swtpm. Install: {INSTALL} libtss2-tcti-swtpm0", pytrace=False
+                )
             time.sleep(0.1)
         server.kill()
         server.wait()

@@ -73,7 +73,9 @@ def test_an_epoch_that_never_was_is_unknown_and_not_destroyed(ring, first):
             act(first)
 
 
-def test_enc_14_destroyed_is_destroyed_even_for_a_copy_of_all_files_taken_before(device, ring, first, tmp_path):
+def test_enc_14_destroyed_is_destroyed_even_for_a_copy_of_all_files_taken_before(
+    device, ring, first, tmp_path
+):
     ring.create_epoch(first)
     ring.create_epoch(first + 1)
     before, survivor = ring.open_epoch(first).material(), ring.open_epoch(first + 1).material()
@@ -135,7 +137,9 @@ def test_a_destruction_that_was_killed_is_run_to_its_end(device, ring, first, tm
 
     if step == "tombstone":
         real = ring._write
-        monkeypatch.setattr(ring, "_write", lambda path, record: die() if "details" in record else real(path, record))
+        monkeypatch.setattr(
+            ring, "_write", lambda path, record: die() if "details" in record else real(path, record)
+        )
     else:
         real_step = getattr(ring, step)
         # Killed after the step was done, before anybody wrote it down.
@@ -150,7 +154,9 @@ def test_a_destruction_that_was_killed_is_run_to_its_end(device, ring, first, tm
     assert again.list()[0].state is EpochState.DESTROYED
 
 
-def test_a_creation_that_was_killed_before_its_file_can_be_repeated(device, ring, first, tmp_path, monkeypatch):
+def test_a_creation_that_was_killed_before_its_file_can_be_repeated(
+    device, ring, first, tmp_path, monkeypatch
+):
     monkeypatch.setattr(ring, "_write", lambda *_args: (_ for _ in ()).throw(RuntimeError))
     with pytest.raises(RuntimeError):
         ring.create_epoch(first)
@@ -305,7 +311,10 @@ def test_a_counter_that_is_deleted_and_made_anew_does_not_bring_an_epoch_back(de
     subprocess.run(["tpm2_nvundefine", index, "-C", "o"], env=environment, check=True, capture_output=True)
     attributes = "ownerread|authread|ownerwrite|nt=counter|no_da"
     subprocess.run(
-        ["tpm2_nvdefine", index, "-C", "o", "-a", attributes], env=environment, check=True, capture_output=True
+        ["tpm2_nvdefine", index, "-C", "o", "-a", attributes],
+        env=environment,
+        check=True,
+        capture_output=True,
     )
     subprocess.run(["tpm2_nvincrement", index, "-C", "o"], env=environment, check=True, capture_output=True)
     with pytest.raises(EpochDestroyed):
@@ -313,12 +322,16 @@ def test_a_counter_that_is_deleted_and_made_anew_does_not_bring_an_epoch_back(de
 
 
 @pytest.mark.parametrize("device", ["tpm2"], indirect=True)
-def test_the_tpm_itself_refuses_a_destroyed_epoch_not_only_our_look_at_the_counter(device, ring, first, tmp_path, monkeypatch):
+def test_the_tpm_itself_refuses_a_destroyed_epoch_not_only_our_look_at_the_counter(
+    device, ring, first, tmp_path, monkeypatch
+):
     ring.create_epoch(first)
     shutil.copytree(tmp_path / "ring", tmp_path / "copy")
     ring.destroy(first)
     copied = device.ring(tmp_path / "copy")
-    sealed_at = bytes.fromhex(json.loads(next((tmp_path / "copy").glob("epoch-*")).read_text())["protected"]["counter"])
+    sealed_at = bytes.fromhex(
+        json.loads(next((tmp_path / "copy").glob("epoch-*")).read_text())["protected"]["counter"]
+    )
     monkeypatch.setattr(copied, "_counter", lambda *_args: sealed_at)
     with pytest.raises(RingCorrupt):
         copied.open_epoch(first)

@@ -12,11 +12,18 @@ TABLE = 12
 FIELDS = {1: "Erika", 2: "Mustermann", 3: "erika.mustermann@example.com", 7: None, 9: True, 20: "王小明"}
 
 
-def column(suite: int = 1, *, table: int = TABLE, tenant: UUID = TENANT, key_class: str = "identity") -> SealedColumn:
+def column(
+    suite: int = 1, *, table: int = TABLE, tenant: UUID = TENANT, key_class: str = "identity"
+) -> SealedColumn:
     return SealedColumn(tenant, table, key_class, suite=suite)
 
 
 def key(
-    subject: bytes, *, dek: bytes | None = None, kid: bytes | None = None, tenant: UUID = TENANT, key_class: str = "identity"
+    subject: bytes,
+    *,
+    dek: bytes | None = None,
+    kid: bytes | None = None,
+    tenant: UUID = TENANT,
+    key_class: str = "identity",
 ) -> DocumentKey:
     return DocumentKey(dek or os.urandom(32), kid or os.urandom(16), tenant.bytes, subject, key_class)

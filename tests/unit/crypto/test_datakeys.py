@@ -80,7 +80,7 @@ RFC3394 = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kek", "data", "wrapped"), RFC3394)
+@pytest.mark.parametrize("kek, data, wrapped", RFC3394)
 def test_key_wrap_gives_the_answers_of_rfc_3394(kek, data, wrapped):
     kek, data, wrapped = (bytes.fromhex(item) for item in (kek, data, wrapped))
     assert aes_key_wrap(kek, data) == wrapped
@@ -146,7 +146,9 @@ def test_a_document_opens_with_the_key_that_its_id_finds(site):
 
 def test_each_owner_and_class_has_a_key_of_its_own(site):
     who = owner()
-    kids = {site.keys.for_sealing(item).kid for item in (who, KeyOwner(TENANT, who.subject, "health"), owner())}
+    kids = {
+        site.keys.for_sealing(item).kid for item in (who, KeyOwner(TENANT, who.subject, "health"), owner())
+    }
     assert len(kids) == 3
 
 
@@ -219,7 +221,9 @@ def test_a_tombstone_has_no_wrapped_key_and_stays_one(site):
             replace(tombstone, **change)
 
 
-@pytest.mark.parametrize("change", [{"kid": b"x"}, {"kcv": b""}, {"generation": 0}, {"epoch": 0}, {"wrapped": b"x" * 39}])
+@pytest.mark.parametrize(
+    "change", [{"kid": b"x"}, {"kcv": b""}, {"generation": 0}, {"epoch": 0}, {"wrapped": b"x" * 39}]
+)
 def test_a_row_that_cannot_be_is_refused(site, change):
     record = site.store.get(site.keys.for_sealing(owner()).kid)
     with pytest.raises(ValueError, match="data key"):
@@ -279,7 +283,7 @@ def test_enc_15_what_nobody_asks_for_is_purged():
     assert (cache.purge(), len(cache)) == (1, 0)
 
 
-@pytest.mark.parametrize(("entries", "seconds"), [(0, 300), (1, 0), (1, 600.1), (-1, 1)])
+@pytest.mark.parametrize("entries, seconds", [(0, 300), (1, 0), (1, 600.1), (-1, 1)])
 def test_enc_15_no_configuration_exceeds_ten_minutes(entries, seconds):
     with pytest.raises(ValueError, match="600 seconds"):
         BoundedCache(entries, seconds)

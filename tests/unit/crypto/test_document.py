@@ -42,7 +42,9 @@ def spelled_out_open(dek, blob, place):
     aad = cbor2.dumps([1, suite, *place], canonical=True)
     length = 64 if suite == 1 else 96
     fixed = b"kontor/doc/v1\0" + blob[18:34] + hashlib.sha256(aad).digest() + (length * 8).to_bytes(4, "big")
-    okm = b"".join(hmac.digest(dek, i.to_bytes(4, "big") + fixed, "sha256") for i in range(1, length // 32 + 1))
+    okm = b"".join(
+        hmac.digest(dek, i.to_bytes(4, "big") + fixed, "sha256") for i in range(1, length // 32 + 1)
+    )
     assert blob[34:66] == okm[32:64]
     if suite == 1:
         padded = AESGCM(okm[:32]).decrypt(blob[66:78], blob[78:], aad)
@@ -71,7 +73,9 @@ def test_a_sealed_document_opens_to_the_same_fields(suite):
 
 @pytest.mark.parametrize("vector", FROZEN, ids=lambda vector: vector["name"])
 def test_documents_of_the_first_release_still_open_and_are_still_written_the_same_way(vector, monkeypatch):
-    record, subject, kid, dek, blob = (bytes.fromhex(vector[k]) for k in ("record", "subject", "kid", "dek", "blob"))
+    record, subject, kid, dek, blob = (
+        bytes.fromhex(vector[k]) for k in ("record", "subject", "kid", "dek", "blob")
+    )
     owner = DocumentKey(dek, kid, UUID(vector["tenant"]).bytes, subject, vector["class"])
     place = SealedColumn(UUID(vector["tenant"]), vector["table"], vector["class"], suite=vector["suite"])
     fields = {int(number): value for number, value in vector["fields"].items()}
@@ -90,7 +94,9 @@ def test_documents_of_the_first_release_still_open_and_are_still_written_the_sam
 
 @SUITES
 @given(
-    fields=st.dictionaries(st.integers(0, 2000), st.text(max_size=200) | st.integers() | st.none(), max_size=20),
+    fields=st.dictionaries(
+        st.integers(0, 2000), st.text(max_size=200) | st.integers() | st.none(), max_size=20
+    ),
     version=st.integers(0, 2**64 - 1),
 )
 def test_any_fields_and_versions_come_back(suite, fields, version):
@@ -112,14 +118,21 @@ places = st.fixed_dictionaries(
         "suite": st.sampled_from([1, 2]),
     }
 )
-DEKS = {(t, s, c): hashlib.sha256(f"{t}{s}{c}".encode()).digest() for t in (1, 2) for s in (1, 2) for c in ("identity", "health")}
+DEKS = {
+    (t, s, c): hashlib.sha256(f"{t}{s}{c}".encode()).digest()
+    for t in (1, 2)
+    for s in (1, 2)
+    for c in ("identity", "health")
+}
 
 
 def seal_at(place):
     owner_of = (place["tenant"], place["subject"], place["class"])
     dek = DEKS[owner_of]
     tenant, subject = UUID(int=place["tenant"]), place["subject"].to_bytes(16, "big")
-    owner = DocumentKey(dek, hashlib.sha256(b"kid" + dek).digest()[:16], tenant.bytes, subject, place["class"])
+    owner = DocumentKey(
+        dek, hashlib.sha256(b"kid" + dek).digest()[:16], tenant.bytes, subject, place["class"]
+    )
     where = SealedColumn(tenant, place["table"], place["class"], suite=place["suite"])
     record = place["record"].to_bytes(16, "big")
     return where, owner, where.seal(owner, {1: "x"}, record, subject, place["version"]), record, subject
@@ -267,8 +280,8 @@ def test_enc_5_salt_and_nonce_are_the_bytes_that_the_operating_system_gave(suite
 
 
 def test_enc_5_no_salt_and_no_nonce_comes_twice():
-    # Ten million full documents would take minutes. Two parts say more in seconds: real documents, and two million draws
-    # cut to 64 bits, where already a generator with less than about 2**41 states would repeat itself.
+    # Ten million full documents would take minutes. Two parts say more in seconds: real documents, and two million
+    # draws cut to 64 bits, where already a generator with less than about 2**41 states would repeat itself.
     record, subject = os.urandom(16), os.urandom(16)
     owner, place = key(subject), column()
     documents = [place.seal(owner, {1: "x"}, record, subject, 1) for _ in range(50_000)]

@@ -39,7 +39,9 @@ def test_enc_20_the_inventory_is_a_valid_cyclonedx_bom():
     schemas = {name: json.loads((folder / f"{name}.SNAPSHOT.schema.json").read_text())
                for name in ("bom-1.6", "spdx", "jsf-0.82")}  # fmt: skip
     base = "http://cyclonedx.org/schema/"
-    registry = jsonschema_rs.Registry([(f"{base}{name}.SNAPSHOT.schema.json", item) for name, item in schemas.items()])
+    registry = jsonschema_rs.Registry(
+        [(f"{base}{name}.SNAPSHOT.schema.json", item) for name, item in schemas.items()]
+    )
     validator = jsonschema_rs.Draft7Validator(schemas["bom-1.6"], registry=registry)
     validator.validate(made())
     with pytest.raises(jsonschema_rs.ValidationError):
@@ -49,12 +51,17 @@ def test_enc_20_the_inventory_is_a_valid_cyclonedx_bom():
 def test_enc_20_the_inventory_names_file_and_line_of_each_use():
     components = {item["name"]: item for item in made()["components"]}
     places = components["AES-256-GCM"]["evidence"]["occurrences"]
-    assert {place["location"] for place in places} >= {"security/crypto/document.py", "security/crypto/chunks.py"}
+    assert {place["location"] for place in places} >= {
+        "security/crypto/document.py",
+        "security/crypto/chunks.py",
+    }
     for place in places:
         line = (ROOT / place["location"]).read_text().splitlines()[place["line"] - 1]
         assert "AESGCM" in line
     assert components["DEK"]["cryptoProperties"]["assetType"] == "related-crypto-material"
-    assert components["Epoch 1"]["cryptoProperties"]["relatedCryptoMaterialProperties"]["state"] == "destroyed"
+    assert (
+        components["Epoch 1"]["cryptoProperties"]["relatedCryptoMaterialProperties"]["state"] == "destroyed"
+    )
 
 
 def test_enc_20_the_same_source_gives_the_same_bytes():

@@ -18,7 +18,9 @@ VECTORS = json.loads((Path(__file__).parent / "vectors/kbkdf-ctr-hmac-sha256.jso
 
 def counter_mode(key, fixed, length):
     """SP 800-108r1, section 4.1, word by word."""
-    blocks = (hmac.digest(key, i.to_bytes(4, "big") + fixed, "sha256") for i in range(1, -(-length // 32) + 1))
+    blocks = (
+        hmac.digest(key, i.to_bytes(4, "big") + fixed, "sha256") for i in range(1, -(-length // 32) + 1)
+    )
     return b"".join(blocks)[:length]
 
 
@@ -26,13 +28,23 @@ def counter_mode(key, fixed, length):
 def test_the_library_and_the_text_of_the_standard_give_the_answers_of_nist(vector):
     key, fixed, expected = (bytes.fromhex(vector[name]) for name in ("ki", "fixed", "ko"))
     library = KBKDFHMAC(
-        hashes.SHA256(), Mode.CounterMode, len(expected), 4, None, CounterLocation.BeforeFixed, None, None, fixed
+        hashes.SHA256(),
+        Mode.CounterMode,
+        len(expected),
+        4,
+        None,
+        CounterLocation.BeforeFixed,
+        None,
+        None,
+        fixed,
     )
     assert library.derive(key) == expected
     assert counter_mode(key, fixed, len(expected)) == expected
 
 
-@given(st.binary(min_size=1, max_size=64), st.binary(max_size=40), st.binary(max_size=200), st.integers(1, 200))
+@given(
+    st.binary(min_size=1, max_size=64), st.binary(max_size=40), st.binary(max_size=200), st.integers(1, 200)
+)
 def test_both_ways_to_derive_are_equal_to_the_standard(key, label, context, length):
     fixed = label + b"\0" + context + (length * 8).to_bytes(4, "big")
     expected = counter_mode(key, fixed, length)

@@ -16,7 +16,7 @@ def test_what_was_padded_comes_back(content):
 
 
 @pytest.mark.parametrize(
-    ("length", "size"),
+    "length, size",
     [(0, 32), (31, 32), (32, 64), (63, 64), (64, 128), (127, 128), (128, 256), (255, 256), (256, 512), (511, 512),
      (512, 544), (543, 544), (544, 576), (1023, 1024), (1024, 1088)],
 )  # fmt: skip
@@ -40,7 +40,8 @@ def test_every_size_is_a_multiple_of_32_so_that_suite_2_needs_no_second_padding(
 
 
 @pytest.mark.parametrize(
-    "padded", [b"", b"\0" * 32, b"x" * 32, b"\x80" + b"\0" * 30, b"\x80" + b"\0" * 63, b"a\x80" + b"\0" * 29 + b"b"]
+    "padded",
+    [b"", b"\0" * 32, b"x" * 32, b"\x80" + b"\0" * 30, b"\x80" + b"\0" * 63, b"a\x80" + b"\0" * 29 + b"b"],
 )
 def test_a_padding_that_we_would_not_have_written_is_malformed(padded):
     with pytest.raises(MalformedDocument):
