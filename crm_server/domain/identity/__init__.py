@@ -1,1 +1,71 @@
-"""Users, roles, teams, territories, sessions and API tokens."""
+"""Users, roles, teams, territories, sessions and API tokens: the bill of materials of its pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyramid.config import Configurator
+
+_ROUTES = (
+    ("login", "/login"),
+    ("login_code", "/login/code"),
+    ("logout", "/logout"),
+    ("welcome", "/welcome/{token}"),
+    ("confirm", "/confirm"),
+    ("own_security", "/profile/security"),
+    ("own_password", "/profile/security/password"),
+    ("own_app", "/profile/security/app"),
+    ("own_app_remove", "/profile/security/app/remove"),
+    ("own_codes", "/profile/security/codes"),
+    ("own_sessions_end", "/profile/security/sessions/end-others"),
+    ("own_session_end", "/profile/security/sessions/{id}/end"),
+    ("own_tokens", "/profile/security/tokens"),
+    ("own_token_revoke", "/profile/security/tokens/{id}/revoke"),
+    ("users", "/users"),
+    ("user_new", "/users/new"),
+    ("user", "/users/{id}"),
+    ("user_state", "/users/{id}/state"),
+    ("user_link", "/users/{id}/link"),
+    ("user_factors", "/users/{id}/factors"),
+    ("user_sessions", "/users/{id}/sessions"),
+    ("roles", "/roles"),
+    ("role", "/roles/{id}"),
+    ("role_member", "/roles/{id}/members"),
+    ("teams", "/teams"),
+    ("team", "/teams/{id}"),
+    ("territories", "/territories"),
+    ("territory", "/territories/{id}"),
+)
+
+
+def includeme(config: Configurator) -> None:
+    """Add services, routes and views.
+
+    Needs the kernel's transaction and the templates of the pages before it.
+    """
+    from compliance.datamap.text import _
+    from crm_server.domain.identity import services
+    from crm_server.domain.identity.views.common import step_up_view
+    from crm_server.web import flash
+
+    registry = config.registry
+    registry.identity = services.make(
+        registry.settings["kontor"], registry.engine, registry.session_factory, registry.hot
+    )
+    flash.TEXTS.update(
+        {
+            "password_set": ("success", _("The new password counts from now on.")),
+            "factor_removed": ("success", _("The second factor was removed.")),
+            "session_ended": ("success", _("The sessions were ended.")),
+            "token_revoked": ("success", _("The token was revoked.")),
+            "user_enabled": ("success", _("The account is enabled.")),
+            "user_disabled": ("success", _("The account is disabled. Its sessions and tokens have ended.")),
+            "roles_changed": ("success", _("The roles were changed. They count from the next log-in.")),
+        }
+    )
+    # Within the check of the permission: who may not see a page isn't asked to prove anything for it.
+    config.add_view_deriver(step_up_view, "step_up", under="secured_view")
+    for name, pattern in _ROUTES:
+        config.add_route(name, pattern)
+    config.scan("crm_server.domain.identity.views")

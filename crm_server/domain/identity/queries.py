@@ -152,6 +152,12 @@ def roles_of(db: Session, user_id: UUID) -> set[UUID]:
     return set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user_id)))
 
 
+def role_names(db: Session, user_id: UUID) -> list[str]:
+    """Names of a user's roles."""
+    query = select(Role.name).join(UserRole, UserRole.role_id == Role.id).where(UserRole.user_id == user_id)
+    return sorted(db.scalars(query))
+
+
 def role_members(db: Session, role_id: UUID) -> list[tuple[UUID, str, str]]:
     """(id, log-in name, name) of those who hold a role."""
     query = (

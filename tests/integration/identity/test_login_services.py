@@ -253,7 +253,7 @@ class TestSecondStep:
             stored = session.get_one(TotpFactor, one.id).seed
         assert seed not in stored
         with pytest.raises(Exception, match=r"moved|belongs|another"):
-            world.services.factors._seeds.open(other.id, stored)
+            world.services.factors._seeds().open(other.id, stored)
 
     def test_a_user_disabled_between_the_steps_stays_out(self, world: World) -> None:
         user = world.user()

@@ -7,6 +7,7 @@ logged in yet, and take the request's session everywhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -45,12 +46,18 @@ class IdentityServices:
 
 def make(settings: Settings, engine: Engine, factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-    with engine.connect() as connection:
-        tenant = connection.execute(text("select tenant from kontor.installation")).scalar_one()
+
+    @cache
+    def seeds() -> SeedBox:
+        # At first use: a process starts, and answers that it isn't ready, while the database is away.
+        with engine.connect() as connection:
+            tenant = connection.execute(text("select tenant from kontor.installation")).scalar_one()
+        return SeedBox(read_key(settings.state_dir), tenant)
+
     hasher = PasswordHasher()
     limits = login_limits(hot, now)
     sessions = SessionService()
-    factors = FactorService(SeedBox(read_key(settings.state_dir), tenant), limits)
+    factors = FactorService(seeds, limits)
     links = LinkService(factory, hasher, limits, sessions)
     return IdentityServices(
         login=LoginService(factory, hasher, limits, sessions, factors),

@@ -18,6 +18,7 @@ from crm_server.kernel.clock import now
 from security.identity import recovery, totp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from sqlalchemy.orm import Session
@@ -61,7 +62,7 @@ class FactorState:
 class FactorService:
     """Enrols, checks and removes second factors."""
 
-    def __init__(self, seeds: SeedBox, limits: LoginLimits) -> None:
+    def __init__(self, seeds: Callable[[], SeedBox], limits: LoginLimits) -> None:
         self._seeds = seeds
         self._limits = limits
 
@@ -89,7 +90,7 @@ class FactorService:
             raise ValueError("totp: an app is enrolled already; remove it first")
         seed = totp.new_seed()
         statement = insert(TotpFactor).values(
-            user_id=user_id, seed=self._seeds.seal(user_id, seed), last_step=0
+            user_id=user_id, seed=self._seeds().seal(user_id, seed), last_step=0
         )
         db.execute(
             statement.on_conflict_do_update(
@@ -105,7 +106,7 @@ class FactorService:
         found = db.get(TotpFactor, user_id)
         if found is None or found.confirmed_at is not None:
             return None
-        return self._enrolment(self._seeds.open(user_id, found.seed), account)
+        return self._enrolment(self._seeds().open(user_id, found.seed), account)
 
     def confirm_totp(self, db: Session, user_id: UUID, code: str) -> tuple[str, ...] | None:
         """Take the first code of a new app. Counts as its use (AUTH-12).
@@ -160,7 +161,7 @@ class FactorService:
 
     def _use_totp(self, db: Session, factor: TotpFactor, code: str) -> CodeCheck:
         verdict = totp.match(
-            self._seeds.open(factor.user_id, factor.seed), code, now(), last_step=factor.last_step
+            self._seeds().open(factor.user_id, factor.seed), code, now(), last_step=factor.last_step
         )
         if not verdict.matched:
             return CodeCheck(reason=verdict.state.value)

@@ -185,6 +185,13 @@ class LoginService:
         self._limits.account.forgive(canonical_login(user.login))
         return True
 
+    def tell_failed_step_up(self, db: Session, user_id: UUID, client: Client) -> None:
+        """Note in the audit log that somebody could not prove again who they are."""
+        event = events.login(
+            "failure", "wrong_proof", user_id=user_id, address=client.address, action="step_up"
+        )
+        events.record(db, event)
+
     def _check_password(self, user: User | None, password: str) -> str | None:
         """Return why the password opens nothing, or None. Costs one verification in every case."""
         if user is None or user.password_hash is None:

@@ -1,0 +1,1 @@
+"""The pages of identity: logging in, one's own security, users, roles, teams and territories."""

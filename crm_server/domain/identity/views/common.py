@@ -1,0 +1,147 @@
+"""What the pages of identity share: the client behind a request, cookies, where to go next, and step-up."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pyramid.httpexceptions import HTTPSeeOther
+from sqlalchemy import select
+
+from crm_server.domain.identity.authentication import COOKIE
+from crm_server.domain.identity.models import LoginSession
+from crm_server.domain.identity.services import Client
+from crm_server.kernel.actor import Origin
+from crm_server.kernel.clock import now
+from crm_server.kernel.errors import NotAllowed, NotFound
+from security.identity.sessions import is_fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+    from crm_server.domain.identity.services import IdentityServices
+
+STEP_COOKIE = "__Host-kontor-step"
+TEMPLATES = "crm_server.domain.identity:templates/identity"
+
+
+def services_of(request: Request) -> IdentityServices:
+    """The services of this process."""
+    found: IdentityServices = request.registry.identity
+    return found
+
+
+def client_of(request: Request) -> Client:
+    """Where a request comes from.
+
+    X-Forwarded-For is believed only as far as it was written by the proxies of the settings: the address is
+    the last one that isn't such a proxy. Anybody could write the rest.
+    """
+    trusted = request.registry.settings["kontor"].trusted_proxies
+    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    address = request.remote_addr or ""
+    while chain and _is_among(address, trusted):
+        address = chain.pop()
+    agent = request.user_agent
+    return Client(request.request_id, _address(address), agent[:300] if agent else None)
+
+
+def set_session(response: Response, token: str) -> None:
+    """Give the browser its session. The cookie ends with the browser; the server knows the real limits."""
+    response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="Lax")
+
+
+def set_step(response: Response, token: str) -> None:
+    """Give the browser the token of the second step, for ten minutes."""
+    response.set_cookie(
+        STEP_COOKIE, token, max_age=600, path="/", secure=True, httponly=True, samesite="Strict"
+    )
+
+
+def forget(response: Response, *names: str) -> None:
+    """Take cookies back."""
+    for name in names:
+        response.delete_cookie(name, path="/")
+
+
+def safe_next(request: Request, default: str = "/") -> str:
+    """The page to go to afterwards, if it is a path of ours; else `default`. Never another host."""
+    wanted = str(request.params.get("next", ""))
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    if (
+        not plain
+        or any(ord(character) < 0x21 or character == "\\" for character in wanted)
+        or len(wanted) > 2000
+    ):
+        return default
+    return wanted
+
+
+def uuid_of(request: Request, name: str = "id") -> UUID:
+    """A key in the address. Raises NotFound when it is none."""
+    try:
+        return UUID(request.matchdict[name])
+    except ValueError:
+        raise NotFound from None
+
+
+def uuids(values: Iterable[str]) -> set[UUID]:
+    """Keys that a form sent. Raises NotFound when one is none."""
+    try:
+        return {UUID(value) for value in values if value}
+    except ValueError:
+        raise NotFound from None
+
+
+def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
+    """Let a view with `step_up=True` run only for people who proved who they are within five minutes
+    (AUTH-15).
+
+    Others are led to the page where they do so, and back. Programs can't, so their requests are refused.
+    """
+    if not info.options.get("step_up"):
+        return view
+
+    def wrapped(context: Any, request: Request) -> Any:
+        actor = request.actor
+        if actor is None or actor.origin is not Origin.WEB or actor.session_ref is None:
+            raise NotAllowed("step_up_required")
+        proved = request.db.scalar(
+            select(LoginSession.authenticated_at).where(LoginSession.id == actor.session_ref)
+        )
+        if not is_fresh(proved, now()):
+            back = request.path_qs if request.method == "GET" else _page_before(request)
+            return HTTPSeeOther(request.route_path("confirm", _query={"next": back}))
+        return view(context, request)
+
+    return wrapped
+
+
+step_up_view.options = ("step_up",)  # type: ignore[attr-defined]
+
+
+def _page_before(request: Request) -> str:
+    """The page that held the form, as a path of ours."""
+    referrer = request.referer or ""
+    if referrer.startswith(f"{request.host_url}/"):
+        return str(referrer.removeprefix(request.host_url))
+    return "/"
+
+
+def _is_among(address: str, networks: Iterable[str]) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+        return any(found in ipaddress.ip_network(one, strict=False) for one in networks)
+    except ValueError:
+        return False
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None

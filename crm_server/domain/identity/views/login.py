@@ -1,0 +1,208 @@
+"""Log-in, its second step, log-out, one-time links, and proving once more who one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.view import view_config
+
+from compliance.datamap.text import _
+from crm_server.domain.identity.authentication import COOKIE
+from crm_server.domain.identity.services.login import Step
+from crm_server.domain.identity.views.common import (
+    STEP_COOKIE,
+    TEMPLATES,
+    client_of,
+    forget,
+    safe_next,
+    services_of,
+    set_session,
+    set_step,
+)
+from crm_server.kernel import db as database
+from crm_server.kernel.errors import NotFound, ValidationFailed
+from crm_server.permissions import PUBLIC, Permission
+from crm_server.web import flash
+
+if TYPE_CHECKING:
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+    from compliance.datamap.text import Text
+    from crm_server.domain.identity.services.login import LoginResult
+
+_WRONG = _("The log-in name or the password is not right.")
+_WRONG_CODE = _("This code is not right, or it was used before.")
+_WAIT = _("Too many attempts. Please wait ${minutes} minutes.")
+
+
+def _page(request: Request, error: Text | None = None, **more: Any) -> dict[str, Any]:
+    if error is not None:
+        request.response.status_int = 422
+    return {"error": error, "next": safe_next(request), **more}
+
+
+def _waiting(request: Request, result: LoginResult, **more: Any) -> dict[str, Any]:
+    page = _page(request, _WAIT % {"minutes": str(-(-result.retry_after // 60))}, **more)
+    request.response.status_int = 429
+    request.response.headers["Retry-After"] = str(result.retry_after)
+    return page
+
+
+@view_config(
+    route_name="login", request_method="GET", permission=PUBLIC, renderer=f"{TEMPLATES}/login.jinja2"
+)
+def login_page(request: Request) -> dict[str, Any] | Response:
+    """The form; who is logged in goes on."""
+    if request.identity is not None:
+        return HTTPSeeOther(safe_next(request))
+    return _page(request, login="")
+
+
+@view_config(
+    route_name="login", request_method="POST", permission=PUBLIC, renderer=f"{TEMPLATES}/login.jinja2"
+)
+def login(request: Request) -> dict[str, Any] | Response:
+    """First step."""
+    name = str(request.POST.get("login", ""))
+    result = services_of(request).login.password(
+        name, str(request.POST.get("password", "")), client_of(request)
+    )
+    if result.step is Step.WAIT:
+        return _waiting(request, result, login=name)
+    if result.step is Step.REFUSED or result.token is None:
+        return _page(request, _WRONG, login=name)
+    if result.step is Step.SECOND_STEP:
+        response = HTTPSeeOther(request.route_path("login_code", _query={"next": safe_next(request)}))
+        set_step(response, result.token)
+        return response
+    return _signed_in(request, result)
+
+
+@view_config(
+    route_name="login_code", request_method="GET", permission=PUBLIC, renderer=f"{TEMPLATES}/code.jinja2"
+)
+def code_page(request: Request) -> dict[str, Any] | Response:
+    """The form of the second step."""
+    if STEP_COOKIE not in request.cookies:
+        return HTTPSeeOther(request.route_path("login"))
+    return _page(request)
+
+
+@view_config(
+    route_name="login_code", request_method="POST", permission=PUBLIC, renderer=f"{TEMPLATES}/code.jinja2"
+)
+def code(request: Request) -> dict[str, Any] | Response:
+    """Second step."""
+    token = request.cookies.get(STEP_COOKIE, "")
+    result = services_of(request).login.code(token, str(request.POST.get("code", "")), client_of(request))
+    if result.step is Step.WAIT:
+        return _waiting(request, result)
+    if result.step is Step.SIGNED_IN:
+        return _signed_in(request, result)
+    if result.token is None:
+        # The first step is too long ago: begin again.
+        response = HTTPSeeOther(request.route_path("login", _query={"next": safe_next(request)}))
+        forget(response, STEP_COOKIE)
+        return response
+    return _page(request, _WRONG_CODE)
+
+
+@view_config(route_name="logout", request_method="POST", permission=PUBLIC)
+def logout(request: Request) -> Response:
+    """End the session. Works for those whose session has ended already."""
+    actor = request.identity
+    if actor is not None and actor.session_ref is not None:
+        services_of(request).sessions.end(request.db, actor.session_ref, actor.id, "logged_out")
+    response = HTTPSeeOther(request.route_path("login"))
+    forget(response, COOKIE, STEP_COOKIE)
+    flash.add(request, "logged_out")
+    # Nothing of this person stays in a shared browser.
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+@view_config(
+    route_name="welcome", request_method="GET", permission=PUBLIC, renderer=f"{TEMPLATES}/welcome.jinja2"
+)
+def welcome_page(request: Request) -> dict[str, Any]:
+    """The form behind a one-time link. Looking doesn't use it up: mail scanners look, too."""
+    purpose = services_of(request).links.look(request.matchdict["token"], client_of(request))
+    if purpose is None:
+        request.response.status_int = 404
+    return {"purpose": purpose, "errors": [], "error": None}
+
+
+@view_config(
+    route_name="welcome", request_method="POST", permission=PUBLIC, renderer=f"{TEMPLATES}/welcome.jinja2"
+)
+def welcome(request: Request) -> dict[str, Any] | Response:
+    """Set the password."""
+    token = request.matchdict["token"]
+    password = str(request.POST.get("password", ""))
+    if password != str(request.POST.get("again", "")):
+        request.response.status_int = 422
+        return {"purpose": "invite", "errors": [], "error": _("The two passwords differ.")}
+    try:
+        services_of(request).links.redeem(token, password, client_of(request))
+    except ValidationFailed as failed:
+        request.response.status_int = 422
+        return {"purpose": "invite", "errors": [one.message for one in failed.errors], "error": None}
+    except NotFound:
+        request.response.status_int = 404
+        return {"purpose": None, "errors": [], "error": None}
+    flash.add(request, "password_set")
+    return HTTPSeeOther(request.route_path("login"))
+
+
+@view_config(
+    route_name="confirm",
+    request_method="GET",
+    permission=Permission.LOGGED_IN,
+    renderer=f"{TEMPLATES}/confirm.jinja2",
+)
+def confirm_page(request: Request) -> dict[str, Any]:
+    """Ask for the proof once more."""
+    totp = services_of(request).factors.state(request.db, request.actor.id).totp
+    return _page(request, by_code=totp)
+
+
+@view_config(
+    route_name="confirm",
+    request_method="POST",
+    permission=Permission.LOGGED_IN,
+    renderer=f"{TEMPLATES}/confirm.jinja2",
+)
+def confirm(request: Request) -> dict[str, Any] | Response:
+    """Take the proof: a code where an app is enrolled, else the password. The session's token changes with
+    it.
+    """
+    found, actor, db = services_of(request), request.actor, request.db
+    proof = str(request.POST.get("proof", ""))
+    by_code = found.factors.state(db, actor.id).totp
+    if by_code:
+        verdict = found.limits.second_step.hit(str(actor.id))
+        passed = verdict.allowed and found.factors.use_code(db, actor.id, proof).method is not None
+    else:
+        passed = found.login.check_again(db, actor.id, proof)
+    if not passed or actor.session_ref is None:
+        found.login.tell_failed_step_up(db, actor.id, client_of(request))
+        return _page(request, _WRONG_CODE if by_code else _("The password is not right."), by_code=by_code)
+    token = found.sessions.prove_again(db, actor.session_ref, actor.id, "code" if by_code else "password")
+    response = HTTPSeeOther(safe_next(request))
+    set_session(response, token)
+    return response
+
+
+def _signed_in(request: Request, result: LoginResult) -> Response:
+    response = HTTPSeeOther(safe_next(request))
+    set_session(response, result.token or "")
+    forget(response, STEP_COOKIE)
+    # The session that this browser had before is of no more use.
+    before = request.identity
+    if before is not None and before.session_ref is not None:
+        with database.open_session(request.registry.session_factory, before) as db:
+            services_of(request).sessions.end(db, before.session_ref, before.id, "logged_in_again")
+            database.commit(db)
+    return response

@@ -1,0 +1,215 @@
+"""Roles with what they grant and who has them, teams, and the tree of territories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.view import view_config
+from sqlalchemy import func, select
+
+from compliance.datamap.text import _
+from crm_server.domain.identity import queries
+from crm_server.domain.identity.models import Role, Team, Territory
+from crm_server.domain.identity.services.users import administration
+from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
+from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
+from crm_server.permissions import Action, Permission
+from crm_server.web import flash
+
+if TYPE_CHECKING:
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+
+@view_config(
+    route_name="roles",
+    request_method="GET",
+    permission=Permission.ROLES_MANAGE,
+    renderer=f"{TEMPLATES}/roles.jinja2",
+)
+def roles_page(request: Request) -> dict[str, Any]:
+    """The matrix: what each role may do with each kind of record, and everything else it may."""
+    roles = list(request.db.scalars(select(Role).order_by(Role.built_in.desc(), func.lower(Role.name))))
+    counts = {role.id: len(queries.role_members(request.db, role.id)) for role in roles}
+    return {
+        "roles": roles,
+        "counts": counts,
+        "entities": request.registry.datamap.records(),
+        "actions": list(Action),
+        "others": list(Permission),
+        "granted": {role.id: frozenset(role.permissions) for role in roles},
+    }
+
+
+@view_config(
+    route_name="role",
+    request_method="GET",
+    permission=Permission.ROLES_MANAGE,
+    renderer=f"{TEMPLATES}/role.jinja2",
+)
+def role_page(request: Request, error: Any = None) -> dict[str, Any]:
+    """One role and who has it."""
+    role = _get(request, Role)
+    return {
+        "role": role,
+        "members": queries.role_members(request.db, role.id),
+        "kinds": sorted(administration(role.permissions)),
+        "fields": sorted(role.field_rules.items()),
+        "error": error,
+    }
+
+
+@view_config(
+    route_name="role_member",
+    request_method="POST",
+    permission=Permission.ROLES_MANAGE,
+    renderer=f"{TEMPLATES}/role.jinja2",
+    step_up=True,
+)
+def change_member(request: Request) -> dict[str, Any] | Response:
+    """Give the role to somebody by log-in name, or take it away."""
+    role, users, db = _get(request, Role), services_of(request).users, request.db
+    try:
+        user = users.find(db, str(request.POST.get("login", "")))
+        held = queries.roles_of(db, user.id)
+        wanted = held - {role.id} if request.POST.get("remove") else held | {role.id}
+        users.set_roles(db, user.id, wanted)
+    except AppError as refused:
+        request.response.status_int = refused.status
+        db.rollback()
+        if isinstance(refused, NotFound):
+            return role_page(request, _("Nobody has this log-in name."))
+        return role_page(request, refused.detail or refused.title)
+    flash.add(request, "roles_changed")
+    return HTTPSeeOther(request.route_path("role", id=role.id))
+
+
+@view_config(
+    route_name="teams",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/teams.jinja2",
+)
+def teams_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
+    """All teams, and a form for a new one."""
+    return {"rows": queries.teams(request.db), "errors": errors or []}
+
+
+@view_config(
+    route_name="teams",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/teams.jinja2",
+)
+def create_team(request: Request) -> dict[str, Any] | Response:
+    """Create a team."""
+    try:
+        team = services_of(request).users.create_team(
+            request.db, str(request.POST.get("name", "")), str(request.POST.get("description", ""))
+        )
+    except ValidationFailed as failed:
+        request.response.status_int = 422
+        return teams_page(request, [one.message for one in failed.errors])
+    flash.add(request, "created")
+    return HTTPSeeOther(request.route_path("team", id=team.id))
+
+
+@view_config(
+    route_name="team",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/members.jinja2",
+)
+def team_page(request: Request) -> dict[str, Any]:
+    """One team and its members."""
+    team = _get(request, Team)
+    return {
+        "title": team.name,
+        "back": ("teams", _("Teams")),
+        "users": queries.users(request.db),
+        "chosen": queries.team_members(request.db, team.id),
+    }
+
+
+@view_config(route_name="team", request_method="POST", permission=Permission.USERS_MANAGE)
+def set_team(request: Request) -> Response:
+    """Save the members of a team."""
+    team = _get(request, Team)
+    services_of(request).users.set_team_members(request.db, team.id, _chosen(request))
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("team", id=team.id))
+
+
+@view_config(
+    route_name="territories",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/territories.jinja2",
+)
+def territories_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
+    """The tree, and a form for a new territory."""
+    return {"nodes": queries.territories(request.db), "errors": errors or []}
+
+
+@view_config(
+    route_name="territories",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/territories.jinja2",
+)
+def create_territory(request: Request) -> dict[str, Any] | Response:
+    """Create a territory."""
+    parents = uuids([str(request.POST.get("parent", ""))])
+    try:
+        made = services_of(request).users.create_territory(
+            request.db, str(request.POST.get("name", "")), next(iter(parents), None)
+        )
+    except ValidationFailed as failed:
+        request.response.status_int = 422
+        return territories_page(request, [one.message for one in failed.errors])
+    flash.add(request, "created")
+    return HTTPSeeOther(request.route_path("territory", id=made.id))
+
+
+@view_config(
+    route_name="territory",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/members.jinja2",
+)
+def territory_page(request: Request) -> dict[str, Any]:
+    """One territory, where it lies, and who has it."""
+    territory = _get(request, Territory)
+    return {
+        "title": territory.name,
+        "back": ("territories", _("Territories")),
+        "users": queries.users(request.db),
+        "chosen": queries.territory_members(request.db, territory.id),
+        "nodes": [node for node in queries.territories(request.db) if node.id != territory.id],
+        "parent": territory.parent_id,
+    }
+
+
+@view_config(route_name="territory", request_method="POST", permission=Permission.USERS_MANAGE)
+def set_territory(request: Request) -> Response:
+    """Save the place and the members of a territory."""
+    territory, users = _get(request, Territory), services_of(request).users
+    parent = next(iter(uuids([str(request.POST.get("parent", ""))])), None)
+    if parent != territory.parent_id:
+        users.move_territory(request.db, territory.id, parent)
+    users.set_territory_members(request.db, territory.id, _chosen(request))
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("territory", id=territory.id))
+
+
+def _chosen(request: Request) -> set[UUID]:
+    return uuids(str(value) for value in request.POST.getall("members"))
+
+
+def _get(request: Request, kind: type[Any]) -> Any:
+    found = request.db.get(kind, uuid_of(request))
+    if found is None:
+        raise NotFound
+    return found

@@ -1,0 +1,391 @@
+"""The pages of identity, through the whole application (AUTH-2, AUTH-11 to AUTH-18)."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+
+import pytest
+import time_machine
+from webtest import Form, TestApp, TestResponse
+
+from crm_server.app import main
+from crm_server.domain.identity.authentication import COOKIE
+from crm_server.kernel.clock import now
+from crm_server.settings import Settings
+from security.identity import totp
+from tests.integration.identity.conftest import GOOD, World
+
+Browser = TestApp
+
+
+@pytest.fixture(scope="module")
+def application(identity_settings: Settings) -> Iterator[object]:
+    import crm_server.api
+
+    crm_server.api.includeme = lambda config: None
+    made = main(identity_settings)
+    made.registry.identity.login._refusal_seconds = 0
+    yield made
+    made.registry.hot.dispose()
+    made.registry.engine.dispose()
+
+
+@pytest.fixture
+def browser(application: object) -> Browser:
+    return new_browser(application)
+
+
+def new_browser(application: object) -> Browser:
+    environ = {"HTTP_HOST": "localhost", "wsgi.url_scheme": "https", "REMOTE_ADDR": "192.0.2.7"}
+    return TestApp(application, extra_environ=environ)
+
+
+def form(page: TestResponse, action: str) -> Form:
+    (found,) = [one for one in page.forms.values() if one.action.endswith(action)]
+    return found
+
+
+def only(page: TestResponse) -> Form:
+    """The one form of a page that isn't part of its frame."""
+    frame = ("/preferences", "/logout", "/search")
+    (found,) = {id(one): one for one in page.forms.values() if not one.action.endswith(frame)}.values()
+    return found
+
+
+def having(page: TestResponse, field: str, without: str = "") -> Form:
+    """The first form that has a field, and not another."""
+    return next(one for one in page.forms.values() if field in one.fields and without not in one.fields)
+
+
+def log_in(browser: Browser, login: str, password: str = GOOD, **query: str) -> TestResponse:
+    page = browser.get("/login", params=query)
+    filled = only(page)
+    filled["login"], filled["password"] = login, password
+    return filled.submit(expect_errors=True)
+
+
+def code_of(seed: bytes) -> str:
+    return totp.code_at(seed, int(now().timestamp()) // 30)
+
+
+def alert(page: TestResponse) -> str:
+    return " ".join(page.html.select_one(".alert").get_text().split())
+
+
+class TestLogIn:
+    def test_it_leads_to_the_page_that_was_wanted_with_a_host_cookie(  # AUTH-16
+        self, browser: Browser, world: World
+    ) -> None:
+        user = world.user("User")
+        response = log_in(browser, user.login, next="/profile/security")
+        assert response.status_int == 303
+        assert response.location == "https://localhost/profile/security"
+        (cookie,) = [one for one in response.headers.getall("Set-Cookie") if one.startswith(f"{COOKIE}=")]
+        for attribute in ("Secure", "HttpOnly", "SameSite=Lax", "path=/"):
+            assert attribute.lower() in cookie.lower()
+        assert "domain" not in cookie.lower()
+        assert "Security" in browser.get("/profile/security").text
+
+    @pytest.mark.parametrize(
+        "wanted",
+        ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", ""],
+    )
+    def test_it_never_leads_to_another_host(self, browser: Browser, world: World, wanted: str) -> None:
+        response = log_in(browser, world.user().login, next=wanted)
+        assert response.location == "https://localhost/"
+
+    def test_refusals_are_equal_to_the_byte_but_for_what_was_typed(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-2
+        user = world.user()
+        pages = []
+        for login in (user.login, "nobody-of-that-name"):
+            response = log_in(browser, login, "wrong")
+            assert response.status_int == 422
+            text = response.text.replace(login, "LOGIN")
+            text = re.sub(r'nonce="[^"]+"|value="[^"]{20,}"', "", text)
+            pages.append(
+                (
+                    text,
+                    {name: len(value) for name, value in response.headers.items() if name != "X-Request-Id"},
+                )
+            )
+        assert pages[0][0] == pages[1][0]
+        assert "not right" in pages[0][0]
+
+    def test_a_form_without_its_token_is_refused_before_log_in(self, browser: Browser, world: World) -> None:
+        world.user()
+        browser.post("/login", {"login": "x", "password": "y"}, status=[400, 403])
+
+    def test_too_many_attempts_are_told_with_a_time(self, browser: Browser, world: World) -> None:  # AUTH-18
+        user = world.user()
+        for _ in range(5):
+            log_in(browser, user.login, "wrong")
+        response = log_in(browser, user.login)
+        assert response.status_int == 429
+        assert 0 < int(response.headers["Retry-After"]) <= 300
+        assert "wait 5 minutes" in alert(response)
+
+    def test_the_page_speaks_chinese(self, browser: Browser) -> None:
+        page = browser.get("/login", headers={"Accept-Language": "zh-CN"})
+        assert page.html.select_one("html")["lang"] == "zh-Hans"
+        assert "登录" in page.text
+
+    def test_log_out_ends_the_session_on_the_server(self, browser: Browser, world: World) -> None:  # AUTH-16
+        log_in(browser, world.user().login)
+        cookie = browser.cookies[COOKIE]
+        page = browser.get("/profile/security")
+        form(page, "/logout").submit()
+        browser.set_cookie(COOKIE, cookie)
+        assert browser.get("/profile/security", expect_errors=True).status_int in (302, 303, 401)
+
+    def test_logging_in_anew_replaces_the_session(
+        self, browser: Browser, application: object, world: World
+    ) -> None:  # AUTH-16
+        user = world.user()
+        log_in(browser, user.login)
+        old = browser.cookies[COOKIE]
+        page = new_browser(application)
+        page.set_cookie(COOKIE, old)
+        start = new_browser(application).get("/login")
+        token, csrf = only(start)["csrf_token"].value, start.headers["Set-Cookie"].split(";")[0]
+        response = page.post(
+            "/login",
+            {"csrf_token": token, "login": user.login, "password": GOOD},
+            headers={"Cookie": f"{csrf}; {COOKIE}={old}", "Referer": "https://localhost/login"},
+        )
+        assert response.status_int == 303
+        stolen = new_browser(application)
+        stolen.set_cookie(COOKIE, old)
+        assert stolen.get("/profile/security", expect_errors=True).status_int in (302, 303, 401)
+
+    def test_addresses_behind_strangers_are_not_believed(self, browser: Browser, world: World) -> None:
+        user = world.user()
+        page = browser.get("/login")
+        only(page)["login"], only(page)["password"] = user.login, GOOD
+        only(page).submit(headers={"X-Forwarded-For": "203.0.113.66"})
+        assert "192.0.2.7" in browser.get("/profile/security").text
+
+
+class TestSecondFactor:
+    def test_enrolment_log_in_and_recovery(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-11 to AUTH-13
+        user = world.user()
+        log_in(browser, user.login)
+        page = browser.get("/profile/security/app")
+        seed_text = page.html.select_one("code").get_text().replace(" ", "")
+        seed = base64.b32decode(seed_text + "=" * (-len(seed_text) % 8))
+        assert page.html.select_one("svg path") is not None
+        again = browser.get("/profile/security/app")
+        assert again.html.select_one("code").get_text().replace(" ", "") == seed_text
+        enrol = form(page, "/profile/security/app")
+        enrol["code"] = "000000"
+        assert enrol.submit(status=422)
+        enrol["code"] = code_of(seed)
+        shown = enrol.submit()
+        codes = [one.get_text() for one in shown.html.select("main li code")]
+        assert len(codes) == 10
+        assert shown.headers["Cache-Control"] == "no-store"
+        form(shown, "/logout").submit()
+
+        first = log_in(browser, user.login)
+        assert first.location.startswith("https://localhost/login/code")
+        browser.get("/profile/security", status=[302, 303, 401])
+        step = first.follow()
+        only(step)["code"] = code_of(seed)  # The step of the enrolment is used up.
+        assert "used before" in alert(only(step).submit(status=422))
+        only(step)["code"] = codes[3].lower()
+        assert only(step).submit().status_int == 303
+        assert "9 recovery codes" in browser.get("/profile/security").text
+
+    def test_removing_the_app_asks_who_one_is_after_five_minutes(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-15
+        user = world.user()
+        seed, codes = world.enrol_app(user)
+        page = log_in(browser, user.login).follow()
+        only(page)["code"] = codes[0]
+        only(page).submit()
+        before = browser.cookies[COOKIE]
+        page = browser.get("/profile/security")
+        with time_machine.travel(now().timestamp() + 301):
+            asked = form(page, "/app/remove").submit()
+            assert asked.location.startswith("https://localhost/confirm")
+            confirm = asked.follow()
+            only(confirm)["proof"] = "000000"
+            assert only(confirm).submit(status=422)
+            only(confirm)["proof"] = code_of(seed)
+            back = only(confirm).submit()
+            assert (
+                back.location == "https://localhost/profile/security" or back.location == "https://localhost/"
+            )
+            assert browser.cookies[COOKIE] != before
+            form(browser.get("/profile/security"), "/app/remove").submit()
+            assert "Log-in asks for your password alone" in browser.get("/profile/security").text
+        assert world.reasons("step_up", user) == ["wrong_proof"]
+
+
+class TestOwnSecurity:
+    def test_sessions_are_listed_and_ended(
+        self, browser: Browser, application: object, world: World
+    ) -> None:  # AUTH-16
+        user = world.user()
+        other = new_browser(application)
+        log_in(other, user.login)
+        log_in(browser, user.login)
+        page = browser.get("/profile/security")
+        (end,) = [
+            one for one in page.forms.values() if re.search(r"/sessions/[0-9a-f-]{36}/end$", one.action)
+        ]
+        end.submit()
+        assert other.get("/profile/security", expect_errors=True).status_int in (302, 303, 401)
+        browser.get("/profile/security", status=200)
+
+    def test_nobody_ends_the_session_of_somebody_else(
+        self, browser: Browser, application: object, world: World
+    ) -> None:
+        victim, attacker = world.user(), world.user()
+        other = new_browser(application)
+        log_in(other, victim.login)
+        with world.session() as session:
+            from crm_server.domain.identity import queries
+
+            (theirs,) = queries.live_sessions(session, victim.id)
+        log_in(browser, attacker.login)
+        log_in(new_browser(application), attacker.login)
+        page = browser.get("/profile/security")
+        (end,) = [
+            one for one in page.forms.values() if re.search(r"/sessions/[0-9a-f-]{36}/end$", one.action)
+        ]
+        end.action = f"/profile/security/sessions/{theirs.id}/end"
+        assert end.submit(expect_errors=True).status_int == 404
+        other.get("/profile/security", status=200)
+
+    def test_the_password_is_changed_with_the_old_one(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-17
+        user = world.user()
+        log_in(browser, user.login)
+
+        def change(old: str, new: str) -> TestResponse:
+            found = form(browser.get("/profile/security"), "/security/password")
+            found["old"], found["new"], found["again"] = old, new, new
+            return found.submit(expect_errors=True)
+
+        assert "present password" in alert(change("wrong", GOOD + " too"))
+        assert "at least 15 characters" in alert(change(GOOD, "short"))
+        assert change(GOOD, GOOD + " too").status_int == 303
+        assert log_in(browser, user.login, GOOD + " too").status_int == 303
+
+    def test_a_token_is_shown_once_and_works_until_revoked(  # AUTH-18
+        self, browser: Browser, application: object, world: World
+    ) -> None:
+        user = world.user("User")
+        log_in(browser, user.login)
+        found = form(browser.get("/profile/security"), "/security/tokens")
+        found["name"] = "nightly"
+        found["permissions"] = ["crm:contact:read"]
+        shown = found.submit()
+        token = shown.html.select_one("main code").get_text()
+        assert re.fullmatch(r"kntr_[0-9a-f]{16}_[0-9A-Za-z]{49}", token)
+        page = browser.get("/profile/security")
+        assert token not in page.text
+        program = new_browser(application)
+        headers = {"Authorization": f"Bearer {token}"}
+        assert program.get("/users", headers=headers, expect_errors=True).status_int == 403
+        (revoke,) = [one for one in page.forms.values() if one.action.endswith("/revoke")]
+        revoke.submit()
+        assert program.get("/users", headers=headers, expect_errors=True).status_int in (302, 303, 401)
+
+
+class TestAdministration:
+    @pytest.fixture
+    def admin(self, browser: Browser, world: World) -> Browser:
+        log_in(browser, world.user("System administrator").login)
+        return browser
+
+    def test_a_user_is_invited_disabled_and_reset(
+        self, admin: Browser, application: object, world: World
+    ) -> None:
+        page = admin.get("/users/new")
+        create = (
+            form(page, "")
+            if len(page.forms) == 1
+            else [f for f in page.forms.values() if "login" in f.fields][0]
+        )
+        create["login"], create["name"], create["email"] = "ida", "", "not an address"
+        wrong = create.submit(status=422)
+        assert {one["id"] for one in wrong.html.select(".invalid-feedback")} == {"name-error", "email-error"}
+        create["name"], create["email"] = "Ida Example", "ida@example.com"
+        link = create.submit().html.select_one("main code").get_text()
+        guest = new_browser(application)
+        page = guest.get(link.removeprefix("https://localhost"))
+        only(page)["password"], only(page)["again"] = GOOD, GOOD
+        assert only(page).submit().location == "https://localhost/login"
+        assert log_in(guest, "ida").status_int == 303
+        guest.get("/users", status=403)
+
+        listed = admin.get("/users", params={"q": "Ida"})
+        user = admin.get(listed.html.select_one("main td a")["href"])
+        state = form(user, "/state")
+        state.submit()
+        assert guest.get("/profile/security", expect_errors=True).status_int in (302, 303, 401)
+        user = admin.get(listed.html.select_one("main td a")["href"])
+        assert "Disabled" in user.text
+        form(user, "/state").submit()
+        user = admin.get(listed.html.select_one("main td a")["href"])
+        link = form(user, "/link").submit().html.select_one("main code").get_text()
+        assert guest.get(link.removeprefix("https://localhost")).status_int == 200
+
+    def test_teams_and_territories_are_kept(self, admin: Browser, world: World) -> None:
+        member = world.user()
+        page = admin.get("/teams")
+        create = having(page, "description")
+        create["name"] = "Team of the test"
+        team = create.submit().follow()
+        members = having(team, "members")
+        for box in members.fields["members"]:
+            box.checked = box._value == str(member.id)
+        members.submit()
+        assert (
+            "1" in admin.get("/teams").html.find("a", string="Team of the test").find_parent("tr").get_text()
+        )
+        page = admin.get("/territories")
+        for name, parent in (("Test world", ""), ("Test Europe", "Test world")):
+            page = admin.get("/territories")
+            create = having(page, "parent")
+            create["name"] = name
+            if parent:
+                create["parent"].select(text=next(o[2] for o in create["parent"].options if parent in o[2]))
+            create.submit()
+        rows = [row.get_text() for row in admin.get("/territories").html.select("main td:first-child")]
+        at = next(index for index, text in enumerate(rows) if "Test world" in text)
+        assert rows[at + 1].strip() == "Test Europe"
+
+    def test_the_system_administrator_gives_no_roles(self, admin: Browser) -> None:
+        admin.get("/roles", status=403)
+
+    def test_the_security_administrator_gives_roles_but_not_to_themselves(  # separation of duties
+        self, browser: Browser, world: World
+    ) -> None:
+        me, other = world.user("Security administrator"), world.user()
+        log_in(browser, me.login)
+        page = browser.get("/roles")
+        assert "crm:" not in page.html.select_one("main").get_text()
+        role = browser.get(page.html.find("a", string="Manager")["href"])
+
+        def give(page: TestResponse, login: str) -> TestResponse:
+            found = having(page, "login", without="remove")
+            found["login"] = login
+            return found.submit(expect_errors=True)
+
+        assert give(role, other.login).status_int == 303
+        assert "role_given" in world.actions(other)
+        assert "Somebody else has to change your roles" in alert(give(role, me.login))
+        assert "Nobody has this log-in name" in alert(give(role, "nobody-there"))
+        audit = browser.get(page.html.find("a", string="Audit administrator")["href"])
+        administrator = world.user("System administrator")
+        assert "at once" in give(audit, administrator.login).text
