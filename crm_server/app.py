@@ -56,6 +56,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     # Routes are tried in this order: what is asked most often comes first.
     config.include("crm_server.api", route_prefix="/api/v1")
     config.include("crm_server.web")
+    config.include("crm_server.domain.identity")
     config.include("crm_server.health")
     return config.make_wsgi_app()
 
