@@ -5,7 +5,9 @@ It is copied into each bundle, and an auditor should use a copy from elsewhere. 
 hash from the raw event, the Merkle tree over them, the root of each signed checkpoint and all signatures,
 and names what is damaged. It needs no network, no database and nothing of the product.
 
-    events.jsonl    line n is event n: RFC 8785 JSON; a pruned event is {"pruned":"<leaf hash>"}
+    events.jsonl    line n is event n: RFC 8785 JSON; a pruned event is {"pruned":"<leaf hash>"}, and a
+    sealed event
+                    audit/prune must name it in `ranges`
     tile/           what the sealer wrote when it signed (C2SP tlog-tiles)
     recorded        leaf hashes as the database holds them, 32 bytes each
     checkpoints     every signed tree head, with an empty line after each (C2SP tlog-checkpoint)
@@ -40,10 +42,11 @@ FORMAT = "kontor-audit-bundle/1"
 WIDTH = 256
 LOOK_AHEAD = 64
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+PRUNE_EVENT = b'{"action":"prune"'
 PRUNED = re.compile(rb'\{"pruned":"([0-9a-f]{64})"\}\n')
 
 
-class Unreadable(Exception):  # noqa: N818 - it names what is the case
+class Unreadable(Exception):
     """The bundle is not of the format; nothing can be said about its events."""
 
 
@@ -245,6 +248,8 @@ class Verifier:
         self.suspects: list[tuple[int, str, bytes]] = []
         self.last_good = 0
         self.full_tiles: dict[int, int] = {}
+        self.gone: list[list[int]] = []
+        self.allowed: list[list[int]] = []
 
     def damaged(self, text: str) -> None:
         """Record a finding."""
@@ -371,7 +376,6 @@ class Verifier:
                 width = min(WIDTH, size - start)
                 chunk = lines.take(width)
                 hashes = leaf_hashes(chunk)
-                pruned += sum(line.startswith(b'{"pruned"') for line in chunk)
                 stored = self.stored(start, width)
                 recorded = self.recorded(start, width)
                 if b"".join(hashes) != b"".join(stored):
@@ -379,6 +383,7 @@ class Verifier:
                     chunk, hashes = self.compare(start, chunk, hashes, stored, lines)
                 if recorded != b"".join(stored):
                     self.compare_recorded(start, recorded, stored)
+                pruned += self.note_pruning(start, chunk)
                 self.check_payloads(payloads, start, chunk)
                 seen.load(hashes)
                 if kept is not None:
@@ -400,10 +405,46 @@ class Verifier:
         for level, hashes in above.items():
             self.check_tile(level, ((size >> 8 * level) - 1) // WIDTH, hashes)
         self.damaged_suspects("could not be attributed: no later checkpoint agrees with either")
+        self.check_pruning()
         self.report.facts["events"] = size - pruned
         self.report.facts["pruned events (hash only)"] = pruned
         if payloads:
             self.damaged(f"payloads.jsonl: {len(payloads)} lines belong to no event")
+
+    def note_pruning(self, start: int, chunk: list[bytes]) -> int:
+        """Remember which events have only their hash left, and which ones sealed events say were pruned."""
+        count = 0
+        for index, line in enumerate(chunk, start):
+            if line[:3] == b'{"p':
+                count += 1
+                if self.gone and self.gone[-1][1] == index - 1:
+                    self.gone[-1][1] = index
+                else:
+                    self.gone.append([index, index])
+            elif line.startswith(PRUNE_EVENT):
+                try:
+                    event = json.loads(line)
+                    if event["class"] == "audit":
+                        self.allowed += [[int(first), int(last)] for first, last in event["meta"]["ranges"]]
+                except (ValueError, KeyError, TypeError):
+                    self.damaged(f"event {index}{describe(line)}: tells of pruning and names no ranges")
+        return count
+
+    def check_pruning(self) -> None:
+        """An event that is gone without a sealed event that tells of its pruning was removed by somebody."""
+        allowed = iter(sorted(self.allowed))
+        span = next(allowed, None)
+        for first, last in self.gone:
+            while first <= last:
+                while span is not None and span[1] < first:
+                    span = next(allowed, None)
+                if span is not None and span[0] <= first:
+                    first = span[1] + 1  # noqa: PLW2901 - the rest of the gap goes on being checked
+                    continue
+                end = last if span is None else min(last, span[0] - 1)
+                which = f"event {first}" if first == end else f"event {first} and all up to {end}"
+                self.damaged(f"{which}: only the hash is left, and no sealed event tells of its pruning")
+                first = end + 1  # noqa: PLW2901
 
     def stored(self, start: int, width: int) -> list[bytes]:
         """Leaf hashes of a tile; a missing or short tile gives empty hashes, which match nothing."""

@@ -94,13 +94,20 @@ class TestUntouched:
         assert report.findings == []
         assert report.facts["events"] == size
 
-    def test_pruned_events_keep_their_place_by_their_hash(
+    def test_pruned_events_keep_their_place_by_their_hash_and_a_sealed_event_tells_of_it(
         self, log: SmallLog, tmp_path: Path
     ) -> None:  # AUD-11
-        log.stored[1] = StoredLeaf(1, b"", log.stored[1].leaf_hash)
-        report = verify.verify(export(log, tmp_path / "b"), [log.signer.key.text()])
+        for index in (1, 3, 4):
+            log.stored[index] = StoredLeaf(index, b"", log.stored[index].leaf_hash)
+        findings = verify.verify(export(log, tmp_path / "a"), [log.signer.key.text()]).findings
+        assert [item.split(":")[0] for item in findings] == ["event 1", "event 3 and all up to 4"]
+        log.add([event(**{"class": "audit", "action": "prune", "meta": {"ranges": [[1, 1], [4, 6]]}})])
+        findings = verify.verify(export(log, tmp_path / "b"), [log.signer.key.text()]).findings
+        assert [item.split(":")[0] for item in findings] == ["event 3"]
+        log.add([event(**{"class": "audit", "action": "prune", "meta": {"ranges": [[0, 3]]}})])
+        report = verify.verify(export(log, tmp_path / "c"), [log.signer.key.text()])
         assert report.findings == []
-        assert report.facts["pruned events (hash only)"] == 1
+        assert report.facts["pruned events (hash only)"] == 3
 
     def test_erased_payloads_leave_everything_else_valid(
         self, log: SmallLog, tmp_path: Path
