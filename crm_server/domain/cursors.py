@@ -1,4 +1,4 @@
-"""Cursors of the streams that are no plain lists (board, bin, timeline): opaque to clients, checked when they return."""
+"""Cursors of streams that are no plain lists (board, bin, timeline): opaque to clients, checked on return."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who a request comes from: the session cookie of a browser or the bearer token of a program, to an `Actor`.
 
-One prepared statement a request. Roles are small and change rarely: what a role grants is cached by its version,
-so a change of a role counts at once.
+One prepared statement a request. Roles are small and change rarely: what a role grants is cached by its
+version, so a change of a role counts at once.
 """
 
 from __future__ import annotations

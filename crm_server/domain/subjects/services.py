@@ -23,7 +23,7 @@ def new_subject(session: Session) -> UUID:
     """Make a data subject; the row stands before anything that refers to it is flushed."""
     subject = DataSubject(id=new_id())
     session.add(subject)
-    session.flush([subject])
+    session.flush()
     return subject.id
 
 
