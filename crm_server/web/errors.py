@@ -103,7 +103,7 @@ def forbidden(error: HTTPForbidden, request: Request) -> Response:
 def login(request: Request) -> Response:
     """Send to the log-in page; after logging in the person is back where they wanted to go."""
     wanted = request.path_qs if request.method == "GET" and request.path != "/" else ""
-    return HTTPSeeOther(f"/login?to={quote(wanted)}" if wanted else "/login")
+    return HTTPSeeOther(f"/login?next={quote(wanted)}" if wanted else "/login")
 
 
 def bad_token(_error: Exception, request: Request) -> Response:

@@ -8,6 +8,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
+from crm_server.domain.identity.services.preferences import prefer
 from crm_server.permissions import PUBLIC, Permission
 from crm_server.web import flash, forms, formats
 from crm_server.web.templating import LANGUAGE_COOKIE
@@ -34,7 +35,7 @@ def preferences(request: Request) -> HTTPSeeOther:
     if request.POST.get("theme") in THEMES:
         changes["theme"] = request.POST["theme"]
     if request.actor is not None and changes:
-        request.registry.identity.users.prefer(request.db, request.actor.id, **changes)
+        prefer(request.db, request.registry.datamap, request.actor.id, **changes)
     return answer
 
 
@@ -43,8 +44,9 @@ def profile(request: Request) -> Any:
     """A person's own settings."""
     ui = request.ui
     if request.method == "POST":
-        request.registry.identity.users.prefer(
+        prefer(
             request.db,
+            request.registry.datamap,
             request.actor.id,
             locale=request.POST.get("locale"),
             theme=request.POST.get("theme"),
