@@ -62,7 +62,7 @@ class Profile(StrEnum):
         """Raise ProfileRefused unless the profile allows the provider of the key ring as it is set up."""
         if self is Profile.STRICT and not capabilities.strict:
             raise ProfileRefused(
-                f"The profile strict doesn't allow the key ring {capabilities.name!r} as it is set up. Use an HSM, TPM or "
+                f"The profile strict doesn't allow the key ring {capabilities.name!r} as it is set up. Use an HSM, TPM "
                 "or a passphrase with pbkdf2-hmac-sha-256."
             )
 

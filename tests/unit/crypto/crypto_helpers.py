@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from uuid import UUID
 
+from hypothesis import HealthCheck, settings
+
 from security.crypto.document import DocumentKey, SealedColumn
 
 TENANT = UUID("018f3b6e-0000-7000-8000-000000000001")
 TABLE = 12
+# Machines under load are slow; that is no error of the code under test.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIELDS = {1: "Erika", 2: "Mustermann", 3: "erika.mustermann@example.com", 7: None, 9: True, 20: "王小明"}
 
 

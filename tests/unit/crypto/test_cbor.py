@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from security.crypto import cbor
 from security.crypto.errors import MalformedDocument, UnsealableValue
+from tests.unit.crypto.crypto_helpers import PATIENT
 
 # RFC 8949, appendix A: values that a document can hold, as (value, encoding).
 RFC8949 = [
@@ -100,6 +101,7 @@ values = st.recursive(
 )
 
 
+@PATIENT
 @given(st.dictionaries(st.integers(0, 2**32 - 1) | st.integers(0, 40), values, max_size=30))
 def test_documents_are_deterministic_by_the_rule_of_rfc_8949_in_any_order_of_the_fields(fields):
     encoded = cbor.encode_fields(fields)
@@ -109,6 +111,7 @@ def test_documents_are_deterministic_by_the_rule_of_rfc_8949_in_any_order_of_the
     assert cbor.decode_fields(encoded + b"\x80\0\0\0") == fields
 
 
+@PATIENT
 @given(st.integers(0, 2**64 - 1))
 def test_unsigned_integers_are_encoded_as_by_the_library(number):
     assert cbor.uint(number) == cbor2.dumps(number, canonical=True)

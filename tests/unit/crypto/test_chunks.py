@@ -19,7 +19,7 @@ from security.crypto.errors import (
     WrongKey,
 )
 from security.crypto.padding import padded_size
-from tests.unit.crypto.crypto_helpers import column, key
+from tests.unit.crypto.crypto_helpers import PATIENT, column, key
 
 SUITES = pytest.mark.parametrize("suite", [1, 2])
 RECORD, SUBJECT = b"r" * 16, b"s" * 16
@@ -64,7 +64,7 @@ class Trickle:
         return part
 
 
-@settings(max_examples=30, deadline=None)
+@settings(PATIENT, max_examples=30)
 @given(st.integers(0, 3 * CHUNK_SIZE), st.lists(st.integers(1, CHUNK_SIZE), max_size=20))
 def test_enc_16_the_chunks_do_not_depend_on_how_the_source_gives_its_bytes(size, sizes):
     content = os.urandom(size)

@@ -30,7 +30,7 @@ from security.crypto.errors import (
     WrongKey,
 )
 from security.crypto.padding import pad
-from tests.unit.crypto.crypto_helpers import FIELDS, TENANT, column, key
+from tests.unit.crypto.crypto_helpers import FIELDS, PATIENT, TENANT, column, key
 
 SUITES = pytest.mark.parametrize("suite", [1, 2])
 FROZEN = json.loads((Path(__file__).parent / "vectors/documents.json").read_text())["vectors"]
@@ -93,6 +93,7 @@ def test_documents_of_the_first_release_still_open_and_are_still_written_the_sam
 
 
 @SUITES
+@PATIENT
 @given(
     fields=st.dictionaries(
         st.integers(0, 2000), st.text(max_size=200) | st.integers() | st.none(), max_size=20
@@ -138,7 +139,7 @@ def seal_at(place):
     return where, owner, where.seal(owner, {1: "x"}, record, subject, place["version"]), record, subject
 
 
-@settings(max_examples=300)
+@settings(PATIENT, max_examples=300)
 @given(places, places)
 def test_enc_3_any_two_documents_that_are_swapped_fail_with_an_error_of_their_own(here, there):
     _where, other_owner, blob, _record, _subject = seal_at(there)
@@ -318,6 +319,7 @@ def test_a_document_cut_anywhere_is_noticed(suite):
             place.open(owner, blob[:length], record, subject, 1)
 
 
+@PATIENT
 @given(st.binary(max_size=400))
 def test_random_bytes_never_do_more_than_raise_an_error_of_ours(noise):
     record = subject = bytes(16)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.crypto.kdf import PreparedKdf, kbkdf
+from tests.unit.crypto.crypto_helpers import PATIENT
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/kbkdf-ctr-hmac-sha256.json").read_text())["vectors"]
 
@@ -42,6 +43,7 @@ def test_the_library_and_the_text_of_the_standard_give_the_answers_of_nist(vecto
     assert counter_mode(key, fixed, len(expected)) == expected
 
 
+@PATIENT
 @given(
     st.binary(min_size=1, max_size=64), st.binary(max_size=40), st.binary(max_size=200), st.integers(1, 200)
 )

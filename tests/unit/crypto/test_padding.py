@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from security.crypto.errors import MalformedDocument
 from security.crypto.padding import BUCKETS, pad, padded_size, padme, unpad
+from tests.unit.crypto.crypto_helpers import PATIENT
 
 
+@PATIENT
 @given(st.binary(max_size=2000))
 def test_what_was_padded_comes_back(content):
     padded = pad(content)
