@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import pytest
 import time_machine
@@ -17,14 +18,11 @@ from crm_server.settings import Settings
 from security.identity import totp
 from tests.integration.identity.conftest import GOOD, World
 
-Browser = TestApp
+Browser: TypeAlias = TestApp
 
 
 @pytest.fixture(scope="module")
 def application(identity_settings: Settings) -> Iterator[object]:
-    import crm_server.api
-
-    crm_server.api.includeme = lambda config: None
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
@@ -131,7 +129,7 @@ class TestLogIn:
     def test_the_page_speaks_chinese(self, browser: Browser) -> None:
         page = browser.get("/login", headers={"Accept-Language": "zh-CN"})
         assert page.html.select_one("html")["lang"] == "zh-Hans"
-        assert "登录" in page.text
+        assert page.html.select_one("h1").get_text() == "登录"
 
     def test_log_out_ends_the_session_on_the_server(self, browser: Browser, world: World) -> None:  # AUTH-16
         log_in(browser, world.user().login)
@@ -219,9 +217,7 @@ class TestSecondFactor:
             assert only(confirm).submit(status=422)
             only(confirm)["proof"] = code_of(seed)
             back = only(confirm).submit()
-            assert (
-                back.location == "https://localhost/profile/security" or back.location == "https://localhost/"
-            )
+            assert back.location == "https://localhost/profile/security"
             assert browser.cookies[COOKIE] != before
             form(browser.get("/profile/security"), "/app/remove").submit()
             assert "Log-in asks for your password alone" in browser.get("/profile/security").text
@@ -278,7 +274,7 @@ class TestOwnSecurity:
         assert "present password" in alert(change("wrong", GOOD + " too"))
         assert "at least 15 characters" in alert(change(GOOD, "short"))
         assert change(GOOD, GOOD + " too").status_int == 303
-        assert log_in(browser, user.login, GOOD + " too").status_int == 303
+        assert log_in(new_browser(browser.app), user.login, GOOD + " too").status_int == 303
 
     def test_a_token_is_shown_once_and_works_until_revoked(  # AUTH-18
         self, browser: Browser, application: object, world: World
@@ -311,11 +307,7 @@ class TestAdministration:
         self, admin: Browser, application: object, world: World
     ) -> None:
         page = admin.get("/users/new")
-        create = (
-            form(page, "")
-            if len(page.forms) == 1
-            else [f for f in page.forms.values() if "login" in f.fields][0]
-        )
+        create = having(page, "login")
         create["login"], create["name"], create["email"] = "ida", "", "not an address"
         wrong = create.submit(status=422)
         assert {one["id"] for one in wrong.html.select(".invalid-feedback")} == {"name-error", "email-error"}

@@ -10,7 +10,7 @@ from pyramid.view import view_config
 from sqlalchemy import func, select
 
 from compliance.datamap.text import _
-from crm_server.domain.identity import queries
+from crm_server.domain.identity import labels, queries
 from crm_server.domain.identity.models import Role, Team, Territory
 from crm_server.domain.identity.services.users import administration
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
@@ -38,7 +38,8 @@ def roles_page(request: Request) -> dict[str, Any]:
         "counts": counts,
         "entities": request.registry.datamap.records(),
         "actions": list(Action),
-        "others": list(Permission),
+        "action_labels": labels.ACTIONS,
+        "labels": labels.PERMISSIONS,
         "granted": {role.id: frozenset(role.permissions) for role in roles},
     }
 

@@ -11,7 +11,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
-from crm_server.domain.identity import queries
+from crm_server.domain.identity import labels, queries
 from crm_server.domain.identity.models import User
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
 from crm_server.kernel.clock import now
@@ -36,7 +36,7 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
         "factors": found.factors.state(db, actor.id),
         "sessions": queries.live_sessions(db, actor.id, actor.session_ref),
         "tokens": found.sessions.tokens(db, actor.id, now()),
-        "permissions": sorted(actor.permissions),
+        "permissions": labels.choices(request.registry.datamap, actor.permissions),
         "lifetimes": _LIFETIMES,
         "password_errors": [],
         "token_errors": [],
