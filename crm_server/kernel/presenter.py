@@ -7,7 +7,7 @@ exports all end here, so a field rule holds in each of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compliance.datamap import Access, EntityKind, Privacy, Semantic
 from security.access.masks import MaskKind, mask
@@ -15,7 +15,7 @@ from security.access.masks import MaskKind, mask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from compliance.datamap import EntityDef, FieldDef
+    from compliance.datamap import EntityDef, FieldDef, FieldPolicy
     from crm_server.kernel.actor import Actor
 
 ALWAYS = frozenset({"id", "version"})
@@ -86,7 +86,19 @@ def _present(entity: EntityDef, levels: Mapping[Access, str]) -> Presentation:
     return Presentation(entity, fields, masks, frozenset(fields) - frozenset(masks), frozenset(writable))
 
 
-def mask_kind(item: FieldDef) -> MaskKind:
+class Maskable(Protocol):
+    """A field of the code or a custom field."""
+
+    @property
+    def semantic(self) -> Semantic:
+        """What it means."""
+
+    @property
+    def policy(self) -> FieldPolicy:
+        """Its declaration."""
+
+
+def mask_kind(item: Maskable) -> MaskKind:
     """How a field is masked, by what it means."""
     by_semantic = {
         Semantic.EMAIL: MaskKind.EMAIL,

@@ -6,7 +6,7 @@ page.rows, page.next_cursor
 read_one(request.registry.hot, datamap, datamap["contact"], key, actor, includes=("account",))
 """
 
-from crm_server.kernel.listing.fetch import fetch, read_one
+from crm_server.kernel.listing.fetch import facts, fetch, read_one
 from crm_server.kernel.listing.operators import OPERATORS, SORTABLE
 from crm_server.kernel.listing.parse import parse_document, parse_filter, parse_parameters, parse_sort
 from crm_server.kernel.listing.query import Condition, Filter, Group, ListQuery, Negation, Page, Sort
@@ -26,6 +26,7 @@ __all__ = [
     "Page",
     "Predicate",
     "Sort",
+    "facts",
     "fetch",
     "includable",
     "parse_document",

@@ -100,115 +100,94 @@ class Reader:
         return self.now.astimezone(self.zone).date()
 
 
-def compare(
-    expression: str,
-    policy: FieldPolicy,
-    operator: str,
-    value: Any,
-    values: Values,
-    reader: Reader,
-    where: str,
-) -> str:
-    """The SQL of one comparison.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Writes the comparisons of one field.
 
-    Args:
+    Attributes:
         expression: The column.
         policy: Its declaration.
-        operator: A word that may be unknown.
-        value: As the client sent it.
         values: Gets the parameters.
         reader: What relative values refer to.
         where: Names the place in the client's query, for errors.
-
-    Raises:
-        BadQuery: unknown operator or a value that does not fit.
     """
-    if operator not in OPERATORS[policy.semantic]:
-        raise BadQuery(
-            where,
-            _(
-                "This field knows the operators ${operators}.",
-                mapping={"operators": ", ".join(OPERATORS[policy.semantic])},
-            ),
-        )
-    if operator == "is_null":
-        value = _flag(value)
-        if not isinstance(value, bool):
-            raise BadQuery(where, _("is_null expects true or false."))
-        return f"{expression} is {'' if value else 'not '}null"
-    if value is None and operator in {"eq", "ne"}:
-        return f"{expression} is {'' if operator == 'eq' else 'not '}null"
-    if operator in {"in", "not_in"}:
-        return _membership(expression, policy, operator, value, values, reader, where)
-    if operator == "between":
-        if not isinstance(value, list) or len(value) != 2:
-            raise BadQuery(where, _("between expects a list of two values."))
-        low = compare(expression, policy, "ge", value[0], values, reader, where)
-        return f"({low} and {compare(expression, policy, 'le', value[1], values, reader, where)})"
-    if operator in {"contains", "starts_with"}:
-        place = values.add("text", _pattern(_plain_text(value, where), operator))
-        return f"{expression} ilike {place}"
-    return _single(expression, policy, operator, value, values, reader, where)
 
+    expression: str
+    policy: FieldPolicy
+    values: Values
+    reader: Reader
+    where: str
 
-def _single(
-    expression: str,
-    policy: FieldPolicy,
-    operator: str,
-    value: Any,
-    values: Values,
-    reader: Reader,
-    where: str,
-) -> str:
-    decoded = read_value(policy, value, reader, where)
-    if isinstance(decoded, Period):
-        return _within(expression, policy, operator, decoded, values, reader)
-    place = values.add(parameter_type(policy.semantic), decoded)
-    if policy.semantic is Semantic.EMAIL:
-        # Addresses are compared without regard to case; the index is on lower().
-        expression, place = f"lower({expression})", f"lower({place})"
-    if operator == "eq":
-        return f"{expression} = {place}"
-    if operator == "ne":
-        return f"{expression} is distinct from {place}"
-    return f"{expression} {_SYMBOLS[operator]} {place}"
+    def sql(self, operator: str, value: Any) -> str:
+        """The SQL of a comparison with a value as the client sent it.
 
+        Raises:
+            BadQuery: unknown operator or a value that does not fit.
+        """
+        known = OPERATORS[self.policy.semantic]
+        if operator not in known:
+            words = ", ".join(known)
+            raise BadQuery(
+                self.where, _("This field knows the operators ${words}.", mapping={"words": words})
+            )
+        if operator == "is_null":
+            return self._emptiness(value)
+        if value is None and operator in {"eq", "ne"}:
+            return f"{self.expression} is {'' if operator == 'eq' else 'not '}null"
+        if operator in {"in", "not_in"}:
+            return self._membership(operator, value)
+        if operator == "between":
+            if not isinstance(value, list) or len(value) != 2:
+                raise BadQuery(self.where, _("between expects a list of two values."))
+            return f"({self._single('ge', value[0])} and {self._single('le', value[1])})"
+        if operator in {"contains", "starts_with"}:
+            place = self.values.add("text", _pattern(_plain_text(value, self.where), operator))
+            return f"{self.expression} ilike {place}"
+        return self._single(operator, value)
 
-def _within(
-    expression: str, policy: FieldPolicy, operator: str, period: Period, values: Values, reader: Reader
-) -> str:
-    """Compare with a period: equal means inside, less means before its start, and so on."""
-    start, end = (
-        period.instants(reader.zone) if policy.semantic is Semantic.DATETIME else (period.start, period.end)
-    )
-    kind = parameter_type(policy.semantic)
-    if operator in {"eq", "ne"}:
-        inside = f"({expression} >= {values.add(kind, start)} and {expression} < {values.add(kind, end)})"
-        return inside if operator == "eq" else f"({inside}) is not true"
-    if operator in {"lt", "ge"}:
-        return f"{expression} {_SYMBOLS[operator]} {values.add(kind, start)}"
-    return f"{expression} {'<' if operator == 'le' else '>='} {values.add(kind, end)}"
+    def _emptiness(self, value: Any) -> str:
+        empty = _flag(value)
+        if not isinstance(empty, bool):
+            raise BadQuery(self.where, _("is_null expects true or false."))
+        return f"{self.expression} is {'' if empty else 'not '}null"
 
+    def _single(self, operator: str, value: Any) -> str:
+        decoded = read_value(self.policy, value, self.reader, self.where)
+        if isinstance(decoded, Period):
+            return self._within(operator, decoded)
+        expression, place = self.expression, self.values.add(parameter_type(self.policy.semantic), decoded)
+        if self.policy.semantic is Semantic.EMAIL:
+            # Addresses are compared without regard to case; the index is on lower().
+            expression, place = f"lower({expression})", f"lower({place})"
+        if operator == "eq":
+            return f"{expression} = {place}"
+        if operator == "ne":
+            return f"{expression} is distinct from {place}"
+        return f"{expression} {_SYMBOLS[operator]} {place}"
 
-def _membership(
-    expression: str,
-    policy: FieldPolicy,
-    operator: str,
-    value: Any,
-    values: Values,
-    reader: Reader,
-    where: str,
-) -> str:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
-        raise BadQuery(
-            where, _("in and not_in expect a list of 1 to ${n} values.", mapping={"n": MAX_VALUES})
-        )
-    kind = parameter_type(policy.semantic)
-    decoded = [read_value(policy, item, reader, where) for item in value]
-    if policy.semantic is Semantic.EMAIL:
-        expression, decoded = f"lower({expression})", [item.lower() for item in decoded]
-    inside = f"{expression} = any({values.add(f'{kind}[]', _array(decoded))})"
-    return inside if operator == "in" else f"({inside}) is not true"
+    def _within(self, operator: str, period: Period) -> str:
+        """Compare with a period: equal means inside, less means before its start, and so on."""
+        times = self.policy.semantic is Semantic.DATETIME
+        start, end = period.instants(self.reader.zone) if times else (period.start, period.end)
+        column, kind, add = self.expression, parameter_type(self.policy.semantic), self.values.add
+        if operator in {"eq", "ne"}:
+            inside = f"({column} >= {add(kind, start)} and {column} < {add(kind, end)})"
+            return inside if operator == "eq" else f"({inside}) is not true"
+        if operator in {"lt", "ge"}:
+            return f"{column} {_SYMBOLS[operator]} {add(kind, start)}"
+        return f"{column} {'<' if operator == 'le' else '>='} {add(kind, end)}"
+
+    def _membership(self, operator: str, value: Any) -> str:
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
+            raise BadQuery(
+                self.where, _("in and not_in expect a list of 1 to ${n} values.", mapping={"n": MAX_VALUES})
+            )
+        kind, expression = parameter_type(self.policy.semantic), self.expression
+        decoded = [read_value(self.policy, item, self.reader, self.where) for item in value]
+        if self.policy.semantic is Semantic.EMAIL:
+            expression, decoded = f"lower({expression})", [item.lower() for item in decoded]
+        inside = f"{expression} = any({self.values.add(f'{kind}[]', _array(decoded))})"
+        return inside if operator == "in" else f"({inside}) is not true"
 
 
 def _array(items: list[Any]) -> str:
@@ -249,30 +228,14 @@ def read_value(policy: FieldPolicy, value: Any, reader: Reader, where: str) -> A
     """
     semantic = policy.semantic
     if semantic in _TEXTS:
-        text = _plain_text(value, where)
-        if semantic is Semantic.PHONE:
-            try:
-                return decode(policy, text) or text
-            except Rejected:
-                return text
-        return text
-    if semantic is Semantic.BOOLEAN:
-        value = _flag(value)
+        return _text_value(policy, value, where)
     if semantic in _NUMBERS:
-        value = _number(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not -_BIGINT <= value < _BIGINT:
-            raise BadQuery(where, _("A whole number is expected here."))
-        return value
-    if semantic in _TIMES and isinstance(value, str):
-        period = parse_period(value, reader.today) if not value[:1].isdigit() else None
-        if period is None and semantic is Semantic.DATETIME and len(value) == 10:
-            period = _day(value)
-        if period is not None:
-            return period
-    if semantic is Semantic.REFERENCE and policy.target == "user" and value == ME:
-        return str(reader.actor.id)
+        return _whole_number(value, where)
+    relative = _relative(policy, value, reader)
+    if relative is not None:
+        return relative
     try:
-        decoded = decode(policy, value)
+        decoded = decode(policy, _flag(value) if semantic is Semantic.BOOLEAN else value)
     except Rejected as problem:
         raise BadQuery(where, problem.message) from None
     if decoded is None:
@@ -280,12 +243,38 @@ def read_value(policy: FieldPolicy, value: Any, reader: Reader, where: str) -> A
     return str(decoded) if isinstance(decoded, UUID) else decoded
 
 
+def _text_value(policy: FieldPolicy, value: Any, where: str) -> str:
+    text = _plain_text(value, where)
+    if policy.semantic is not Semantic.PHONE:
+        return text
+    try:
+        return decode(policy, text) or text
+    except Rejected:
+        return text
+
+
+def _whole_number(value: Any, where: str) -> int:
+    number = int(value) if isinstance(value, Scalar) and _WHOLE.fullmatch(value) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not -_BIGINT <= number < _BIGINT:
+        raise BadQuery(where, _("A whole number is expected here."))
+    return number
+
+
+def _relative(policy: FieldPolicy, value: Any, reader: Reader) -> Period | str | None:
+    """What a word such as "today" or "me" stands for, or None for other values."""
+    if not isinstance(value, str):
+        return None
+    if policy.semantic in _TIMES and not value[:1].isdigit():
+        return parse_period(value, reader.today)
+    if policy.semantic is Semantic.DATETIME and len(value) == 10:
+        return _day(value)
+    if policy.semantic is Semantic.REFERENCE and policy.target == "user" and value == ME:
+        return str(reader.actor.id)
+    return None
+
+
 def _flag(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, Scalar) else value
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, Scalar) and _WHOLE.fullmatch(value) else value
 
 
 def _day(value: str) -> Period | None:

@@ -27,7 +27,7 @@ from crm_server.kernel.listing.query import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PARAMETERS = ("filter", "q", "sort", "fields", "include", "limit", "cursor", "deleted", "count")
 _BRACKETS = re.compile(r"filter\[([a-z0-9_.]{1,150})\](?:\[([a-z_]{2,20})\])?")
@@ -50,27 +50,13 @@ def parse_parameters(pairs: Iterable[tuple[str, str]]) -> ListQuery:
     for name, value in pairs:
         short = _BRACKETS.fullmatch(name)
         if short:
-            conditions.append(_short(name, short[1], short[2] or "eq", value))
+            conditions.append(_short(short[1], short[2] or "eq", value))
         elif name not in PARAMETERS:
             raise BadQuery(name[:100], _("There is no such parameter."))
         elif name in given:
             raise BadQuery(name, _("This parameter may stand once."))
         else:
-            given[name] = value
-    for name in ("fields", "include"):
-        if name in given:
-            given[name] = [part for part in given[name].split(",") if part]
-    if "limit" in given:
-        given["limit"] = int(given["limit"]) if _WHOLE.fullmatch(given["limit"]) else None
-    if "deleted" in given:
-        given["deleted"] = {"true": True, "false": False}.get(given["deleted"])
-    if "filter" in given:
-        try:
-            given["filter"] = orjson.loads(given["filter"])
-        except ValueError:
-            raise BadQuery("filter", _("The filter is not JSON.")) from None
-        if given["filter"] is None:
-            raise BadQuery("filter", _("An object is expected here."))
+            given[name] = _READERS[name](value) if name in _READERS else value
     query = parse_document(given)
     if not conditions:
         return query
@@ -81,6 +67,30 @@ def parse_parameters(pairs: Iterable[tuple[str, str]]) -> ListQuery:
         q=query.q, sort=query.sort, fields=query.fields, includes=query.includes, limit=query.limit,
         cursor=query.cursor, deleted=query.deleted, count=query.count,
     )  # fmt: skip
+
+
+def _json(text: str) -> Any:
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise BadQuery("filter", _("The filter is not JSON."))
+    return found
+
+
+def _divided(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+# What fits no reader stays as it is, and the checks of documents refuse it.
+_READERS: dict[str, Callable[[str], Any]] = {
+    "filter": _json,
+    "fields": _divided,
+    "include": _divided,
+    "limit": lambda text: int(text) if _WHOLE.fullmatch(text) else text,
+    "deleted": lambda text: {"true": True, "false": False}.get(text, text),
+}
 
 
 def parse_document(given: Mapping[str, Any]) -> ListQuery:
@@ -120,7 +130,7 @@ def parse_document(given: Mapping[str, Any]) -> ListQuery:
 
 
 def parse_sort(text: Any) -> Sort:
-    """ "name" or "-created_at"."""
+    """A sort order: a field name, with a minus before it to sort downwards."""
     if not isinstance(text, str) or not re.fullmatch(r"-?[a-z0-9_]{1,100}", text):
         raise BadQuery("sort", _("One field name is expected here; a minus before it sorts downwards."))
     return Sort(text.removeprefix("-"), text.startswith("-"))
@@ -155,7 +165,7 @@ def parse_filter(node: Any, where: str = "filter", depth: int = 1) -> Filter:
     return Condition(path, operator, node["value"])
 
 
-def _short(name: str, path: str, operator: str, text: str) -> Condition:
+def _short(path: str, operator: str, text: str) -> Condition:
     """A condition from the URL: words become what the field needs, lists are divided by commas."""
     if operator in _LIST_OPERATORS:
         return Condition(path, operator, [Scalar(part) for part in text.split(",")])

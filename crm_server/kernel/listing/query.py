@@ -1,4 +1,4 @@
-"""What a list is asked for, as values. `parse` makes them from a client's words, programs directly; `fetch` reads them."""
+"""What a list is asked for, as values: `parse` makes them of a client's words, `fetch` reads them."""
 
 from __future__ import annotations
 

@@ -28,11 +28,16 @@ class CustomColumn:
     policy: FieldPolicy
     column: str
 
+    @property
+    def semantic(self) -> Semantic:
+        """What the values mean."""
+        return self.policy.semantic
+
 
 class CustomColumns(Protocol):
     """Where lists learn of custom fields."""
 
-    def __call__(self, entity: EntityDef) -> Mapping[str, CustomColumn]:
+    def __call__(self, entity: EntityDef, /) -> Mapping[str, CustomColumn]:
         """The custom fields of an entity by name."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery
-from crm_server.kernel.listing.operators import Reader, Values, compare, like_pattern
+from crm_server.kernel.listing.operators import Comparison, Reader, Values, like_pattern
 from crm_server.kernel.listing.query import MAX_CONDITIONS, MAX_DEPTH, Condition, Filter, Group, Negation
 from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.scope import (
@@ -25,7 +25,7 @@ from crm_server.kernel.listing.scope import (
 from crm_server.kernel.presenter import presentation
 
 if TYPE_CHECKING:
-    from compliance.datamap import DataMap, EntityDef
+    from compliance.datamap import DataMap, EntityDef, FieldPolicy
 
 # An operator that holds for an empty field holds for a missing record as well: it is the negation of its twin.
 _NEGATED = {"ne": "eq", "not_in": "in"}
@@ -89,6 +89,8 @@ class WhereCompiler:
 
     def text_search(self, text: str, entity: EntityDef, alias: str) -> str:
         """The SQL that finds a text in the searchable fields that the actor may read."""
+        if not 1 <= len(text) <= 200 or not text.isprintable():
+            raise BadQuery("q", _("A text of 1 to 200 characters is expected here."))
         shown = presentation(entity, self.reader.actor)
         pattern = exact = None
         parts = []
@@ -114,21 +116,17 @@ class WhereCompiler:
             if parts[0] not in shown.readable:
                 raise unknown_field(where, node.path)
             item = shown.fields[parts[0]]
-            return compare(
-                f"{alias}.{sql_name(item.name)}",
-                item.policy,
-                node.operator,
-                node.value,
-                self.values,
-                self.reader,
-                where,
-            )
+            column = f"{alias}.{sql_name(item.name)}"
+            return self._compare(column, item.policy, node, where)
         negated, node = self._twin(node)
         if parts[0] == CUSTOM and len(parts) == 2:
             inner = self._custom(parts[1], node, entity, alias, where)
         else:
             inner = self._hop(parts, node, entity, alias, where, hops)
         return f"not {inner}" if negated else inner
+
+    def _compare(self, column: str, policy: FieldPolicy, node: Condition, where: str) -> str:
+        return Comparison(column, policy, self.values, self.reader, where).sql(node.operator, node.value)
 
     @staticmethod
     def _twin(node: Condition) -> tuple[bool, Condition]:
@@ -160,15 +158,7 @@ class WhereCompiler:
         self.aliases += 1
         inner = f"v{self.aliases}"
         place = self.values.add("uuid", str(found.field_id))
-        comparison = compare(
-            f"{inner}.{sql_name(found.column)}",
-            found.policy,
-            node.operator,
-            node.value,
-            self.values,
-            self.reader,
-            where,
-        )
+        comparison = self._compare(f"{inner}.{sql_name(found.column)}", found.policy, node, where)
         return (
             f'exists (select 1 from "crm"."custom_value" {inner} where {inner}.record_id = {alias}.id '
             f"and {inner}.field_id = {place} and {comparison})"
