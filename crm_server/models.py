@@ -15,6 +15,7 @@ import crm_server.domain.catalog.models  # noqa: F401 - mapped by being imported
 import crm_server.domain.contacts.models  # noqa: F401 - mapped by being imported
 import crm_server.domain.custom_fields.models  # noqa: F401 - mapped by being imported
 import crm_server.domain.documents.models  # noqa: F401 - mapped by being imported
+import crm_server.domain.identity.directory_models  # noqa: F401 - mapped by being imported
 import crm_server.domain.identity.factor_models  # noqa: F401 - mapped by being imported
 import crm_server.domain.identity.models  # noqa: F401 - mapped by being imported
 import crm_server.domain.imports.models  # noqa: F401 - mapped by being imported

@@ -42,6 +42,8 @@ RECORDS: support.Records = (
     ("identity.team", 34, False),
     ("identity.territory", 36, False),
     ("identity.api_token", 39, False),
+    ("identity.directory", 50, False),
+    ("identity.directory_mapping", 51, False),
 )
 
 
@@ -183,6 +185,45 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_import_mapping_name_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_import_mapping")),
         schema="crm",
+    )
+    op.create_table(
+        "directory",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("flavour", sa.Text(), nullable=False),
+        sa.Column(
+            "servers",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("bind_dn", sa.Text(), nullable=False),
+        sa.Column("bind_password", sa.LargeBinary(), nullable=True),
+        sa.Column("user_base", sa.Text(), nullable=False),
+        sa.Column("group_base", sa.Text(), nullable=False),
+        sa.Column("user_filter", sa.Text(), nullable=True),
+        sa.Column("authorities", sa.Text(), nullable=True),
+        sa.Column("last_sync_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_sync", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "flavour IN ('active_directory', 'openldap')", name=op.f("ck_directory_flavour_choice")
+        ),
+        sa.CheckConstraint("char_length(authorities) <= 20000", name=op.f("ck_directory_authorities_length")),
+        sa.CheckConstraint("char_length(bind_dn) <= 500", name=op.f("ck_directory_bind_dn_length")),
+        sa.CheckConstraint("char_length(group_base) <= 500", name=op.f("ck_directory_group_base_length")),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_directory_name_length")),
+        sa.CheckConstraint("char_length(user_base) <= 500", name=op.f("ck_directory_user_base_length")),
+        sa.CheckConstraint("char_length(user_filter) <= 1000", name=op.f("ck_directory_user_filter_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_directory")),
+        sa.UniqueConstraint("name", name=op.f("uq_directory_name")),
+        schema="identity",
     )
     op.create_table(
         "rate_limit",
@@ -691,6 +732,35 @@ def create_tables() -> None:
             ["user_id"], ["identity.user.id"], name=op.f("fk_api_token_user_id_user"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        schema="identity",
+    )
+    op.create_table(
+        "directory_mapping",
+        sa.Column("directory_id", sa.Uuid(), nullable=False),
+        sa.Column("group_id", sa.Uuid(), nullable=False),
+        sa.Column("group_name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('login', 'role', 'team', 'territory')", name=op.f("ck_directory_mapping_kind_choice")
+        ),
+        sa.CheckConstraint(
+            "char_length(group_name) <= 300", name=op.f("ck_directory_mapping_group_name_length")
+        ),
+        sa.ForeignKeyConstraint(
+            ["directory_id"],
+            ["identity.directory.id"],
+            name=op.f("fk_directory_mapping_directory_id_directory"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_directory_mapping")),
         schema="identity",
     )
     op.create_table(
@@ -1731,6 +1801,14 @@ def create_tables() -> None:
     )
     op.create_index("ix_api_token_user", "api_token", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_api_token_hash", "api_token", ["token_hash"], unique=True, schema="identity")
+    op.create_index(
+        "uq_directory_mapping",
+        "directory_mapping",
+        ["directory_id", "group_id", "kind", "target_id"],
+        unique=True,
+        schema="identity",
+        postgresql_nulls_not_distinct=True,
+    )
     op.create_index("ix_one_time_link_user", "one_time_link", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_one_time_link_token", "one_time_link", ["token_hash"], unique=True, schema="identity")
     op.create_index("ix_passkey_user", "passkey", ["user_id"], unique=False, schema="identity")
