@@ -19,6 +19,7 @@ import hmac
 import os
 from collections.abc import Mapping
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class.
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -51,8 +52,8 @@ HEADER_SIZE: Final = 66
 _GCM: Final = bytes((FORMAT, SUITE_GCM))
 _CBC: Final = bytes((FORMAT, SUITE_CBC_HMAC))
 _GCM_TAIL: Final = (64 * 8).to_bytes(4, "big")
-_GCM_SMALLEST: Final = HEADER_SIZE + 12 + 32 + 16
-_KNOWN: Final = len(UINTS)
+# A map, so that a negative version is an error and not the last entry of a list.
+_VERSIONS: Final = dict(enumerate(UINTS))
 # How many versions to either side are tried to name a rollback, after the commitment has already failed.
 ROLLBACK_SEARCH: Final = 64
 _unpack = Struct(">2s16s16s32s12s").unpack_from
@@ -140,8 +141,8 @@ class SealedColumn:
     __slots__ = (
         "_after_subject",
         "_gcm_head",
+        "_gcm_mark",
         "_heads",
-        "_opens_gcm",
         "key_class",
         "suite",
         "suites",
@@ -165,7 +166,7 @@ class SealedColumn:
         self.key_class = key_class
         self.suite = suite
         self.suites = suites
-        self._opens_gcm = SUITE_GCM in suites
+        self._gcm_mark = _GCM if SUITE_GCM in suites else b"-"
         # The array of nine items begins with format, suite, tenant and table; then comes the head of a UUID.
         tail = cbor.bstr(self.tenant) + cbor.uint(table) + b"\x50"
         self._heads = tuple(b"\x89\x01" + cbor.uint(number) + tail for number in range(3))
@@ -176,7 +177,10 @@ class SealedColumn:
         """Return the associated data: deterministic CBOR of [1, suite, tenant, table, record, subject, class, kid,
         document version], all ids as byte strings of 16.
         """
-        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        try:
+            number = _VERSIONS[version]
+        except KeyError:
+            number = cbor.uint(version)
         return self._heads[suite] + record + b"\x50" + subject + self._after_subject + kid + number
 
     def seal(
@@ -193,7 +197,10 @@ class SealedColumn:
             raise ValueError("The id of a record has 16 bytes.")
         if self.suite != SUITE_GCM:
             return self._seal_cbc(key, pad(encode_fields(values)), record, subject, version)
-        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        try:
+            number = _VERSIONS[version]
+        except KeyError:
+            number = cbor.uint(version)
         kid = key.kid
         aad = b"".join((self._heads[1], record, b"\x50", subject, self._after_subject, kid, number))
         random = os.urandom(28)
@@ -214,12 +221,16 @@ class SealedColumn:
         Raises MalformedDocument, UnknownSuite, CommitmentMismatch (WrongKey, DocumentMoved, DocumentRolledBack) or
         DocumentAltered. No error holds a value.
         """
-        if len(blob) < _GCM_SMALLEST or not self._opens_gcm:
+        try:
+            suite, kid, salt, commitment, nonce = _unpack(blob)
+        except StructError:
+            suite = b""  # Too short; the slow way says so.
+        if suite != self._gcm_mark:
             return self._open_other(key, blob, record, subject, version)
-        suite, kid, salt, commitment, nonce = _unpack(blob)
-        if suite != _GCM:
-            return self._open_other(key, blob, record, subject, version)
-        number = UINTS[version] if 0 <= version < _KNOWN else cbor.uint(version)
+        try:
+            number = _VERSIONS[version]
+        except KeyError:
+            number = cbor.uint(version)
         aad = b"".join((self._gcm_head, record, b"\x50", subject, self._after_subject, kid, number))
         message = salt + _sha256(aad).digest() + _GCM_TAIL
         derive = key.commit_state()

@@ -32,6 +32,7 @@ from security.crypto.errors import (
 from security.crypto.padding import pad
 from tests.unit.crypto.crypto_helpers import FIELDS, PATIENT, TENANT, column, key
 
+RECORD, SUBJECT = b"r" * 16, b"s" * 16
 SUITES = pytest.mark.parametrize("suite", [1, 2])
 FROZEN = json.loads((Path(__file__).parent / "vectors/documents.json").read_text())["vectors"]
 
@@ -377,6 +378,17 @@ def test_the_size_of_a_document_tells_its_bucket_only():
     owner, place = key(subject), column()
     sizes = {len(place.seal(owner, {1: "x" * n}, record, subject, 1)) for n in range(600)}
     assert sizes == {94 + bucket for bucket in (32, 64, 128, 256, 512, 544, 576, 608)}
+
+
+@SUITES
+@pytest.mark.parametrize("version", [-1, -1023, 2**64])
+def test_a_version_that_cannot_be_is_refused(suite, version):
+    owner, place = key(SUBJECT), column(suite)
+    with pytest.raises(ValueError, match="unsigned"):
+        place.seal(owner, FIELDS, RECORD, SUBJECT, version)
+    blob = place.seal(owner, FIELDS, RECORD, SUBJECT, version % 1024)
+    with pytest.raises(ValueError, match="unsigned"):
+        place.open(owner, blob, RECORD, SUBJECT, version)
 
 
 def test_a_key_is_neither_shown_nor_pickled():
