@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from crm_server.domain.documents.filetypes import media_type
-from crm_server.domain.documents.services import clean_filename, download_headers
 from crm_server.domain.documents.models import Attachment
+from crm_server.domain.documents.services import clean_filename, download_headers
 from crm_server.kernel.errors import UnsupportedMedia
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"x" * 100

@@ -1,0 +1,48 @@
+"""The actor of a user who is not there: jobs run on the authority of whoever started them, with the rights of now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
+from crm_server.kernel.actor import Actor, Origin
+from crm_server.permissions import Permission
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+_LEVELS = ("hidden", "masked", "read", "write")
+
+
+def actor_of_user(session: Session, user_id: UUID) -> Actor | None:
+    """A user with the rights that they have now; None when they are disabled or gone."""
+    user = session.get(User, user_id)
+    if user is None or user.state != "active":
+        return None
+    roles = session.scalars(
+        select(Role).join(UserRole, UserRole.role_id == Role.id).where(UserRole.user_id == user_id)
+    ).all()
+    fields: dict[str, str] = {}
+    for role in roles:
+        for group, level in role.field_rules.items():
+            fields[group] = max(level, fields.get(group, "hidden"), key=_LEVELS.index)
+    return Actor(
+        id=user.id,
+        name=user.name,
+        origin=Origin.JOB,
+        roles=frozenset(role.name for role in roles),
+        permissions=frozenset().union(*(role.permissions for role in roles)) | {str(Permission.LOGGED_IN)},
+        teams=tuple(session.scalars(select(TeamMember.team_id).where(TeamMember.user_id == user_id))),
+        territories=tuple(
+            session.scalars(select(TerritoryMember.territory_id).where(TerritoryMember.user_id == user_id))
+        ),
+        scopes={key: value for role in roles for key, value in role.scopes.items()},
+        fields=fields,
+        locale=user.locale,
+        timezone=user.timezone,
+        auth_method="job",
+    )
