@@ -22,7 +22,7 @@ from typing import IO, Any
 
 LOG_BYTES = 10_000_000
 LOG_FILES = 5
-STOP_SECONDS = 20.0
+STOP_SECONDS = 30.0  # jobs of the worker get 25 to end
 
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
