@@ -179,9 +179,9 @@ class RecordService:
         self.require("purge")
         record = self.get(record_id, deleted=True)
         self.session.delete(record)
+        self._flush()
         for loosen in self.after_purge:
             loosen(self.session, self.entity, record_id)
-        self._flush()
         self.purged(record)
 
     def get(self, record_id: UUID, *, deleted: bool = False) -> Any:

@@ -166,9 +166,11 @@ class _Cache:
     def get(self, session: Session) -> dict[int, dict[str, Definition]]:
         """Live definitions by entity number and name; one small query says whether the held ones still hold.
 
-        Rows are never removed and each change raises a version, so the count and the sum of versions tell any change.
+        Rows are never removed and each change raises a version, so the count and the sum of versions tell any change;
+        the time of the last one tells a change that was rolled back from another that took its place.
         """
-        version = tuple(session.execute(select(func.count(), func.sum(CustomField.version))).one())
+        asked = select(func.count(), func.sum(CustomField.version), func.max(CustomField.updated_at))
+        version = tuple(session.execute(asked).one())
         held, found = self._held
         if held == version:
             return found

@@ -1,0 +1,172 @@
+"""Attachments go in and out in chunks, and only what is allowed, to whom it is allowed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from compliance.audit.models import AuditEvent
+from crm_server.domain.documents.models import CHUNK_BYTES, AttachmentChunk
+from crm_server.domain.documents.services import stream
+from crm_server.kernel import db
+from crm_server.kernel.actor import system_actor
+from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound, TooLarge, UnsupportedMedia
+from crm_server.kernel.ids import new_id
+from crm_server.models import datamap
+from crm_server.services import records
+from tests.integration.domain.conftest import Service
+
+
+@pytest.fixture
+def contact(service: Service) -> Any:
+    return service("contact").create({"family_name": "Beispiel"})
+
+
+class Endless:
+    """A stream of `size` bytes that exists nowhere as a whole, given out in odd pieces."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, wanted: int = -1) -> bytes:
+        number = min(self.left, wanted, 50_000)
+        self.left -= number
+        return b"a" * number
+
+
+class TestStoring:
+    def test_a_file_comes_out_as_it_went_in(self, session: Session, service: Service, contact: Any) -> None:
+        content = "Grüße\n".encode() * 40_000
+        made = service("attachment").store(("contact", contact.id), "folder/letter.txt", io.BytesIO(content))
+        session.execute(text("set constraints all immediate"))
+        chunks = session.scalars(
+            select(AttachmentChunk.body)
+            .where(AttachmentChunk.attachment_id == made.id)
+            .order_by(AttachmentChunk.number)
+        ).all()
+        assert b"".join(chunks) == content
+        assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK_BYTES}
+        assert (made.filename, made.media_type, made.size) == ("letter.txt", "text/plain", len(content))
+        assert made.sha256 == hashlib.sha256(content).digest()
+        assert made.subject_id == contact.subject_id
+        assert [item.id for item in service("attachment").of(("contact", contact.id))] == [made.id]
+
+    def test_memory_does_not_grow_with_the_file(self, service: Service, contact: Any) -> None:
+        tracemalloc.start()
+        service("attachment").store(("contact", contact.id), "large.txt", Endless(30_000_000))
+        _now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8_000_000
+
+    def test_more_than_the_limit_is_refused(self, session: Session, service: Service, contact: Any) -> None:
+        class Small:
+            upload_limit = 100_000
+            default_country = "DE"
+
+        session.info[db.SETTINGS] = Small()
+        with pytest.raises(TooLarge):
+            service("attachment").store(("contact", contact.id), "large.txt", Endless(200_000))
+
+    def test_an_empty_file_is_refused(self, service: Service, contact: Any) -> None:
+        with pytest.raises(BadRequest):
+            service("attachment").store(("contact", contact.id), "empty.txt", io.BytesIO(b""))
+
+    def test_a_program_that_calls_itself_a_letter_is_refused(self, service: Service, contact: Any) -> None:
+        with pytest.raises(UnsupportedMedia):
+            service("attachment").store(
+                ("contact", contact.id), "letter.pdf", io.BytesIO(b"MZ\x90\0" + b"\0" * 999)
+            )
+
+    def test_there_is_no_place_without_a_record(self, service: Service) -> None:
+        with pytest.raises(NotFound):
+            service("attachment").store(("contact", new_id()), "a.txt", io.BytesIO(b"a"))
+        with pytest.raises(NotFound):
+            service("attachment").store(("user", new_id()), "a.txt", io.BytesIO(b"a"))
+
+
+class TestRights:
+    def test_they_are_those_of_the_record(
+        self, session: Session, service: Service, contact: Any, user: Callable[..., Any]
+    ) -> None:
+        made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
+        user("crm:contact:read")
+        narrow = records(session, "attachment")
+        assert narrow.open(made.id).id == made.id  # type: ignore[attr-defined]
+        with pytest.raises(NotAllowed):
+            narrow.store(("contact", contact.id), "b.txt", io.BytesIO(b"b"))  # type: ignore[attr-defined]
+        with pytest.raises(NotAllowed):
+            narrow.remove(made.id)  # type: ignore[attr-defined]
+        user("crm:account:read")
+        with pytest.raises(NotAllowed):
+            records(session, "attachment").open(made.id)  # type: ignore[attr-defined]
+
+    def test_reading_one_is_an_event(self, session: Session, service: Service, contact: Any) -> None:
+        made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
+        service("attachment").open(made.id)
+        event = session.scalars(
+            select(AuditEvent).where(AuditEvent.object_ref == made.id, AuditEvent.event_class == "read")
+        ).one()
+        assert (event.action, event.subject_ref) == ("download", [contact.subject_id])
+
+
+class TestLeaving:
+    def test_a_removed_one_is_gone_for_readers(self, service: Service, contact: Any) -> None:
+        made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
+        service("attachment").remove(made.id)
+        assert service("attachment").of(("contact", contact.id)) == []
+        with pytest.raises(NotFound):
+            service("attachment").open(made.id)
+
+    def test_purging_a_record_takes_its_files_along(
+        self, session: Session, service: Service, contact: Any
+    ) -> None:
+        service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
+        service("contact").delete(contact.id)
+        service("contact").purge(contact.id)
+        assert session.scalar(text("select count(*) from crm.attachment_chunk")) == 0
+        assert (
+            session.scalar(
+                text("select count(*) from crm.data_subject where id = :id"), {"id": contact.subject_id}
+            )
+            == 0
+        )
+
+
+class TestStreaming:
+    @pytest.fixture
+    def committed(self, engine: Engine) -> Iterator[Any]:
+        """A file that another session can see; removed afterwards."""
+        factory = db.session_factory(engine)
+        content = bytes(range(32, 127)) * 20_000
+        with db.open_session(factory, system_actor()) as session:
+            account = records(session, "account").create({"name": "Stream"})
+            made = records(session, "attachment").store(("account", account.id), "a.txt", io.BytesIO(content))  # type: ignore[attr-defined]
+            db.commit(session)
+        yield factory, made.id, content
+        with db.open_session(factory, system_actor()) as session:
+            records(session, "account").delete(account.id)
+            records(session, "account").purge(account.id)
+            db.commit(session)
+
+    def test_content_is_given_out_in_chunks_and_holds_no_connection_between_them(
+        self, committed: Any, engine: Engine
+    ) -> None:
+        factory, key, content = committed
+        busy = engine.pool.checkedout()  # type: ignore[attr-defined]
+        received = b""
+        for chunk in stream(factory, system_actor(), key):
+            assert len(chunk) <= CHUNK_BYTES
+            assert engine.pool.checkedout() == busy  # type: ignore[attr-defined]
+            received += chunk
+        assert received == content
+
+
+def test_attachments_belong_to_records_that_have_pages() -> None:
+    assert not datamap()["attachment"].exposed
