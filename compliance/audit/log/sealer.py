@@ -13,6 +13,8 @@ that has other leaves is refused (`LogContradiction`), until a person forks the 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,9 @@ from compliance.audit.log.tiles import Mirror, MirrorDamaged
 from compliance.audit.log.tree import root_at
 
 CHUNK = 4096
+_TAIL = 65_536
+_SIGNATURE = "— ".encode()
+_RECORD_END = re.compile(rb"\n\n(?:\xe2\x80\x94 [^\n]+\n)+\n")
 
 
 class LogContradiction(Exception):
@@ -119,6 +124,7 @@ class Sealer:
                 "if the log was forked on purpose, remove the state file and adopt the new log"
             )
         self._mirror = self._open_mirror(signed)
+        mend_history(self._config.directory / "checkpoints")
         if head.size < signed.size:
             self._give_back(head, signed)
         else:
@@ -167,7 +173,6 @@ class Sealer:
         make_directories(self._config.directory)
         with (self._config.directory / "checkpoints").open("ab") as history:
             history.write(signed + b"\n")
-            history.flush()
         write_atomically(self._config.directory / "checkpoint", signed)
         self._step("shown")
         self._source.publish(size, signed)
@@ -274,6 +279,22 @@ class Sealer:
                         f"the event of leaf {item.index} was changed after it got its index"
                     )
             mirror.append([item.leaf for item in stored], [item.leaf_hash for item in stored])
+
+
+def mend_history(path: Path) -> None:
+    """Cut a record that a power loss or a full disk left unfinished at the end of the history of
+    checkpoints.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as history:
+        end = history.seek(0, os.SEEK_END)
+        start = history.seek(max(0, end - _TAIL))
+        tail = history.read()
+        if not tail or (tail.endswith(b"\n\n") and tail[:-2].rpartition(b"\n")[2].startswith(_SIGNATURE)):
+            return
+        whole = [match.end() for match in _RECORD_END.finditer(tail)]
+        history.truncate(start + (whole[-1] if whole else 0))
 
 
 def add_cosignatures(directory: Path, cosignatures: Iterable[str], witnesses: Sequence[VerifierKey]) -> int:

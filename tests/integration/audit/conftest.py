@@ -19,7 +19,7 @@ import psycopg2.extensions
 import pytest
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-HERE = Path(__file__).parent
+LOG = Path(__file__).parents[3] / "compliance" / "audit" / "log"
 
 
 def binaries() -> Path:
@@ -157,6 +157,7 @@ def prepare(cluster: Cluster, database: str) -> None:
     connection = cluster.connect(database)
     with connection.cursor() as sql:
         sql.execute(SCHEMA.read_text())
+        sql.execute((LOG / "schema.sql").read_text())
     connection.commit()
     open_log(connection, ORIGIN)
     connection.close()

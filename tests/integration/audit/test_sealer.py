@@ -18,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from compliance.audit.log import checkpoint, note, tree
+from compliance.audit.log.bundle import read_history
 from compliance.audit.log.leaf import leaf_hash
 from compliance.audit.log.note import Signer
 from compliance.audit.log.postgres import PostgresSource
@@ -437,6 +438,19 @@ class TestRestore:
         fresh.seal()
         with pytest.raises(LogContradiction):
             site.seal()
+
+    @pytest.mark.parametrize("torn", [1, 2, 20, 100, 130, 200])
+    def test_a_torn_record_of_the_history_is_cut_off(self, site: Site, torn: int) -> None:
+        for _ in range(3):
+            site.write(2)
+            site.seal()
+        path = site.folder / "mirror" / "checkpoints"
+        path.write_bytes(path.read_bytes()[:-torn])
+        site.write(2)
+        site.seal()
+        sizes = [checkpoint.parse(content)[0].size for content in read_history(site.folder / "mirror")]
+        assert sizes in ([2, 8], [2, 4, 8], [2, 4, 6, 8])
+        assert checkpoint.parse((site.folder / "mirror" / "checkpoint").read_bytes())[0].size == 8
 
     def test_a_damaged_state_file_is_refused(self, site: Site) -> None:
         site.write(3)
