@@ -136,7 +136,7 @@ def page(
     """What the template of the form needs."""
     errors = errors or {}
     known = fields(request, entity, creating=row is None)
-    controls = {one.name: _control(request, one, texts, row, errors.get(one.name)) for one in known}
+    controls = {one.name: control_of(request, one, texts, errors.get(one.name), row) for one in known}
     names = [one.name for one in known if not one.custom]
     grouped = [
         (section.label, [controls[name] for name in section.fields]) for section in layouts.sections(entity, names)
@@ -161,6 +161,7 @@ def page(
         "action": f"{address}/{row['id']}/edit" if row else f"{address}/new",
         "cancel": back(request, f"{address}/{row['id']}" if row else address),
         "back": back(request, ""),
+        "hidden": {},
         "crumbs": [(entity.policy.label_plural, address)] + ([(title, f"{address}/{row['id']}")] if row else []),
     }
 
@@ -175,13 +176,14 @@ def _focus(grouped: list[tuple[Any, list[forms.Control]]], problems: list[forms.
                 return
 
 
-def _control(
+def control_of(
     request: Request,
     one: forms.FormField,
     texts: Mapping[str, str],
-    row: Mapping[str, Any] | None,
-    error: Text | None,
+    error: Text | None = None,
+    row: Mapping[str, Any] | None = None,
 ) -> forms.Control:
+    """The control of a field, with the options or the name of what it refers to."""
     text = texts.get(one.name, "")
     display, options = "", None
     if one.policy.semantic is Semantic.REFERENCE:

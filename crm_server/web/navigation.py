@@ -61,6 +61,7 @@ _KEYS = {
 _BOARD = _Page("pipeline", "crm:opportunity:read", _("Pipeline"), "layout-kanban", "b")
 _MORE = (
     _Page("imports", "import", _("Import"), "database-import", "i"),
+    _Page("tag_list", "crm:tag:read", _("Tags"), "tag"),
     _Page("bin", str(Permission.LOGGED_IN), _("Bin"), "trash"),
 )
 _ADMIN = (
@@ -70,8 +71,7 @@ _ADMIN = (
     _Page("territories", Permission.USERS_MANAGE, _("Territories"), "map"),
     _Page("directories", Permission.USERS_MANAGE, _("Directories"), "sitemap"),
     _Page("custom_fields", Permission.CUSTOM_FIELDS_MANAGE, _("Custom fields"), "forms"),
-    _Page("pipelines", "crm:pipeline:update", _("Pipelines"), "git-branch"),
-    _Page("tag_list", "crm:tag:update", _("Tags"), "tag"),
+    _Page("pipeline_list", "crm:pipeline:update", _("Pipelines"), "git-branch"),
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from compliance.datamap.text import Text
 from crm_server.kernel.errors import NotFound
 from crm_server.kernel.listing import Condition, Group, ListQuery, Page, Sort, fetch, includable, read_one
 from crm_server.kernel.listing.scope import no_custom
@@ -24,8 +25,38 @@ if TYPE_CHECKING:
 
 
 def custom_columns(request: Request) -> Any:
-    """Where the listing layer learns of custom fields."""
-    return getattr(request.registry, "custom_columns", no_custom)
+    """Where the listing layer learns of custom fields; with labels in the language of the page."""
+    plain = getattr(request.registry, "custom_columns", no_custom)
+    if request.ui.locale == "en":
+        return plain
+
+    def translated(entity: EntityDef) -> Any:
+        known: dict[str, Any] = request.environ.setdefault("kontor.web.custom", {})
+        if entity.name not in known:
+            known[entity.name] = _translated(request, entity, plain(entity))
+        return known[entity.name]
+
+    return translated
+
+
+def _translated(request: Request, entity: EntityDef, columns: Any) -> dict[str, Any]:
+    from crm_server.services import records
+
+    if not columns:
+        return {}
+    locale = request.ui.locale
+    labels = {one.name: one for one in records(request.db, "custom_field").visible(entity.name)}
+    found = {}
+    for name, column in columns.items():
+        one = labels.get(name)
+        policy = column.policy
+        if one is not None:
+            choices = {
+                key: Text(words.get(locale) or words["en"]) for key, words in (one.choices or {}).items()
+            }
+            policy = replace(policy, label=Text(one.label(locale)), choices=choices)
+        found[name] = replace(column, policy=policy)
+    return found
 
 
 def shown(request: Request, entity: EntityDef) -> Presentation:

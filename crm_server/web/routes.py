@@ -52,8 +52,21 @@ def includeme(config: Configurator) -> None:
     config.add_route("search", "/search")
     config.add_route("pick", f"/pick/{{entity:{entities}}}")
     config.add_route("bin", "/bin")
-    for name in ("tag",):
-        config.add_route(f"{name}_list", f"/{datamap[name].policy.collection}", factory=context_of(name), static=True)
+    config.add_route("file", f"/files/{one}")
+    config.add_route("file_remove", f"/files/{one}/remove")
+    config.add_route("parts", "/parts/{part:[a-z_]+}")
+    config.add_route("part", f"/parts/{{part:[a-z_]+}}/{one}")
+    config.add_route("part_remove", f"/parts/{{part:[a-z_]+}}/{one}/remove")
+    config.add_route("pipeline", "/opportunities/board", factory=context_of("opportunity"))
+    config.add_route("deal_move", f"/opportunities/{one}/move", factory=context_of("opportunity"))
+    config.add_route("lead_convert", f"/leads/{one}/convert", factory=context_of("lead"))
+    config.add_route("activity_done", f"/activities/{one}/done", factory=context_of("activity"))
+    config.add_route("custom_fields", "/custom-fields")
+    config.add_route("custom_field_new", "/custom-fields/new")
+    config.add_route("custom_field_retire", f"/custom-fields/{one}/retire")
+    # Lists with a place of their own in the navigation.
+    for name in ("tag", "pipeline"):
+        config.add_route(f"{name}_list", f"/{datamap[name].policy.collection}", factory=context_of(name))
 
     generic = f"/{{collection:{collections}}}"
     config.add_route("list", generic, factory=context)
@@ -67,4 +80,10 @@ def includeme(config: Configurator) -> None:
     config.add_route("record_delete", f"{generic}/{one}/delete", factory=context)
     config.add_route("record_restore", f"{generic}/{one}/restore", factory=context)
     config.add_route("record_purge", f"{generic}/{one}/purge", factory=context)
+    config.add_route("record_tags", f"{generic}/{one}/tags", factory=context)
+    config.add_route("record_untag", f"{generic}/{one}/tags/{{tag:{UUID_PATTERN}}}/remove", factory=context)
+    config.add_route("record_timeline", f"{generic}/{one}/timeline", factory=context)
+    config.add_route("record_files", f"{generic}/{one}/files", factory=context)
+    config.add_route("view_save", f"{generic}/views", factory=context)
+    config.add_route("view_delete", f"{generic}/views/{one}/delete", factory=context)
     config.scan("crm_server.web.views")

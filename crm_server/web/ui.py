@@ -190,6 +190,10 @@ class Ui:
         """Whether a moment has passed."""
         return value is not None and value < datetime.now(value.tzinfo)
 
+    def is_past_day(self, value: date | None) -> bool:
+        """Whether a day has passed, in the reader's time zone."""
+        return value is not None and value < datetime.now(self.zone).date()
+
     def number(self, value: float | None) -> str:
         """A number."""
         return NONE if value is None else formats.as_number(value, self.locale)

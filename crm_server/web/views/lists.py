@@ -85,6 +85,7 @@ def column_names(request: Request, entity: EntityDef, state: State) -> list[str]
 
 @view_config(route_name="list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
 @view_config(route_name="tag_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
+@view_config(route_name="pipeline_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
 def show(request: Request) -> dict[str, Any]:
     """A list."""
     entity: EntityDef = request.context.entity

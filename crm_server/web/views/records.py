@@ -10,6 +10,7 @@ from pyramid.view import view_config
 
 from compliance.datamap import Semantic
 from crm_server.kernel.errors import AppError, LostUpdate, NotFound, ValidationFailed
+from crm_server.kernel.listing import Condition, Sort
 from crm_server.permissions import Action
 from crm_server.services import records
 from crm_server.web import conflict, editing, flash, layouts, reading, tables
@@ -112,8 +113,6 @@ def _shown(ui: Any, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Show
 
 def _related(request: Request, entity: EntityDef, key: UUID) -> list[dict[str, Any]]:
     """Records of other kinds that point here: the newest five of each kind, and the way to all of them."""
-    from crm_server.kernel.listing import Condition
-
     found = []
     for one in layouts.related(request.registry.datamap, entity):
         if not request.ui.can("read", one.entity.name) or one.field not in reading.shown(request, one.entity).readable:
@@ -127,8 +126,15 @@ def _related(request: Request, entity: EntityDef, key: UUID) -> list[dict[str, A
             if (currency := one.entity.fields[name].policy.currency_field) in one.entity.fields
         )
         visible = tuple(name for name in (*names, *money) if name in reading.shown(request, one.entity).fields)
+        ordered = "position" in one.entity.fields
         page = reading.rows_where(
-            request, one.entity, Condition(one.field, "eq", str(key)), limit=5, fields=visible, count=True
+            request,
+            one.entity,
+            Condition(one.field, "eq", str(key)),
+            sort=Sort("position") if ordered else None,
+            limit=20 if ordered else 5,
+            fields=visible,
+            count=True,
         )
         columns = tables.columns(request, one.entity, names, None, None)
         found.append(
