@@ -18,6 +18,7 @@ COMMANDS = {
     "logs": ("crm_server.cli.up", "logs", "Show the logs of all processes."),
     "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
     "user": ("crm_server.cli.user", "user", "Manage users."),
+    "directory": ("crm_server.cli.directory", "directory", "Connect a company directory."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
     "export": ("crm_server.cli.export", "export", "Export records."),
     "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),

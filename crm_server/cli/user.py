@@ -48,7 +48,8 @@ class _Tools:
 
 
 @contextmanager
-def _tools() -> Iterator[_Tools]:
+def identity_tools() -> Iterator[_Tools]:
+    """The services of identity for one command."""
     from crm_server.domain.identity import services
     from crm_server.kernel import db
     from crm_server.kernel.hot import Hot
@@ -66,7 +67,7 @@ def _tools() -> Iterator[_Tools]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def refusals_as_sentences() -> Iterator[None]:
     """Turn refusals into sentences that name each problem."""
     from crm_server.kernel.errors import NotFound, ValidationFailed
 
@@ -77,7 +78,7 @@ def _told() -> Iterator[None]:
         raise click.ClickException("\n  ".join(["Nothing was changed.", *lines])) from failed
     except NotFound as missing:
         raise click.ClickException(
-            "There is no such user or role. `kontor user list` and `kontor user roles` show them."
+            "There is nothing of this name. `kontor user list` and `kontor user roles` show users and roles."
         ) from missing
 
 
@@ -114,7 +115,7 @@ def add(
     from crm_server.domain.identity.services import Client
 
     password = sys.stdin.readline().rstrip("\n") if password_stdin else None
-    with _tools() as tools, _told():
+    with identity_tools() as tools, refusals_as_sentences():
         with tools.session() as session:
             made = tools.services.users.create(session, login, name, email, locale)
             if roles:
@@ -138,7 +139,7 @@ def list_(*, as_json: bool) -> None:
     """List the users with their roles."""
     from crm_server.domain.identity import queries
 
-    with _tools() as tools, tools.session() as session:
+    with identity_tools() as tools, tools.session() as session:
         rows = queries.users(session)
     if as_json:
         click.echo(json.dumps([row.plain() for row in rows]))
@@ -155,7 +156,7 @@ def roles(*, as_json: bool) -> None:
     """List the roles."""
     from crm_server.domain.identity.models import Role
 
-    with _tools() as tools, tools.session() as session:
+    with identity_tools() as tools, tools.session() as session:
         found = [
             (role.name, role.description or "") for role in session.scalars(select(Role).order_by(Role.name))
         ]
@@ -183,7 +184,7 @@ def enable(*, login: str, as_json: bool) -> None:
 
 
 def _set_state(login: str, *, enabled: bool, as_json: bool) -> None:
-    with _tools() as tools, _told(), tools.session() as session:
+    with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         found = tools.services.users.find(session, login)
         tools.services.users.set_state(session, found.id, enabled=enabled)
         _say(as_json, {"login": found.login, "state": found.state}, f"{found.login} is {found.state}.")
@@ -195,7 +196,7 @@ def _set_state(login: str, *, enabled: bool, as_json: bool) -> None:
 @JSON
 def role(*, login: str, roles: tuple[str, ...], as_json: bool) -> None:
     """Give a user exactly these roles; none takes all away."""
-    with _tools() as tools, _told(), tools.session() as session:
+    with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         found = tools.services.users.find(session, login)
         tools.services.users.set_roles(session, found.id, _role_ids(session, roles))
         text = f"{found.login} now has: {', '.join(roles) or NOTHING_TO_SAY}."
@@ -208,7 +209,7 @@ def role(*, login: str, roles: tuple[str, ...], as_json: bool) -> None:
 @JSON
 def reset(*, login: str, factors: bool, as_json: bool) -> None:
     """Print a one-time link with which a user sets a new password; ends their sessions."""
-    with _tools() as tools, _told(), tools.session() as session:
+    with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         found = tools.services.users.find(session, login)
         if factors:
             tools.services.factors.remove_all(session, found.id, "reset_by_operator")

@@ -103,3 +103,17 @@ def membership(action: str, kind: int, group_id: UUID, user_id: UUID, **meta: An
         subjects=(user_id,),
         meta={"user": str(user_id), **meta},
     )
+
+
+def held(directory_id: UUID, leaving: int, active: int) -> Event:
+    """A comparison with a directory would have disabled too many accounts and disabled none; an alarm."""
+    return Event(
+        "configuration",
+        "directory_comparison_held",
+        "failure",
+        "too_many_to_disable",
+        3,
+        object_type=50,
+        object_ref=directory_id,
+        meta={"leaving": leaving, "active": active},
+    )

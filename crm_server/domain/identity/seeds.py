@@ -19,31 +19,39 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-_TABLE, _SEED, _VERSION = 45, 2, 1
 _KEY_CLASS = "auth"
+_VERSION = 1
+TOTP_SEED = (45, 2)
+"""Numbers of table and field of a seed."""
+DIRECTORY_PASSWORD = (50, 25)
+"""Numbers of table and field of a service account's password."""
 
 
 class SeedBox:
-    """Seals and opens seeds. One for a process; safe to share between threads."""
+    """Seals and opens secrets. One for a process; safe to share between threads."""
 
     def __init__(self, key: bytes, tenant: UUID) -> None:
         self._key = key
         self._tenant = tenant
-        self._column = SealedColumn(tenant, _TABLE, _KEY_CLASS)
 
-    def seal(self, user_id: UUID, seed: bytes) -> bytes:
-        """Return the sealed seed of a user."""
-        return self._column.seal(self._key_of(user_id), {_SEED: seed}, user_id.bytes, user_id.bytes, _VERSION)
+    def seal(self, row_id: UUID, secret: bytes, place: tuple[int, int] = TOTP_SEED) -> bytes:
+        """Return the sealed secret of a row; for seeds the row is the user's."""
+        table, number = place
+        column = SealedColumn(self._tenant, table, _KEY_CLASS)
+        return column.seal(self._key_of(row_id), {number: secret}, row_id.bytes, row_id.bytes, _VERSION)
 
-    def open(self, user_id: UUID, sealed: bytes) -> bytes:
-        """Return the seed. Raises the errors of `SealedColumn.open` when it isn't this user's or was altered."""
-        fields = self._column.open(self._key_of(user_id), sealed, user_id.bytes, user_id.bytes, _VERSION)
-        seed: bytes = fields[_SEED]
-        return seed
+    def open(self, row_id: UUID, sealed: bytes, place: tuple[int, int] = TOTP_SEED) -> bytes:
+        """Return the secret. Raises the errors of `SealedColumn.open` when it isn't this row's or was altered."""
+        table, number = place
+        column = SealedColumn(self._tenant, table, _KEY_CLASS)
+        secret: bytes = column.open(self._key_of(row_id), sealed, row_id.bytes, row_id.bytes, _VERSION)[
+            number
+        ]
+        return secret
 
-    def _key_of(self, user_id: UUID) -> DocumentKey:
-        derived = kbkdf(self._key, b"kontor/auth-seed/v1", self._tenant.bytes + user_id.bytes, 48)
-        return DocumentKey(derived[:32], derived[32:], self._tenant.bytes, user_id.bytes, _KEY_CLASS)
+    def _key_of(self, row_id: UUID) -> DocumentKey:
+        derived = kbkdf(self._key, b"kontor/auth-seed/v1", self._tenant.bytes + row_id.bytes, 48)
+        return DocumentKey(derived[:32], derived[32:], self._tenant.bytes, row_id.bytes, _KEY_CLASS)
 
 
 def read_key(state_dir: Path) -> bytes:

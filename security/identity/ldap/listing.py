@@ -66,6 +66,19 @@ def find_groups(directory: Directory, text: str, limit: int = 50) -> tuple[Group
     return directory.run(search)
 
 
+def group_by_id(directory: Directory, identity: UUID) -> Group | None:
+    """Return a group by its immutable id, or None. Raises DirectoryFailure."""
+    settings = directory.settings
+
+    def search(session: Session) -> Group | None:
+        query = id_filter(settings, identity)
+        wanted = ("cn", ID_ATTRIBUTE[settings.flavour])
+        entries = session.search(settings.group_base, query, wanted, limit=1)
+        return read_group(settings, entries[0]) if entries else None
+
+    return directory.run(search)
+
+
 def _list(directory: Directory, session: Session, wanted: tuple[UUID, ...]) -> Listing:
     settings = directory.settings
     attributes = dict.fromkeys(

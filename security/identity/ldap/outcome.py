@@ -28,7 +28,7 @@ class Outcome(enum.Enum):
     MISCONFIGURED = "directory_misconfigured"
 
 
-class DirectoryFailure(Exception):  # noqa: N818 - operators read the name in logs; "failure" is their word.
+class DirectoryFailure(Exception):
     """No server gave a usable answer.
 
     ``outcome`` is UNAVAILABLE or MISCONFIGURED; ``detail`` is for operators.
@@ -40,7 +40,7 @@ class DirectoryFailure(Exception):  # noqa: N818 - operators read the name in lo
         self.detail = detail
 
 
-class ServerTrouble(Exception):  # noqa: N818 - as above.
+class ServerTrouble(Exception):
     """One server failed in a way that another one may not. Counts against its circuit breaker."""
 
     def __init__(self, step: str, detail: str) -> None:
@@ -49,7 +49,7 @@ class ServerTrouble(Exception):  # noqa: N818 - as above.
         self.detail = detail
 
 
-class Misconfigured(Exception):  # noqa: N818 - as above.
+class Misconfigured(Exception):
     """The directory works but refuses what we are set up to do: wrong base, wrong service account, no
     permission.
     """
@@ -60,7 +60,7 @@ class Misconfigured(Exception):  # noqa: N818 - as above.
         self.detail = detail
 
 
-class IncompleteListing(Exception):  # noqa: N818 - as above.
+class IncompleteListing(Exception):
     """A paged search ended before the directory said that it was over; nothing may be concluded from its
     gaps.
     """

@@ -51,6 +51,8 @@ class DirectorySettings:
     group_base: str
     ca_file: Path | None = None
     """PEM file of the authorities to trust; None means the operating system's."""
+    ca_data: str | None = field(default=None, repr=False)
+    """The same as PEM text, for settings that are kept in a database. Goes before ``ca_file``."""
     user_filter: str = ""
     """Which entries are people; empty means the usual filter of the flavour."""
     login_attributes: tuple[str, ...] = ()

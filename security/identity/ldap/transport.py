@@ -95,9 +95,12 @@ class _StrictTls(ldap3.Tls):  # type: ignore[misc]  # ldap3 has no types
 
         The handshake is always made here, whatever ``do_handshake`` says.
         """
-        context = ssl.create_default_context(
-            cafile=str(self._directory.ca_file) if self._directory.ca_file else None
-        )
+        pem, file = self._directory.ca_data, self._directory.ca_file
+        try:
+            context = ssl.create_default_context(cafile=str(file) if file and not pem else None, cadata=pem)
+        except (ssl.SSLError, OSError) as error:
+            self.failure = error
+            raise
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             wrapped = context.wrap_socket(

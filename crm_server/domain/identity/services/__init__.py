@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from crm_server.domain.identity.limits import LoginLimits, login_limits
 from crm_server.domain.identity.seeds import SeedBox, read_key
+from crm_server.domain.identity.services.directories import DirectoryService
 from crm_server.domain.identity.services.factors import FactorService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
@@ -40,6 +41,7 @@ class IdentityServices:
     sessions: SessionService
     users: UserService
     links: LinkService
+    directories: DirectoryService
     factors: FactorService
     limits: LoginLimits
 
@@ -59,11 +61,14 @@ def make(settings: Settings, engine: Engine, factory: sessionmaker[Session], hot
     sessions = SessionService()
     factors = FactorService(seeds, limits)
     links = LinkService(factory, hasher, limits, sessions)
+    users = UserService(hasher, sessions)
+    directories = DirectoryService(seeds, users)
     return IdentityServices(
-        login=LoginService(factory, hasher, limits, sessions, factors),
+        login=LoginService(factory, hasher, limits, sessions, factors, directories),
         sessions=sessions,
-        users=UserService(hasher, sessions),
+        users=users,
         links=links,
+        directories=directories,
         factors=factors,
         limits=limits,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from crm_server.domain.identity.limits import LoginLimits
+    from crm_server.domain.identity.services.directories import DirectoryService
     from crm_server.domain.identity.services.factors import FactorService
     from crm_server.domain.identity.services.sessions import SessionService
     from security.identity.password import PasswordHasher
@@ -76,6 +77,7 @@ class LoginService:
         limits: LoginLimits,
         sessions: SessionService,
         factors: FactorService,
+        directories: DirectoryService,
         *,
         refusal_seconds: float = 0.4,
         pause: Callable[[float], None] = time.sleep,
@@ -85,6 +87,7 @@ class LoginService:
         self._limits = limits
         self._sessions = sessions
         self._factors = factors
+        self._directories = directories
         self._refusal_seconds = refusal_seconds
         self._pause = pause
 
@@ -106,8 +109,7 @@ class LoginService:
                 self._tell_limited(verdict.state.value, fingerprint, client)
                 return LoginResult(Step.WAIT, retry_after=verdict.retry_after)
         with database.open_session(self._factory, self._stranger(client)) as db:
-            user = db.scalars(select(User).where(func.lower(User.login) == name)).one_or_none()
-            reason = self._check_password(user, password)
+            user, method, reason = self._first_step(db, name, password)
             if reason is not None or user is None:
                 event = events.login(
                     "failure",
@@ -126,14 +128,14 @@ class LoginService:
                     PendingLogin(
                         token_hash=token.digest,
                         user_id=user.id,
-                        auth_method="password",
+                        auth_method=method,
                         address=client.address,
                         expires_at=now() + SECOND_STEP_LIFETIME,
                     )
                 )
                 database.commit(db)
                 return LoginResult(Step.SECOND_STEP, token.text)
-            begun = self._sessions.begin(db, user, "password", client)
+            begun = self._sessions.begin(db, user, method, client)
             database.commit(db)
         self._limits.account.forgive(name)
         return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
@@ -180,7 +182,13 @@ class LoginService:
         if not self._limits.account.hit(canonical_login(user.login)).allowed:
             self._hasher.burn(password)
             return False
-        if self._check_password(user, password) is not None:
+        if user.source == LOCAL:
+            reason = self._check_password(user, password)
+        else:
+            found, reason = self._directories.authenticate(db, user, user.login, password)
+            if found is None or found.id != user_id:
+                reason = reason or "somebody_else"
+        if reason is not None:
             return False
         self._limits.account.forgive(canonical_login(user.login))
         return True
@@ -191,6 +199,16 @@ class LoginService:
             "failure", "wrong_proof", user_id=user_id, address=client.address, action="step_up"
         )
         events.record(db, event)
+
+    def _first_step(self, db: Session, name: str, password: str) -> tuple[User | None, str, str | None]:
+        """Check the password where the account's password lies. Returns the user, the method, and why not."""
+        user = db.scalars(select(User).where(func.lower(User.login) == name)).one_or_none()
+        if user is not None and user.source == LOCAL:
+            return user, "password", self._check_password(user, password)
+        if not self._directories.any_enabled(db):
+            return user, "password", self._check_password(user, password)
+        found, reason = self._directories.authenticate(db, user, name, password, release=True)
+        return found or user, "directory", reason
 
     def _check_password(self, user: User | None, password: str) -> str | None:
         """Return why the password opens nothing, or None. Costs one verification in every case."""
