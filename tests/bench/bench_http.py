@@ -73,10 +73,12 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     token = _prepare(cluster, size)
     ids, mails = _samples(cluster, size)
     rows = []
+    # Connections keep what they have prepared, so a later scenario does not prepare it again.
+    definitions: dict[str, tuple[str, list[str]]] = {}
     with _server(cluster, size) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
-            statements = _statements(cluster, scenario, url, token)
+            statements = _statements(cluster, scenario, url, token, definitions)
             script = WORK / f"{scenario.name.replace(' ', '_')}.lua"
             script.write_text(scenario.lua, encoding="utf-8")
             pgbench = WORK / f"{scenario.name.replace(' ', '_')}.sql"
@@ -280,11 +282,16 @@ def _request(url: str, token: str, method: str, path: str, body: dict[str, Any] 
 _EXECUTE = re.compile(r"EXECUTE (\w+)\((.*)\)\s*$", re.DOTALL)
 
 
-def _statements(cluster: Cluster, scenario: Scenario, url: str, token: str) -> str:
+def _statements(
+    cluster: Cluster,
+    scenario: Scenario,
+    url: str,
+    token: str,
+    definitions: dict[str, tuple[str, list[str]]],
+) -> str:
     """The SQL that one request of the scenario sends, with its prepared statements written out."""
     superuser = manage.owner_engine(cluster.superuser_url).execution_options(isolation_level="AUTOCOMMIT")
     log = STATE / "logs" / "postgres.log"
-    definitions: dict[str, tuple[str, list[str]]] = {}
     with superuser.connect() as connection:
         connection.execute(text("alter system set log_statement = 'all'"))
         connection.execute(text("select pg_reload_conf()"))
@@ -388,7 +395,9 @@ def _renewed(script: str, since: float) -> str:
         if int(found[1] + found[2], 16) / 1000 < since:
             return found[0]
         variable = keys.setdefault(found[0], f"key{len(keys)}")
-        return f"('00000000-0000-4000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
+        made = f"('00000000-0000-4000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))"
+        # A setting is text; everything else is a key.
+        return made if "set_config" in found.string[: found.start()].rpartition("\n")[2] else f"{made}::uuid"
 
     body = _UUID7.sub(fresh, script)
     return "".join(f"\\set {name} random(1, {2**47})\n" for name in keys.values()) + body
