@@ -131,13 +131,13 @@ class TestUntouched:
 
 
 class TestEveryByte:
-    @pytest.mark.parametrize("change", [0x01, 0x80, 0x0A])
+    @pytest.mark.parametrize("change, stride", [(0x01, 1), (0x80, 7), (0x0A, 5)])
     def test_a_changed_byte_of_an_event_names_that_event(
-        self, log: SmallLog, tmp_path: Path, change: int
+        self, log: SmallLog, tmp_path: Path, change: int, stride: int
     ) -> None:
         path = export(log, tmp_path / "b") / "events.jsonl"
         content = path.read_bytes()
-        for position, value in enumerate(content):
+        for position, value in list(enumerate(content))[::stride]:
             mutated = bytearray(content)
             mutated[position] = value ^ change if change != 0x0A else 0x0A
             if mutated[position] == value:
