@@ -96,7 +96,8 @@ def once(request: Request, act: Callable[[], Done], respond: Callable[[Done], Re
         "status": done.status,
         "location": done.location,
         "record": done.record_id,
-        "answer": None if done.answer is None else dumps_text(done.answer),
+        # jsonb can't hold NUL, which a client may have put into a field's name.
+        "answer": None if done.answer is None else dumps_text(done.answer).replace("\\u0000", "\\ufffd"),
     }
     request.db.flush()
     request.db.execute(_KEEP, who | facts)

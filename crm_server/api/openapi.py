@@ -91,7 +91,7 @@ def _suffix(owner: EntityDef, piece: EntityDef, link: str) -> str:
 def _schemas_of(entity: EntityDef, schemas: dict[str, Any], *, without: str = "", suffix: str = "") -> None:
     name = _class(entity)
     schemas.setdefault(name, read_schema(entity, _says))
-    schemas.setdefault(f"{name}List", part.list_schema(name))
+    schemas.setdefault(f"{name}Page", part.list_schema(name))
     if entity.policy.kind is EntityKind.RECORD or "version" in entity.fields:
         schemas[f"{name}{suffix}Create"] = write_schema(entity, _says, create=True, without=without)
         schemas[f"{name}{suffix}Update"] = write_schema(entity, _says, create=False, without=without)
@@ -110,7 +110,7 @@ def _record_paths(entity: EntityDef) -> dict[str, Any]:
                 "operationId": f"list{name}",
                 "summary": f"List {plural.lower()}",
                 "parameters": part.refs(*part.LIST_PARAMETERS),
-                "responses": part.answers(200, f"{name}List", 400),
+                "responses": part.answers(200, f"{name}Page", 400),
             },
             "post": tag
             | {
@@ -127,7 +127,7 @@ def _record_paths(entity: EntityDef) -> dict[str, Any]:
                 "operationId": f"query{name}",
                 "summary": f"List {plural.lower()} by a query in the body",
                 "requestBody": part.body("Query"),
-                "responses": part.answers(200, f"{name}List", 400, 413, 415),
+                "responses": part.answers(200, f"{name}Page", 400, 413, 415),
             }
         },
         f"{BASE}/{collection}/bulk": {
@@ -199,7 +199,7 @@ def _part_paths(owner: EntityDef, collection: str, piece: EntityDef, suffix: str
             "operationId": f"list{of}",
             "summary": f"List {plural}",
             "parameters": part.refs(*part.LIST_PARAMETERS),
-            "responses": part.answers(200, f"{name}List", 400, 404),
+            "responses": part.answers(200, f"{name}Page", 400, 404),
         },
     }
     one: dict[str, Any] = {

@@ -143,7 +143,7 @@ def represent(
 ) -> Response:
     """A record as its reader may see it, with its entity tag."""
     shown = present_record(service.entity, record, request.actor)
-    if service.custom is not None:
+    if service.custom is not None and service.entity.exposed:
         shown["custom"] = service.custom.load(service.entity, [record.id]).get(record.id, {})
     tags = [("ETag", etag(record.version))] if "version" in service.entity.fields else []
     return answer(shown, status, [*tags, *(headers or ())])

@@ -111,17 +111,15 @@ def parse_document(given: Mapping[str, Any]) -> ListQuery:
     count = given.get("count", "none")
     if count not in ("none", "exact"):
         raise BadQuery("count", _("none or exact is expected here."))
-    cursor = given.get("cursor")
-    if cursor is not None and not isinstance(cursor, str):
+    cursor = given.get("cursor", "")
+    if not isinstance(cursor, str):
         raise BadQuery("cursor", _("This cursor does not belong to this list."))
-    fields = _names(given, "fields")
-    node = given.get("filter")
     return ListQuery(
-        filter=None if node is None else parse_filter(node),
-        q=_text(given, "q"),
-        sort=parse_sort(given["sort"]) if given.get("sort") is not None else None,
-        fields=fields,
-        includes=_names(given, "include") or (),
+        filter=parse_filter(given["filter"]) if "filter" in given else None,
+        q=_text(given["q"]) if "q" in given else None,
+        sort=parse_sort(given["sort"]) if "sort" in given else None,
+        fields=_names(given, "fields") if "fields" in given else None,
+        includes=_names(given, "include") if "include" in given else (),
         limit=limit,
         cursor=cursor or None,
         deleted=deleted,
@@ -172,19 +170,14 @@ def _short(path: str, operator: str, text: str) -> Condition:
     return Condition(path, operator, Scalar(text))
 
 
-def _names(given: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    value = given.get(name)
-    if value is None:
-        return None
+def _names(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = given[name]
     if not isinstance(value, list) or len(value) > 100 or not all(isinstance(item, str) for item in value):
         raise BadQuery(name, _("A list of at most 100 names is expected here."))
     return tuple(dict.fromkeys(value))
 
 
-def _text(given: Mapping[str, Any], name: str) -> str | None:
-    value = given.get(name)
-    if value is None:
-        return None
+def _text(value: Any) -> str:
     if not isinstance(value, str) or not 1 <= len(value.strip()) <= 200:
-        raise BadQuery(name, _("A text of 1 to 200 characters is expected here."))
+        raise BadQuery("q", _("A text of 1 to 200 characters is expected here."))
     return value.strip()
