@@ -99,6 +99,16 @@ class CustomFieldService(DomainService):
         """The live custom fields of an entity, in order."""
         return list(definitions(self.session, self.datamap[entity].number).values())
 
+    def listed(self, entity: str) -> list[CustomField]:
+        """The live rows of an entity's custom fields, in order."""
+        return list(
+            self.session.scalars(
+                select(CustomField)
+                .where(CustomField.entity == self.datamap[entity].number, CustomField.deleted_at.is_(None))
+                .order_by(CustomField.position, CustomField.number)
+            )
+        )
+
     def prepare(self, values: dict[str, Any], record: Any | None, errors: Errors) -> None:
         """Check the declaration; a number, a name, a type and an entity never change."""
         if record is not None:
