@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from compliance.datamap.text import _
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from compliance.datamap.text import Text
+    from crm_server.kernel.errors import Errors
 
 S = TypeVar("S", bound=RecordService)
 
@@ -52,4 +54,17 @@ class DomainService(RecordService):
         return getattr(record, name)
 
 
-__all__ = ["OTHER_RECORDS", "Conflict", "DomainService"]
+class SettingService(DomainService):
+    """A service of records that are settings and no business data: field rules of roles do not apply to them."""
+
+    def clean(self, raw: Mapping[str, Any], errors: Errors, *, partial: bool) -> dict[str, Any]:
+        """As for any record, with every field writable for whoever may change such records at all."""
+        narrow = self.actor
+        self.actor = replace(narrow, fields={"general": "write"})
+        try:
+            return super().clean(raw, errors, partial=partial)
+        finally:
+            self.actor = narrow
+
+
+__all__ = ["OTHER_RECORDS", "Conflict", "DomainService", "SettingService"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -162,17 +163,25 @@ class _Cache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: tuple[Any, dict[int, dict[str, Definition]]] = (None, {})
+        self._checked = float("-inf")
 
     def get(self, session: Session) -> dict[int, dict[str, Definition]]:
         """Live definitions by entity number and name; one small query says whether the held ones still hold.
 
+        It is asked at most once in `_TRUSTED` seconds, so a change made by another process counts a moment later. A
+        transaction that changes definitions itself asks anew and keeps what it sees to itself.
+
         Rows are never removed and each change raises a version, so the count and the sum of versions tell any change;
         the time of the last one tells a change that was rolled back from another that took its place.
         """
+        own = session.info.get(_CHANGED, False)
+        if not own and time.monotonic() - self._checked < _TRUSTED:
+            return self._held[1]
         asked = select(func.count(), func.sum(CustomField.version), func.max(CustomField.updated_at))
         version = tuple(session.execute(asked).one())
         held, found = self._held
         if held == version:
+            self._checked = time.monotonic()
             return found
         rows = session.scalars(
             select(CustomField)
@@ -182,13 +191,20 @@ class _Cache:
         fresh: dict[int, dict[str, Definition]] = {}
         for row in rows:
             fresh.setdefault(row.entity, {})[row.name] = definition_of(row)
-        with self._lock:
-            self._held = (version, fresh)
+        if not own:
+            with self._lock:
+                self._held, self._checked = (version, fresh), time.monotonic()
         return fresh
 
+    def distrust(self) -> None:
+        """Ask again next time."""
+        self._checked = float("-inf")
 
-_CACHE = _Cache()
+
+_TRUSTED = 1.0
 _ASKED = "kontor.custom_fields"
+_CHANGED = "kontor.custom_fields.changed"
+_CACHE = _Cache()
 
 
 def definitions(session: Session, entity: int) -> dict[str, Definition]:
@@ -204,3 +220,5 @@ def definitions(session: Session, entity: int) -> dict[str, Definition]:
 def forget_in(session: Session) -> None:
     """Ask again in this transaction: a definition has just been changed in it."""
     session.info.pop(_ASKED, None)
+    session.info[_CHANGED] = True
+    _CACHE.distrust()

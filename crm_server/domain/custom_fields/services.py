@@ -12,7 +12,7 @@ from compliance.datamap import Access, Audit, Semantic
 from compliance.datamap.field import DEFAULT_LENGTHS, INTEGER_BOUNDS
 from compliance.datamap.gate import incoherent
 from compliance.datamap.text import Text, _
-from crm_server.domain.base import DomainService
+from crm_server.domain.base import SettingService
 from crm_server.domain.custom_fields.definitions import (
     COLUMN_OF,
     Definition,
@@ -68,7 +68,7 @@ _MOST_CHOICES = 500
 _ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('kontor.custom_field'))")
 
 
-class CustomFieldService(DomainService):
+class CustomFieldService(SettingService):
     """Make, relabel, reorder and retire custom fields. A retired field keeps its number and its row for ever."""
 
     entity_name = "custom_field"

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import or_, select
 
 from compliance.datamap.text import _
-from crm_server.domain.base import DomainService
+from crm_server.domain.base import SettingService
 from crm_server.domain.saved_views.models import SavedView
 from crm_server.kernel.errors import NotAllowed, NotFound
 from crm_server.permissions import Permission
@@ -23,7 +23,7 @@ LARGEST = 16_384
 """Bytes of a definition as JSON."""
 
 
-class SavedViewService(DomainService):
+class SavedViewService(SettingService):
     """A named filter, set of columns and sort order of one list."""
 
     entity_name = "saved_view"
