@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.renderers import render_to_response
 
-from crm_server.web import editing, forms, reading, tables
-from crm_server.web.ui import NONE
 from compliance.datamap import Semantic
+from crm_server.web import editing, forms, reading
+from crm_server.web.formats import as_phone
+from crm_server.web.ui import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +121,7 @@ def _text(request: Request, one: forms.FormField, value: Any, row: Mapping[str, 
         target = request.registry.datamap[one.policy.target or ""]
         return reading.title_of(request, target, value)
     text = request.ui.text_of(one.policy, value, row)
-    return tables.phone_text(text) if one.policy.semantic is Semantic.PHONE and text else text
+    return as_phone(text) if one.policy.semantic is Semantic.PHONE and text else text
 
 
 def _typed_text(request: Request, one: forms.FormField, text: str, sent: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import (
@@ -137,6 +138,15 @@ def currency_name(code: str, locale: str) -> str:
     return cldr(locale).currencies.get(code, code)
 
 
+def as_phone(number: str) -> str:
+    """A stored number (E.164) as people write it; a masked one as it is."""
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return number
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
 def file_size(count: int, locale: str) -> str:
     """Bytes, such as "1.4 MB"."""
     amount = float(count)
@@ -179,6 +189,7 @@ __all__ = [
     "as_money",
     "as_number",
     "as_percent",
+    "as_phone",
     "cldr",
     "country_name",
     "currency_name",

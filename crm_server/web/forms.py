@@ -144,6 +144,8 @@ def to_input(ui: Ui, policy: FieldPolicy, value: Any, row: Mapping[str, Any]) ->
         return formats.money_input(int(value), row.get(policy.currency_field or ""), ui.locale)
     if semantic is Semantic.BOOLEAN:
         return "true" if value else ""
+    if semantic is Semantic.PHONE:
+        return formats.as_phone(str(value))
     if semantic is Semantic.DATETIME:
         from datetime import datetime
 

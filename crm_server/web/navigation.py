@@ -5,7 +5,7 @@ A page appears when its route exists and the person may use it, so parts that ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyramid.interfaces import IRoutesMapper
@@ -112,4 +112,6 @@ def build(request: Request) -> list[Section]:
         shown = tuple(link(page) for page in pages if allowed(page))
         if shown:
             sections.append(Section(heading, shown))
-    return sections
+    # The longest path that fits is where the person is: /opportunities/board is not the list of opportunities.
+    best = max((link.path for one in sections for link in one.links if link.current), key=len, default=None)
+    return [Section(one.label, tuple(replace(link, current=link.path == best) for link in one.links)) for one in sections]

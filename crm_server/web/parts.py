@@ -95,7 +95,27 @@ def timeline_part(request: Request, entity: EntityDef, key: UUID, after: str | N
     page = activities.timeline(
         request.db, request.registry.datamap, entity.name, key, limit=TIMELINE, after=after
     )
-    return {"items": [_happening(request, entity, key, one) for one in page.items], "next": page.next}
+    names = _names(request, entity, key, page.items)
+    items = [{**_happening(request, entity, key, one), "about": names.get(one.record_id)} for one in page.items]
+    return {"items": items, "next": page.next}
+
+
+def _names(request: Request, entity: EntityDef, key: UUID, items: list[Any]) -> dict[UUID, str]:
+    """Titles of the other records that happenings are about, one query a kind."""
+    wanted: dict[str, set[UUID]] = {}
+    for one in items:
+        if one.kind not in {"activity", "case_opened", "case_resolved", "case_closed"} and (
+            one.entity != entity.name or one.record_id != key
+        ):
+            wanted.setdefault(one.entity, set()).add(one.record_id)
+    found: dict[UUID, str] = {}
+    for name, keys in wanted.items():
+        other = request.registry.datamap[name]
+        label = request.ui.t(other.policy.label)
+        if other.exposed:
+            for text, title in reading.titles(request, other, keys).items():
+                found[UUID(text)] = f"{label}: {title}"
+    return found
 
 
 _HAPPENED: dict[str, tuple[str, Text]] = {
@@ -155,7 +175,6 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
         "badge": badge,
         "at": one.at,
         "who": one.actor,
-        "about": ui.entity(one.entity).policy if other and one.kind != "activity" else None,
         "about_href": ui.record_url(one.entity, one.record_id) if other else None,
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compliance.datamap import Semantic
 from crm_server.kernel.listing import SORTABLE
+from crm_server.web.formats import as_phone
 from crm_server.web.reading import short
 from crm_server.web.ui import BADGE_FIELDS, NONE
 
@@ -65,22 +66,11 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:
     if policy.semantic is Semantic.EMAIL and "*" not in text:
         return Cell(text, f"mailto:{text}")
     if policy.semantic is Semantic.PHONE and "*" not in text:
-        return Cell(phone_text(text), f"tel:{text}")
+        return Cell(as_phone(text), f"tel:{text}")
     if policy.semantic is Semantic.URL:
         shown = text.removeprefix("https://").removeprefix("http://").rstrip("/")
         return Cell(shown, text, external=True)
     return Cell(text)
-
-
-def phone_text(number: str) -> str:
-    """A stored number (E.164) as people write it."""
-    import phonenumbers
-
-    try:
-        parsed = phonenumbers.parse(number, None)
-    except phonenumbers.NumberParseException:
-        return number
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
 def title_cell(ui: Ui, entity: EntityDef, row: dict[str, Any], base: str | None = None) -> Cell:

@@ -17,7 +17,7 @@ from pyramid.interfaces import IRoutesMapper
 from pyramid.threadlocal import get_current_request
 from translationstring import TranslationString
 
-from compliance.datamap import Semantic
+from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
 from crm_server.web import flash, formats, navigation
 
@@ -258,7 +258,9 @@ def _day(ui: Ui, _policy: FieldPolicy, value: Any) -> str:
     return ui.date(value)
 
 
-def _number(ui: Ui, _policy: FieldPolicy, value: Any) -> str:
+def _number(ui: Ui, policy: FieldPolicy, value: Any) -> str:
+    if policy.search is Search.EXACT:
+        return str(value)  # a number that names something is no amount
     return ui.number(value) if isinstance(value, int | float) else str(value)
 
 

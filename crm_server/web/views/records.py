@@ -117,7 +117,7 @@ def _related(request: Request, entity: EntityDef, key: UUID) -> list[dict[str, A
     for one in layouts.related(request.registry.datamap, entity):
         if not request.ui.can("read", one.entity.name) or one.field not in reading.shown(request, one.entity).readable:
             continue
-        names = [name for name in one.entity.policy.list_fields if name != one.field and name != "owner_id"][:4]
+        names = [name for name in one.entity.policy.list_fields if name != one.field and name != "owner_id"][:3]
         if one.entity.policy.title not in names:
             names.insert(0, one.entity.policy.title)
         money = tuple(
