@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-import crm_server.domain.imports.jobs  # noqa: F401 - adds its tasks by being imported
+import crm_server.domain.identity.jobs  # noqa: F401 - adds its tasks by being imported
+import crm_server.domain.imports.jobs  # noqa: F401 - as above
 from crm_server.domain.bin.services import empty
 from crm_server.domain.identity.actors import actor_of_user
 from crm_server.kernel.clock import now

@@ -83,7 +83,7 @@ def _by_zeros(file: BinaryIO, head: bytes) -> EncodingGuess | None:
             if (
                 here > len(head) * 0.1
                 and there <= here * 0.02
-                and _decodes(head[: len(head) // 2 * 2], codec)
+                and _is_text(head[: len(head) // 2 * 2], codec)
             ):
                 return EncodingGuess(codec, 0.9, "zero bytes in every second place")
     line = _first_line_with(file, b"\0")
@@ -167,12 +167,13 @@ def _count_pairs(file: BinaryIO) -> tuple[int, int, bool]:
     return pairs, high, any(byte in data for byte in _CP1252_UNDEFINED)
 
 
-def _decodes(data: bytes, codec: str) -> bool:
+def _is_text(data: bytes, codec: str) -> bool:
+    """Whether the bytes are text in that encoding: they decode, and to characters that people write."""
     try:
-        data.decode(codec)
+        text = data.decode(codec)
     except UnicodeDecodeError:
         return False
-    return True
+    return all(char.isprintable() or char in "\r\n\t\ufeff" for char in text)
 
 
 def _file_decodes(file: BinaryIO, codec: str) -> bool:

@@ -25,6 +25,9 @@ from crm_server.importing.values.places import fold
 __all__ = ["Proposal", "propose_mapping"]
 
 _IMPORTED = frozenset({"account", "contact", "opportunity", "lead"})
+_OFTEN = 0.95
+_SYNONYM = 0.98
+"""A field's own name beats what is only another word for it: “External id” before “Id”."""
 _SURE = 0.75
 """A proposal below this is shown to a person but not taken by itself."""
 
@@ -39,6 +42,14 @@ class Proposal:
     field: str
     score: float
     hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Folded words for a field: its own name and label, and all that people say for it."""
+
+    own: frozenset[str]
+    all: frozenset[str]
 
 
 def propose_mapping(
@@ -64,7 +75,7 @@ def propose_mapping(
     proposals = _assign(_scores(entity, columns, rows, options, translate))
     taken = [item for item in proposals if item.score >= _SURE]
     feeds = tuple(_feed(item, entity) for item in taken)
-    return ImportMapping(entity.name, feeds, key=_key(entity, feeds), options=options), proposals
+    return ImportMapping(entity.name, feeds, key=_key(entity, feeds, rows), options=options), proposals
 
 
 def _feed(item: Proposal, entity: EntityDef) -> Feed:
@@ -79,13 +90,24 @@ def _feed(item: Proposal, entity: EntityDef) -> Feed:
     return Feed(item.field, (item.column,))
 
 
-def _key(entity: EntityDef, feeds: Iterable[Feed]) -> tuple[str, ...]:
-    fed = {feed.field for feed in feeds}
-    for candidate in ("external_id", "email", "name"):
-        field = entity.fields.get(candidate)
-        if candidate in fed and field is not None and field.writable:
-            return (candidate,)
-    return ()
+def _key(entity: EntityDef, feeds: Iterable[Feed], rows: Sequence[SourceRow]) -> tuple[str, ...]:
+    """The best field to recognise records by: an id before a mail before a name, unless it is often blank."""
+    fed = {feed.field: feed.columns for feed in feeds}
+    fields = [
+        name
+        for name in ("external_id", "email", "name")
+        if name in fed and name in entity.fields and entity.fields[name].writable
+    ]
+
+    def filled(name: str) -> float:
+        return (
+            sum(any(row.values.get(column) for column in fed[name]) for row in rows) / len(rows)
+            if rows
+            else 1.0
+        )
+
+    often = [name for name in fields if filled(name) >= _OFTEN]
+    return tuple((often or sorted(fields, key=filled, reverse=True))[:1])
 
 
 def _scores(
@@ -103,9 +125,12 @@ def _scores(
         for target, words in names.items():
             by_name, hint = _by_name(key, words)
             fits = _fit(entity, target, cells, options)
-            if fits is not None and fits < 0.3 and by_name < 1.0:
+            if fits is not None and fits < 0.3 and by_name < _SYNONYM:
                 continue
             score = by_name * (0.7 + 0.3 * (fits if fits is not None else 1.0))
+            if by_name >= _SYNONYM:
+                # A column that is named for the field is meant for it, however bad its cells are.
+                score = max(score, _SURE)
             if fits is not None and fits >= 0.8 and target in _TELLING:
                 score, hint = max(score, 0.6 + 0.35 * by_name), hint if by_name > 0.5 else "content"
             if score > 0.35:
@@ -117,11 +142,11 @@ _TELLING = frozenset({"email", "website"})
 """Fields that the cells alone betray; a phone number or a date could be any of several."""
 
 
-def _names(entity: EntityDef, translate: Callable[[object, str], str] | None) -> dict[str, set[str]]:
+def _names(entity: EntityDef, translate: Callable[[object, str], str] | None) -> dict[str, Words]:
     """Field → folded words for it. Fields that the system sets by itself are left out."""
     common = SYNONYMS["*"]
     own = SYNONYMS.get(entity.name, {})
-    names: dict[str, set[str]] = {}
+    names: dict[str, Words] = {}
     for name, item in entity.fields.items():
         if not item.writable:
             continue
@@ -134,17 +159,20 @@ def _names(entity: EntityDef, translate: Callable[[object, str], str] | None) ->
         }
         if translate is not None:
             words |= {translate(item.policy.label, locale) for locale in ("en", "zh_Hans")}
-        names[name] = {fold(word) for word in words if word}
+        own_words = {name, str(item.policy.label)}
+        names[name] = Words(frozenset(map(fold, own_words)), frozenset(fold(word) for word in words if word))
     if {"given_name", "family_name"} <= entity.fields.keys():
-        names[FULL_NAME] = {fold(word) for word in common[FULL_NAME]}
+        names[FULL_NAME] = Words(frozenset(), frozenset(fold(word) for word in common[FULL_NAME]))
     return names
 
 
-def _by_name(key: str, words: set[str]) -> tuple[float, str]:
-    if key in words:
+def _by_name(key: str, words: Words) -> tuple[float, str]:
+    if key in words.own:
         return 1.0, "name"
+    if key in words.all:
+        return _SYNONYM, "name"
     best = 0.0
-    for word in words:
+    for word in words.all:
         if len(word) > 3 and len(key) > 3:
             ratio = SequenceMatcher(None, key, word).ratio()
             if word in key or key in word:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.orm import Session, sessionmaker
+from webtest import TestApp
 
 from compliance.datamap import DataMap
+from crm_server.domain.identity.models import ApiToken, Role, User, UserRole
 from crm_server.domain.imports.models import Import
 from crm_server.domain.imports.storage import store_file
 from crm_server.importing.detect import inspect_file
 from crm_server.importing.mapping import ImportMapping
 from crm_server.importing.propose import propose_mapping
+from crm_server.importing.readers import open_rows
 from crm_server.importing.values.convert import Options
 from crm_server.kernel import db
-from crm_server.kernel.actor import Actor
+from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.settings import Settings, load
+from security.identity.tokens import new_api_token
 from tests.conftest import copy_database
 
 _NAME = "kontor_imports"
@@ -62,7 +67,8 @@ def sessions(import_engine: Engine, import_settings: Settings) -> Iterator[sessi
     with owner.begin() as connection:
         connection.execute(
             text(
-                "truncate crm.import_job, crm.import_mapping, crm.contact, crm.account, crm.opportunity, crm.lead cascade"
+                "truncate crm.import_job, crm.import_mapping, crm.contact, crm.account, crm.opportunity, "
+                "crm.lead cascade"
             )
         )
     owner.dispose()
@@ -85,7 +91,10 @@ def upload(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> 
         file = io.BytesIO(data)
         profile = inspect_file(file)
         mapping, _all = propose_mapping(
-            entities[entity], profile.columns, (), options=Options(country=country, **settings)
+            entities[entity],
+            profile.columns,
+            islice(open_rows(file, profile), 50),
+            options=Options(country=country, **settings),
         )
         if change is not None:
             mapping = change(mapping)
@@ -103,3 +112,49 @@ def upload(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> 
         return import_id
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wsgi(import_settings: Settings) -> Iterator[Any]:
+    """The whole application over the same database."""
+    from crm_server.app import main
+
+    app = main(import_settings)
+    yield app
+    app.registry.hot.dispose()
+    app.registry.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def browser_of(wsgi: Any, import_engine: Engine) -> Callable[..., TestApp]:
+    """``browser_of("Manager")``: calls as a fresh user with these roles; pages and API alike."""
+
+    def make(*roles: str, locale: str = "en") -> TestApp:
+        secret = new_api_token()
+        with Session(import_engine) as session:
+            session.info[db.ACTOR] = system_actor()
+            user = User(login=f"user-{new_id()}", name="Example User", locale=locale)
+            session.add(user)
+            session.flush()
+            for role in session.scalars(select(Role).where(Role.name.in_(roles))):
+                session.execute(insert(UserRole).values(user_id=user.id, role_id=role.id))
+            session.add(
+                ApiToken(user_id=user.id, name="Test", prefix=secret.public_id, token_hash=secret.digest)
+            )
+            session.commit()
+        environ = {
+            "HTTP_HOST": "localhost",
+            "wsgi.url_scheme": "https",
+            "HTTP_AUTHORIZATION": f"Bearer {secret.text}",
+        }
+        return TestApp(wsgi, extra_environ=environ)
+
+    return make
+
+
+@pytest.fixture
+def work(import_settings: Settings) -> Callable[[], None]:
+    """Runs the worker until no job waits."""
+    from crm_server import tasks
+
+    return lambda: tasks.worker(import_settings).run(until_empty=True)
