@@ -60,8 +60,9 @@ class Capabilities:
 class DestructionEvidence:
     """What a provider says about the destruction of an epoch; part of the certificate of erasure.
 
-    ``proven`` is true only if the provider can prove destruction and the device confirmed it. ``details`` are public
-    facts of the device, such as the value of a counter before and after.
+    ``proven`` is true only if the provider can prove destruction, the epoch opened just before, and the device
+    confirmed that what opened it is gone.
+    ``details`` are public facts of the device, such as the value of a counter before and after.
     """
 
     epoch: int

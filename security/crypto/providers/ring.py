@@ -24,6 +24,8 @@ from security.crypto.errors import (
     EpochDestroyed,
     EpochExists,
     EpochUnknown,
+    ProviderRefused,
+    ProviderUnavailable,
     RingCorrupt,
     RingStorage,
 )
@@ -119,7 +121,11 @@ class FileRing(ABC):
         with self._locked():
             record = self._read_epoch(number)
             if record["state"] == EpochState.LIVE:
-                record = {**record, "state": EpochState.DESTROYING.value}
+                record = {
+                    **record,
+                    "state": EpochState.DESTROYING.value,
+                    "opened_before": self._opens(number),
+                }
                 self._write(self._path(number), record)
             if record["state"] == EpochState.DESTROYING:
                 details = self._annihilate(number, record["protected"])
@@ -134,10 +140,26 @@ class FileRing(ABC):
                 epoch=number,
                 provider=capabilities.name,
                 at=datetime.fromisoformat(record["destroyed_at"]),
-                proven=capabilities.can_prove_destruction,
+                proven=capabilities.can_prove_destruction and record["opened_before"],
                 statement=capabilities.statement,
                 details=record["details"],
             )
+
+    def _opens(self, number: int) -> bool:
+        """Open the epoch a last time.
+
+        Only then it is known that the object in the device that is about to go is the one that seals this epoch, and
+        not one that somebody wrote into the file. Raises what the device says when it is away.
+        """
+        try:
+            self.open_epoch(number)
+        except (RingCorrupt, EpochDestroyed):
+            return False
+        except (ProviderRefused, ProviderUnavailable):
+            if self.capabilities.can_prove_destruction:
+                raise
+            return False
+        return True
 
     def list(self) -> tuple[EpochInfo, ...]:
         """Return all epochs that ever were, by number."""
@@ -157,15 +179,15 @@ class FileRing(ABC):
     def _parameters(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the public parameters of the ring, made on first use. Refuses another provider's ring."""
         path = self.folder / "ring.json"
-        with self._locked():
-            if not path.exists():
-                if any(self.folder.glob("epoch-*.json")):
-                    raise RingCorrupt(
-                        "The key ring has epochs but no ring.json. Restore the file from a copy."
-                    )
-                record = {"format": RING_FORMAT, "provider": self.capabilities.name, "parameters": make()}
-                self._write(path, record)
-            record = self._read(path)
+        # Reading takes no lock: a destruction opens its epoch while it holds the lock, and files are replaced whole.
+        if not path.exists():
+            if any(self.folder.glob("epoch-*.json")):
+                raise RingCorrupt("The key ring has epochs but no ring.json. Restore the file from a copy.")
+            with self._locked():
+                if not path.exists():
+                    record = {"format": RING_FORMAT, "provider": self.capabilities.name, "parameters": make()}
+                    self._write(path, record)
+        record = self._read(path)
         if record.get("format") != RING_FORMAT or record.get("provider") != self.capabilities.name:
             raise RingCorrupt(
                 f"The key ring in this folder isn't one of the provider {self.capabilities.name!r}."
@@ -194,7 +216,11 @@ class FileRing(ABC):
             raise EpochUnknown(f"There is no epoch {number} in this key ring.")
         record = self._read(path)
         live = record.get("state") in (EpochState.LIVE, EpochState.DESTROYING)
-        needed = {"protected", "check", "created_at"} if live else {"created_at", "destroyed_at", "details"}
+        needed = (
+            {"protected", "check", "created_at"}
+            if live
+            else {"created_at", "destroyed_at", "details", "opened_before"}
+        )
         known = record.get("state") in tuple(EpochState)
         if (
             not known

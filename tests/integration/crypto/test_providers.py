@@ -125,6 +125,23 @@ def test_destroying_twice_gives_the_first_evidence_again(ring, first):
     assert ring.list()[0].destroyed_at is not None
 
 
+def test_a_destruction_proves_nothing_when_the_epoch_did_not_open_before(ring, first, tmp_path):
+    ring.create_epoch(first)
+    path = next((tmp_path / "ring").glob("epoch-*.json"))
+    record = json.loads(path.read_text())
+    name = max(record["protected"], key=lambda key: len(record["protected"][key]))
+    path.write_text(json.dumps({**record, "protected": {**record["protected"], name: "00" * 72}}))
+    assert ring.destroy(first).proven is False
+    assert ring.destroy(first).proven is False
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_never_opened_the_ring_can_destroy(device, ring, first, tmp_path):
+    ring.create_epoch(first)
+    evidence = device.ring(tmp_path / "ring").destroy(first)
+    assert evidence.proven is ring.capabilities.can_prove_destruction
+
+
 @pytest.mark.parametrize("step", ["_annihilate", "_scrub", "tombstone"])
 def test_a_destruction_that_was_killed_is_run_to_its_end(device, ring, first, tmp_path, monkeypatch, step):
     ring.create_epoch(first)
@@ -297,6 +314,26 @@ def test_the_counters_of_a_tpm_are_used_again_and_never_for_two_live_epochs(devi
         assert len(ring.open_epoch(number).material()) == 64
     with pytest.raises(EpochDestroyed):
         ring.open_epoch(first + 3)
+
+
+@pytest.mark.parametrize("device", ["tpm2"], indirect=True)
+def test_a_counter_that_somebody_wrote_into_the_file_is_not_taken_for_that_of_the_epoch(
+    device, ring, first, tmp_path
+):
+    ring.create_epoch(first)
+    ring.create_epoch(first + 1)
+    one, two = sorted((tmp_path / "ring").glob("epoch-*.json"))
+    record, other = json.loads(one.read_text()), json.loads(two.read_text())
+    genuine = one.read_text()
+    forged = {
+        **record["protected"],
+        "index": other["protected"]["index"],
+        "counter": other["protected"]["counter"],
+    }
+    one.write_text(json.dumps({**record, "protected": forged}))
+    assert ring.destroy(first).proven is False
+    one.write_text(genuine)
+    assert ring.destroy(first).proven is True
 
 
 @pytest.mark.parametrize("device", ["tpm2"], indirect=True)
