@@ -60,7 +60,7 @@ def identity_tools() -> Iterator[_Tools]:
     hot = Hot(settings)
     try:
         factory = db.session_factory(engine)
-        yield _Tools(services.make(settings, engine, factory, hot), factory, settings.hosts[0])
+        yield _Tools(services.make(settings, factory, hot), factory, settings.hosts[0])
     finally:
         hot.dispose()
         engine.dispose()

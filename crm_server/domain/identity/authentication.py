@@ -40,7 +40,7 @@ BY_SESSION = Prepared(
 )
 BY_TOKEN = Prepared(
     "identity_token",
-    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions "  # noqa: S608
+    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions, t.last_used_at "  # noqa: S608
     'from identity.api_token t join identity."user" u on u.id = t.user_id '
     "where t.token_hash = $1 and t.prefix = $2",
     ("bytea", "text"),
@@ -48,12 +48,21 @@ BY_TOKEN = Prepared(
 TOUCH = Prepared(
     "identity_touch", "update identity.session set last_seen_at = now() where id = $1", ("uuid",)
 )
+# The trigger of audit capture tells the log of each such update, so it is made once an hour and not at every
+# call.
+TOUCH_TOKEN = Prepared(
+    "identity_touch_token", "update identity.api_token set last_used_at = now() where id = $1", ("uuid",)
+)
+_TOKEN_TOUCH = timedelta(hours=1)
 ROLE = Prepared(
     "identity_role",
     "select name, permissions, scopes, field_rules from identity.role where id = $1",
     ("uuid",),
 )
 
+_ADMINISTRATION = frozenset(
+    map(str, (Permission.USERS_MANAGE, Permission.ROLES_MANAGE, Permission.AUDIT_READ))
+)
 _LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
 
 
@@ -91,7 +100,7 @@ class Authenticator:
             SessionFacts(
                 created_at=created,
                 last_seen_at=seen,
-                administrator=any(Permission.USERS_MANAGE in grant.permissions for grant in grants),
+                administrator=any(_ADMINISTRATION & grant.permissions for grant in grants),
                 revoked_at=revoked,
                 user_active=user[2] == "active",
             ),
@@ -110,10 +119,12 @@ class Authenticator:
         rows = self._hot.run(BY_TOKEN, (presented.digest, presented.public_id)) if presented else []
         if not rows:
             return None
-        user, (key, expires, revoked, limited) = rows[0][:9], rows[0][9:]
+        user, (key, expires, revoked, limited, used) = rows[0][:9], rows[0][9:]
         if revoked is not None or user[2] != "active" or (expires is not None and expires <= now()):
             return None
         actor = _actor(user, self._load(user[6]), Origin.API, "token", key, request_id, limited)
+        if used is None or now() - used > _TOKEN_TOUCH:
+            self._hot.run(TOUCH_TOKEN, (key,), actor)
         return actor
 
     def _load(self, keys: Iterable[str]) -> list[Grant]:

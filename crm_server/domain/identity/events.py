@@ -117,3 +117,16 @@ def held(directory_id: UUID, leaving: int, active: int) -> Event:
         object_ref=directory_id,
         meta={"leaving": leaving, "active": active},
     )
+
+
+def comparison_failed(directory_id: UUID, reason: str) -> Event:
+    """A directory could not be compared; told once for each outage."""
+    return Event(
+        "configuration",
+        "directory_comparison_failed",
+        "failure",
+        reason,
+        2,
+        object_type=50,
+        object_ref=directory_id,
+    )

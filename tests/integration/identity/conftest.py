@@ -143,7 +143,7 @@ class World:
 def world(identity_settings: Settings, identity_engine: Engine) -> Iterator[World]:
     factory = db.session_factory(identity_engine)
     hot = Hot(identity_settings)
-    made = services.make(identity_settings, identity_engine, factory, hot)
+    made = services.make(identity_settings, factory, hot)
     # Tests don't wait for the moment at which refusals are answered; one test looks at that alone.
     login: LoginService = made.login
     login._refusal_seconds = 0

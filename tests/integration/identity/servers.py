@@ -149,11 +149,11 @@ moduleload ppolicy
 pidfile {folder}/slapd.pid
 {tls}
 sizelimit 100
-limits dn.exact="{service}" size.soft=100 size.hard=100 size.pr=1000 size.prtotal=unlimited
 database mdb
 maxsize 268435456
 suffix "{base}"
 rootdn "cn=admin,{base}"
+limits dn.exact="{service}" size.soft=100 size.hard=100 size.pr=1000 size.prtotal=unlimited
 rootpw admin
 directory {folder}/db
 dbnosync

@@ -6,18 +6,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+import time_machine
 from click.testing import CliRunner
 from sqlalchemy import delete, select, update
 
 from crm_server.cli.directory import directory as command
 from crm_server.domain.identity import queries
+from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
+from crm_server.domain.identity.jobs import directory_sync, identity_purge
 from crm_server.domain.identity.models import LoginSession, Role, Team, User
 from crm_server.domain.identity.services.directories import brake, parse_server
 from crm_server.domain.identity.services.login import Step
+from crm_server.kernel.actor import Origin, system_actor
+from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict
+from crm_server.kernel.jobs import Job
 from crm_server.settings import Settings
 from security.identity.ldap import DirectoryFailure
 from security.identity.ldap.listing import find_groups
@@ -325,3 +332,46 @@ class TestCommand:
             session.execute(delete(DirectoryMapping))
             session.execute(delete(CompanyDirectory))
             session.commit()
+
+
+class TestJobs:
+    def job(self, world: World, settings: Settings) -> Job:
+        return Job(1, 1, system_actor(Origin.JOB), world.factory, settings)
+
+    def test_whoever_leaves_the_directory_is_out_after_the_next_comparison(  # AUTH-8
+        self, world: World, identity_settings: Settings, company: CompanyDirectory, slapd: Slapd
+    ) -> None:
+        result = world.services.login.password("omar", PASSWORD, CLIENT)
+        change = f"dn: {person_dn(2)}\nchangetype: modify\n%s: pwdAccountLockedTime\n%s\n"
+        slapd.modify(change % ("add", "pwdAccountLockedTime: 000001010000Z\n"))
+        try:
+            directory_sync(self.job(world, identity_settings))
+        finally:
+            slapd.modify(change % ("delete", ""))
+        authenticator = Authenticator(world.hot, identity_settings)
+        assert authenticator.by_session(str(result.token), CLIENT.request_id) is None  # type: ignore[arg-type]
+        with world.session() as session:
+            assert (session.get_one(CompanyDirectory, company.id).last_sync or {})["to_disable"] == 1
+
+    def test_an_outage_is_told_once_and_disables_nobody(
+        self, world: World, identity_settings: Settings, company: CompanyDirectory, slapd: Slapd
+    ) -> None:
+        world.services.login.password("omar", PASSWORD, CLIENT)
+        slapd.stop()
+        try:
+            for _ in range(2):
+                directory_sync(self.job(world, identity_settings))
+        finally:
+            slapd.start()
+        assert world.reasons("directory_comparison_failed").count("directory_unavailable") == 1
+        assert account(world, "omar").state == "active"  # type: ignore[union-attr]
+
+    def test_what_is_over_is_forgotten(self, world: World, identity_settings: Settings) -> None:
+        user = world.user()
+        world.services.login.password(user.login, GOOD, CLIENT)
+        with time_machine.travel(now() + timedelta(days=91)):
+            identity_purge(self.job(world, identity_settings))
+        with world.session() as session:
+            assert (
+                session.scalars(select(LoginSession).where(LoginSession.user_id == user.id)).first() is None
+            )

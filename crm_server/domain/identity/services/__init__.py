@@ -24,13 +24,14 @@ from crm_server.kernel.clock import now
 from security.identity.password import PasswordHasher
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session, sessionmaker
 
     from crm_server.kernel.hot import Hot
     from crm_server.settings import Settings
 
-__all__ = ["Client", "IdentityServices", "make"]
+__all__ = ["Client", "IdentityServices", "make", "make_directories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,9 @@ class IdentityServices:
     limits: LoginLimits
 
 
-def make(settings: Settings, engine: Engine, factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
+def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-
-    @cache
-    def seeds() -> SeedBox:
-        # At first use: a process starts, and answers that it isn't ready, while the database is away.
-        with engine.connect() as connection:
-            tenant = connection.execute(text("select tenant from kontor.installation")).scalar_one()
-        return SeedBox(read_key(settings.state_dir), tenant)
-
+    seeds = _seeds(settings, factory)
     hasher = PasswordHasher()
     limits = login_limits(hot, now)
     sessions = SessionService()
@@ -72,3 +66,19 @@ def make(settings: Settings, engine: Engine, factory: sessionmaker[Session], hot
         factors=factors,
         limits=limits,
     )
+
+
+def make_directories(settings: Settings, factory: sessionmaker[Session]) -> DirectoryService:
+    """The service of directories alone, for the worker."""
+    return DirectoryService(_seeds(settings, factory), UserService(PasswordHasher(), SessionService()))
+
+
+def _seeds(settings: Settings, factory: sessionmaker[Session]) -> Callable[[], SeedBox]:
+    @cache
+    def seeds() -> SeedBox:
+        # At first use: a process starts, and answers that it isn't ready, while the database is away.
+        with factory() as session:
+            tenant = session.execute(text("select tenant from kontor.installation")).scalar_one()
+        return SeedBox(read_key(settings.state_dir), tenant)
+
+    return seeds
