@@ -65,7 +65,8 @@ def set_step(response: Response, token: str) -> None:
 def forget(response: Response, *names: str) -> None:
     """Take cookies back."""
     for name in names:
-        response.delete_cookie(name, path="/")
+        # Browsers ignore a header for a __Host- cookie that lacks "Secure", so delete_cookie would leave it.
+        response.set_cookie(name, "", max_age=0, path="/", secure=True, httponly=True, samesite="Lax")
 
 
 def safe_next(request: Request, default: str = "/") -> str:
