@@ -94,6 +94,7 @@ def field(  # noqa: PLR0913 - a declaration is complete or it is refused; all bu
     target: str | None = None,
     references: str | None = None,
     ondelete: str | None = None,
+    deferred: bool = False,
     choices: Mapping[str, Text] | None = None,
     minimum: int | None = None,
     maximum: int | None = None,
@@ -111,7 +112,8 @@ def field(  # noqa: PLR0913 - a declaration is complete or it is refused; all bu
         label: Shown to people, translatable.
         handling: Privacy, key class, retention, audit, erasure, export and access.
         target: Entity name that a reference points at.
-        references: "schema.table.column" of the foreign key; `ondelete` as in SQL.
+        references: "schema.table.column" of the foreign key; `ondelete` as in SQL. `deferred` checks it at COMMIT,
+            so that both rows can be written in one flush in any order.
         currency_field: For money, the sibling field that holds the ISO 4217 code.
         sql: Overrides the SQL type (rare: technical tables).
         column: Passed on to `mapped_column`.
@@ -139,7 +141,8 @@ def field(  # noqa: PLR0913 - a declaration is complete or it is refused; all bu
     )
     args: list[Any] = [sql if sql is not None else sql_type(semantic)]
     if references:
-        args.append(ForeignKey(references, ondelete=ondelete))
+        late: dict[str, Any] = {"deferrable": True, "initially": "DEFERRED"} if deferred else {}
+        args.append(ForeignKey(references, ondelete=ondelete, **late))
     column.setdefault("nullable", not required and not column.get("primary_key", False))
     return mapped_column(*args, info={POLICY: policy}, **column)
 

@@ -85,9 +85,12 @@ def read_record(context: EntityContext, request: Request) -> Response:
 def create_record(context: EntityContext, request: Request) -> Response:
     """POST a new record."""
     service = records(request.db, context.entity.name)
+    # The session holds its objects weakly: what was just made is kept here, so that it is not read back.
+    made: list[Any] = []
 
     def act() -> Done:
         record = service.create(json_object(request))
+        made.append(record)
         return Done(201, record_path(request, context.entity, record.id), record.id)
 
     return once(request, act, lambda done: _written(request, service, done))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
@@ -93,9 +93,9 @@ def actor_of(session: Session) -> Actor:
 # Every session of the process is captured: there is no other kind to open by mistake.
 capture.install(Session, actor_of)
 
-_TELL = text(
-    "select set_config('kontor.actor', :actor, true), set_config('kontor.request', :request, true), "
-    "set_config('kontor.origin', :origin, true)"
+_TELL = (
+    "select set_config('kontor.actor', %s, true), set_config('kontor.request', %s, true), "
+    "set_config('kontor.origin', %s, true)"
 )
 
 
@@ -109,14 +109,8 @@ def _tell_database(session: Session, _transaction: Any, connection: Any) -> None
     """Set the transaction's actor, which triggers and row rules read."""
     actor: Actor | None = session.info.get(ACTOR)
     if actor is not None and not session.in_nested_transaction():
-        connection.execute(
-            _TELL,
-            {
-                "actor": str(actor.id),
-                "request": str(actor.request_id or ""),
-                "origin": str(actor.origin),
-            },
-        )
+        who = (str(actor.id), str(actor.request_id or ""), str(actor.origin))
+        connection.exec_driver_sql(_TELL, who)
 
 
 def commit(session: Session) -> None:

@@ -269,6 +269,8 @@ class RecordService:
             for name, value in values.items()
             if name in self.entity.fields
             and value is not None
+            # Whoever acts exists.
+            and value != self.actor.id
             and self.entity.fields[name].semantic is Semantic.REFERENCE
             and self.entity.fields[name].writable
         ]

@@ -54,6 +54,7 @@ class Contact(Record, Base):
         target="data_subject",
         references="crm.data_subject.id",
         ondelete="RESTRICT",
+        deferred=True,
     )
     account_id: Mapped[UUID | None] = field(
         21,

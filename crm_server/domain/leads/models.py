@@ -49,6 +49,7 @@ class Lead(Record, Base):
         target="data_subject",
         references="crm.data_subject.id",
         ondelete="RESTRICT",
+        deferred=True,
     )
     given_name: Mapped[str | None] = field(
         21, Semantic.TEXT, _("Given name"), NAME, search=Search.TEXT, max_length=100

@@ -1012,6 +1012,8 @@ def create_tables() -> None:
             ["crm.data_subject.id"],
             name=op.f("fk_contact_subject_id_data_subject"),
             ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_contact_team_id_team"), ondelete="SET NULL"
@@ -1436,6 +1438,8 @@ def create_tables() -> None:
             ["crm.data_subject.id"],
             name=op.f("fk_lead_subject_id_data_subject"),
             ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["territory_id"],
