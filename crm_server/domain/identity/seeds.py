@@ -41,7 +41,10 @@ class SeedBox:
         return column.seal(self._key_of(row_id), {number: secret}, row_id.bytes, row_id.bytes, _VERSION)
 
     def open(self, row_id: UUID, sealed: bytes, place: tuple[int, int] = TOTP_SEED) -> bytes:
-        """Return the secret. Raises the errors of `SealedColumn.open` when it isn't this row's or was altered."""
+        """Return the secret.
+
+        Raises the errors of `SealedColumn.open` when it isn't this row's or was altered.
+        """
         table, number = place
         column = SealedColumn(self._tenant, table, _KEY_CLASS)
         secret: bytes = column.open(self._key_of(row_id), sealed, row_id.bytes, row_id.bytes, _VERSION)[
