@@ -13,6 +13,7 @@ from pyramid.csrf import CookieCSRFStoragePolicy
 from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.policy import SecurityPolicy
 from crm_server.kernel.hot import Hot
+from crm_server.kernel.request import settle
 from crm_server.models import datamap
 from crm_server.settings import Settings, load
 from monitoring import logs
@@ -60,7 +61,9 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.include("crm_server.web")
     config.include("crm_server.domain.identity")
     config.include("crm_server.health")
-    return config.make_wsgi_app()
+    app: Router = config.make_wsgi_app()
+    settle(app)
+    return app
 
 
 def from_environment() -> Router:

@@ -22,7 +22,10 @@ _FIXED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    # Pages and answers hold personal data; only built assets say otherwise.
+    "Cache-Control": "no-store",
 }
+_FIXED_BY_NAME = tuple((name.lower(), (name, value)) for name, value in _FIXED.items())
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; style-src 'self' 'nonce-{nonce}'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
@@ -41,15 +44,14 @@ def headers_tween(handler: Callable[[Any], Any], _registry: Any) -> Callable[[An
 
     def tween(request: Any) -> Any:
         response = handler(request)
-        headers = response.headers
-        for name, value in _FIXED.items():
-            headers.setdefault(name, value)
-        page = (response.content_type or "").startswith("text/html")
-        headers.setdefault(
-            "Content-Security-Policy", _PAGE_POLICY.format(nonce=request.csp_nonce) if page else _DATA_POLICY
-        )
-        # Pages and answers hold personal data; only built assets say otherwise.
-        headers.setdefault("Cache-Control", "no-store")
+        # The plain list: the mapping around it searches the whole list for each header.
+        headers = response.headerlist
+        given = {name.lower(): value for name, value in headers}
+        headers.extend(pair for name, pair in _FIXED_BY_NAME if name not in given)
+        if "content-security-policy" not in given:
+            page = given.get("content-type", "").startswith("text/html")
+            policy = _PAGE_POLICY.format(nonce=request.csp_nonce) if page else _DATA_POLICY
+            headers.append(("Content-Security-Policy", policy))
         return response
 
     return tween
