@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Identity, Index, SmallInteger, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.orm import Mapped
 from sqlalchemy.types import UserDefinedType
 
@@ -23,6 +24,10 @@ class Xid8(UserDefinedType[int]):
     def get_col_spec(self, **_options: Any) -> str:
         """Name of the SQL type."""
         return "xid8"
+
+
+# Without it the comparison of models and database would not know the type that it finds.
+ischema_names["xid8"] = Xid8
 
 
 class Change(Base):

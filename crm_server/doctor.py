@@ -1,0 +1,307 @@
+"""What is wrong with this installation, and what to do about it. `kontor doctor` prints it; tests break things for it.
+
+Each check is a function that yields findings. None changes anything, and none says a value of a record or a secret.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from sqlalchemy import create_engine, pool, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from crm_server.migrations import manage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from crm_server.settings import Settings
+
+OLDEST_POSTGRES = 150000
+WARN_BYTES, STOP_BYTES = 2_000_000_000, 300_000_000
+WARN_DAYS = 21
+STUCK_MINUTES = 15
+SILENT_SECONDS = 60
+SKEW_SECONDS = 5.0
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of a check. `remedy` says what to do; it is empty when all is well."""
+
+    check: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings; checks that need the database are left out when it can't be reached."""
+    findings = [*_disk(settings), *_certificates(settings), *_assets(settings)]
+    engine = create_engine(
+        settings.database_url,
+        poolclass=pool.NullPool,
+        hide_parameters=True,
+        connect_args={"connect_timeout": settings.connect_timeout, "application_name": "kontor-doctor"},
+    )
+    try:
+        with engine.connect() as connection:
+            findings += _server(connection)
+            at_head = _schema(connection)
+            findings.append(at_head)
+            if at_head.level is Level.OK:
+                for check in (_rights, _jobs):
+                    findings += _safely(check, connection)
+    except DBAPIError as error:
+        findings.append(
+            Finding(
+                "database",
+                Level.ERROR,
+                f"The database can't be reached ({_reason(error)}).",
+                "Is PostgreSQL running, and are address, name and password in KONTOR_DATABASE_URL right?",
+            )
+        )
+        return findings
+    return findings + _drift(settings)
+
+
+def _safely(check: Callable[[Connection], Iterator[Finding]], connection: Connection) -> list[Finding]:
+    try:
+        return list(check(connection))
+    except SQLAlchemyError as error:
+        connection.rollback()
+        name = check.__name__.strip("_")
+        return [
+            Finding(name, Level.ERROR, f"This can't be checked ({_reason(error)}).", "Run: kontor db upgrade")
+        ]
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    original = getattr(error, "orig", None)
+    return str(getattr(original, "pgcode", None) or type(original or error).__name__)
+
+
+def _server(connection: Connection) -> Iterator[Finding]:
+    version, there = connection.execute(
+        text("select current_setting('server_version_num')::int, clock_timestamp()")
+    ).one()
+    if version < OLDEST_POSTGRES:
+        yield Finding(
+            "database",
+            Level.ERROR,
+            f"PostgreSQL {version // 10000} is too old.",
+            f"Use PostgreSQL {OLDEST_POSTGRES // 10000} or newer.",
+        )
+    else:
+        yield Finding("database", Level.OK, f"PostgreSQL {version // 10000} answers.")
+    skew = abs((datetime.now(UTC) - there).total_seconds())
+    if skew > SKEW_SECONDS:
+        yield Finding(
+            "clock",
+            Level.WARNING,
+            f"The clocks of this machine and of the database differ by {skew:.0f} seconds.",
+            "Let chrony or systemd-timesyncd keep both. Audit events carry the time of this machine.",
+        )
+
+
+def _schema(connection: Connection) -> Finding:
+    found = None
+    if connection.execute(text("select to_regclass('kontor.schema_version')")).scalar():
+        found = connection.execute(text("select version_num from kontor.schema_version")).scalar()
+    newest = manage.head()
+    if found == newest:
+        return Finding("schema", Level.OK, f"The schema is at {found}.")
+    said = (
+        f"The schema is at {found}, this release needs {newest}."
+        if found
+        else "The database has no schema yet."
+    )
+    return Finding("schema", Level.ERROR, said, "Run: kontor db upgrade")
+
+
+def _drift(settings: Settings) -> list[Finding]:
+    if not settings.owner_database_url:
+        return []
+    try:
+        found = manage.drift(settings.owner_database_url)
+    except SQLAlchemyError as error:
+        return [
+            Finding(
+                "drift",
+                Level.WARNING,
+                f"The tables can't be compared with the release ({_reason(error)}).",
+                "Is the address in KONTOR_OWNER_DATABASE_URL right?",
+            )
+        ]
+    if not found:
+        return [Finding("drift", Level.OK, "Tables, indexes and triggers are as this release makes them.")]
+    return [
+        Finding(
+            "drift",
+            Level.ERROR,
+            f"The database differs from this release in {len(found)} places.",
+            "See them with: kontor db check. Somebody changed the schema by hand, or a migration was cut off.",
+        )
+    ]
+
+
+_RIGHTS = text("""
+select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as mighty,
+       has_table_privilege('audit.event', 'update') or has_table_privilege('audit.event', 'delete')
+         or has_table_privilege('audit.event', 'truncate') as rewrites,
+       has_table_privilege('audit.event', 'insert') and has_table_privilege('crm.contact', 'select')
+         and has_table_privilege('jobs.procrastinate_jobs', 'insert') as works,
+       has_schema_privilege('crm', 'create') or has_schema_privilege('audit', 'create') as builds
+  from pg_roles where rolname = current_user
+""")
+
+
+def _rights(connection: Connection) -> Iterator[Finding]:
+    row = connection.execute(_RIGHTS).one()
+    if row.rewrites:
+        yield Finding(
+            "rights",
+            Level.ERROR,
+            "The application's role could rewrite the audit log.",
+            "Use the role kontor_app in KONTOR_DATABASE_URL, and run kontor db upgrade to set its rights anew.",
+        )
+    if row.mighty or row.builds:
+        yield Finding(
+            "rights",
+            Level.ERROR,
+            "The application's role may do more than it needs.",
+            "Use the role kontor_app in KONTOR_DATABASE_URL, never the owner or a superuser.",
+        )
+    if not row.works:
+        yield Finding(
+            "rights",
+            Level.ERROR,
+            "The application's role lacks rights that it needs.",
+            "Run: kontor db upgrade",
+        )
+    if row.works and not (row.rewrites or row.mighty or row.builds):
+        yield Finding(
+            "rights", Level.OK, "The application's role has the rights that it needs and no others."
+        )
+
+
+_JOBS = text("""
+select count(*) filter (where status = 'failed') as failed,
+       count(*) filter (where status = 'todo' and coalesce(scheduled_at, now()) < now() - interval '1 minute')
+         as overdue,
+       count(*) filter (where status = 'todo' and (
+         scheduled_at < now() - make_interval(mins => :minutes)
+         or (scheduled_at is null and exists (
+           select from jobs.procrastinate_events e
+            where e.job_id = j.id and e.at < now() - make_interval(mins => :minutes))))) as stuck
+  from jobs.procrastinate_jobs j where status in ('todo', 'failed')
+""")
+_WORKERS = text(
+    "select count(*) from jobs.procrastinate_workers where last_heartbeat > now() - make_interval(secs => :seconds)"
+)
+_FAILED = text(
+    "select task_name, count(*) from jobs.procrastinate_jobs where status = 'failed' group by 1 order by 2 desc limit 5"
+)
+
+
+def _jobs(connection: Connection) -> Iterator[Finding]:
+    row = connection.execute(_JOBS, {"minutes": STUCK_MINUTES}).one()
+    workers = connection.execute(_WORKERS, {"seconds": SILENT_SECONDS}).scalar() or 0
+    if not workers:
+        yield Finding(
+            "worker",
+            Level.ERROR if row.stuck else Level.WARNING,
+            "No worker is running; imports and exports wait.",
+            "Start it: systemctl start kontor-worker (on a trial: make run).",
+        )
+    else:
+        yield Finding("worker", Level.OK, f"{workers} worker{'s' if workers > 1 else ''} running.")
+    if row.stuck:
+        yield Finding(
+            "jobs",
+            Level.ERROR,
+            f"{row.stuck} jobs have waited for more than {STUCK_MINUTES} minutes.",
+            "Look at the log of the worker; raise KONTOR_WORKER_CONCURRENCY if it is busy all the time.",
+        )
+    if row.failed:
+        names = ", ".join(f"{name} ({number})" for name, number in connection.execute(_FAILED))
+        yield Finding(
+            "jobs",
+            Level.WARNING,
+            f"Failed jobs: {names}.",
+            "Find the reason by the job's id in the log of the worker; the job's page offers to run it again.",
+        )
+    if not row.stuck and not row.failed:
+        yield Finding("jobs", Level.OK, "No job is stuck or failed.")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder: Path = settings.state_dir
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        yield Finding(
+            "disk",
+            Level.ERROR,
+            f"The state folder {folder} can't be used ({error.strerror}).",
+            "Make it, give it to the user that runs Kontor, or name another one in KONTOR_STATE_DIR.",
+        )
+        return
+    level = Level.ERROR if free < STOP_BYTES else Level.WARNING if free < WARN_BYTES else Level.OK
+    said = f"{free / 1e9:.1f} GB are free for {folder}."
+    yield Finding("disk", level, said, "" if level is Level.OK else "Make room: logs and old backups first.")
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    """The certificates that `kontor up` made; a site's own stand at its proxy."""
+    for path in sorted((settings.state_dir / "tls").glob("*.pem")):
+        try:
+            left = (
+                x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - datetime.now(UTC)
+            ).days
+        except (OSError, ValueError):
+            yield Finding(
+                "certificate",
+                Level.ERROR,
+                f"{path.name} can't be read as a certificate.",
+                f"Delete {path} and start again: make run",
+            )
+            continue
+        if left >= WARN_DAYS:
+            yield Finding("certificate", Level.OK, f"{path.name} is valid for {left} more days.")
+        else:
+            said = f"{path.name} ends in {left} days." if left >= 0 else f"{path.name} has ended."
+            yield Finding(
+                "certificate",
+                Level.WARNING if left >= 0 else Level.ERROR,
+                said,
+                "It is renewed at the next start: make stop, then make run",
+            )
+
+
+def _assets(settings: Settings) -> Iterator[Finding]:
+    if (settings.assets_dir / "manifest.json").is_file():
+        yield Finding("assets", Level.OK, "The front-end assets are built.")
+    else:
+        yield Finding(
+            "assets",
+            Level.ERROR,
+            f"The front-end assets are missing in {settings.assets_dir}.",
+            "In a checkout run make run, which builds them; an installed wheel carries them, so install it again.",
+        )
