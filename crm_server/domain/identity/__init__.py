@@ -36,6 +36,15 @@ _ROUTES = (
     ("team", "/teams/{id}"),
     ("territories", "/territories"),
     ("territory", "/territories/{id}"),
+    ("directories", "/directories"),
+    ("directory_new", "/directories/new"),
+    ("directory", "/directories/{id}"),
+    ("directory_edit", "/directories/{id}/edit"),
+    ("directory_test", "/directories/{id}/test"),
+    ("directory_groups", "/directories/{id}/groups"),
+    ("directory_map", "/directories/{id}/map"),
+    ("directory_preview", "/directories/{id}/preview"),
+    ("directory_state", "/directories/{id}/state"),
 )
 
 

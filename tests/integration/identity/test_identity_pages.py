@@ -9,14 +9,18 @@ from typing import TypeAlias
 
 import pytest
 import time_machine
+from sqlalchemy import delete
 from webtest import Form, TestApp, TestResponse
 
 from crm_server.app import main
 from crm_server.domain.identity.authentication import COOKIE
+from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
 from tests.integration.identity.conftest import GOOD, World
+from tests.integration.identity.openldap_data import GROUPS, PEOPLE
+from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
 
 Browser: TypeAlias = TestApp
 
@@ -381,3 +385,42 @@ class TestAdministration:
         audit = browser.get(page.html.find("a", string="Audit administrator")["href"])
         administrator = world.user("System administrator")
         assert "at once" in give(audit, administrator.login).text
+
+
+class TestDirectoryPage:
+    def test_a_directory_is_set_up_tested_and_given_a_meaning(  # AUTH-10
+        self, browser: Browser, world: World, slapd: Slapd
+    ) -> None:
+        log_in(browser, world.user("System administrator").login)
+        page = browser.get("/directories/new")
+        filled = having(page, "bind_dn")
+        filled["name"], filled["flavour"], filled["servers"] = "Page", "openldap", "ldap://localhost"
+        filled["bind_dn"], filled["user_base"], filled["group_base"] = SERVICE_DN, PEOPLE, GROUPS
+        filled["password"], filled["authorities"] = SERVICE_PASSWORD, slapd.authority.ca_file.read_text()
+        assert "should look like ldaps://" in alert(filled.submit(status=422))
+        filled["servers"] = f"ldaps://localhost:{slapd.ldaps_port}"
+        page = filled.submit().follow()
+        try:
+            assert SERVICE_PASSWORD not in browser.get(f"{page.request.path}/edit").text
+            test = having(page, "login")
+            test["login"] = "omar"
+            tested = test.submit()
+            assert "Failed" not in tested.html.select_one("main").get_text()
+            assert "company, sales-department, sellers" in tested.text
+            test["login"] = "twin"
+            assert "2 found" in test.submit().text
+            found = having(tested, "group")
+            found["group"] = "sellers"
+            mapping = having(found.submit(), "group_id")
+            options = " ".join(text for _, _, text in mapping["meaning"].options)
+            assert "Role: User" in options
+            assert "administrator" not in options  # AUTH-7
+            mapping["meaning"].select(text="Role: User")
+            page = mapping.submit().follow()
+            assert page.html.find("td", string="sellers") is not None
+            form(page, "/state").submit()
+            assert "Enabled" in browser.get("/directories").text
+        finally:
+            with world.session() as session:
+                session.execute(delete(CompanyDirectory).where(CompanyDirectory.name == "Page"))
+                session.commit()

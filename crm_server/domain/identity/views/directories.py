@@ -1,0 +1,246 @@
+"""Company directories: set up, test with a person, say what groups mean, look at what a comparison would do
+(AUTH-10).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.view import view_config
+from sqlalchemy import func, select
+
+from compliance.datamap.text import _
+from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
+from crm_server.domain.identity.models import Role, Team, Territory
+from crm_server.domain.identity.services.directories import KINDS
+from crm_server.domain.identity.services.users import administration
+from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.kernel.errors import AppError, NotFound
+from crm_server.permissions import Permission
+from crm_server.web import flash
+from security.identity.ldap import DirectoryFailure
+from security.identity.ldap.diagnosis import diagnose
+from security.identity.ldap.listing import find_groups, group_by_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+_FIELDS = ("name", "flavour", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
+_TARGETS: dict[str, Any] = {"role": Role, "team": Team, "territory": Territory}
+_LONGEST = {"name": 100, "user_filter": 1000, "authorities": 20_000}
+
+
+@view_config(
+    route_name="directories",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directories.jinja2",
+)
+def directories_page(request: Request) -> dict[str, Any]:
+    """All directories and how their last comparison went."""
+    rows = request.db.scalars(select(CompanyDirectory).order_by(func.lower(CompanyDirectory.name)))
+    return {"rows": list(rows)}
+
+
+@view_config(
+    route_name="directory_new",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory_form.jinja2",
+    step_up=True,
+)
+def new_directory(request: Request) -> dict[str, Any] | Response:
+    """Set a directory up. It takes part in log-in only after it was enabled."""
+    return _edit(request, CompanyDirectory(servers=[]))
+
+
+@view_config(
+    route_name="directory_edit",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory_form.jinja2",
+    step_up=True,
+)
+def edit_directory(request: Request) -> dict[str, Any] | Response:
+    """Change how a directory is reached. The password stays unless a new one is given."""
+    return _edit(request, _get(request))
+
+
+def _edit(request: Request, row: CompanyDirectory) -> dict[str, Any] | Response:
+    values: Mapping[str, str] = {name: getattr(row, name) or "" for name in _FIELDS}
+    values = {**values, "servers": "\n".join(row.servers)}
+    if request.method != "POST":
+        return {"row": row, "values": values, "error": None}
+    values = {name: str(request.POST.get(name, "")).strip() for name in (*_FIELDS, "servers")}
+    password = str(request.POST.get("password", ""))
+    error = _apply(request, row, values, password)
+    if error is not None:
+        request.db.rollback()
+        request.response.status_int = 422
+        return {"row": row, "values": values, "error": error}
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("directory", id=row.id))
+
+
+def _apply(request: Request, row: CompanyDirectory, values: Mapping[str, str], password: str) -> Any:
+    """Save the form; returns what is wrong with it."""
+    db, service = request.db, services_of(request).directories
+    if values["flavour"] not in ("active_directory", "openldap"):
+        return _("Choose the kind of directory.")
+    if any(len(values[name]) > _LONGEST.get(name, 500) for name in _FIELDS) or not values["name"]:
+        return _("Give a name, and nothing longer than fits.")
+    taken = select(CompanyDirectory.id).where(CompanyDirectory.name == values["name"])
+    if any(key != row.id for key in db.scalars(taken)):
+        return _("There is a directory of this name.")
+    for name in _FIELDS:
+        setattr(row, name, values[name] or None)
+    row.servers = values["servers"].split()
+    if not (row.bind_dn and row.user_base and row.group_base and row.servers):
+        return _("Say the servers, the service account, and where people and groups are.")
+    db.add(row)
+    db.flush()
+    if password:
+        service.set_password(db, row, password)
+    try:
+        service.client(row)
+    except ValueError as wrong:
+        return str(wrong)
+    return None
+
+
+@view_config(
+    route_name="directory",
+    request_method="GET",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory.jinja2",
+)
+def directory_page(request: Request, **more: Any) -> dict[str, Any]:
+    """One directory: test, meanings of groups, last comparison."""
+    row, db = _get(request), request.db
+    mappings = list(
+        db.scalars(
+            select(DirectoryMapping)
+            .where(DirectoryMapping.directory_id == row.id)
+            .order_by(DirectoryMapping.group_name, DirectoryMapping.kind)
+        )
+    )
+    names = {
+        key: name for model in _TARGETS.values() for key, name in db.execute(select(model.id, model.name))
+    }
+    roles = [
+        role for role in db.scalars(select(Role).order_by(Role.name)) if not administration(role.permissions)
+    ]
+    targets = [("role", role.id, role.name) for role in roles]
+    for kind, model in (("team", Team), ("territory", Territory)):
+        targets += [
+            (kind, key, name) for key, name in db.execute(select(model.id, model.name).order_by(model.name))
+        ]
+    return {
+        "row": row,
+        "mappings": [(one, names.get(one.target_id, "")) for one in mappings],
+        "targets": targets,
+        "login": "",
+        "reports": None,
+        "groups": None,
+        "preview": None,
+        "error": None,
+    } | more
+
+
+@view_config(
+    route_name="directory_test",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory.jinja2",
+)
+def test_directory(request: Request) -> dict[str, Any]:
+    """Test each server and, if a name is given, how that person looks from here."""
+    login = str(request.POST.get("login", "")).strip()[:256]
+    try:
+        client = services_of(request).directories.client(_get(request))
+    except ValueError as wrong:
+        return directory_page(request, error=str(wrong), login=login)
+    return directory_page(request, reports=diagnose(client, login or None), login=login)
+
+
+@view_config(
+    route_name="directory_groups",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory.jinja2",
+)
+def search_groups(request: Request) -> dict[str, Any]:
+    """Find groups by a part of their name, to give them a meaning."""
+    text = str(request.POST.get("group", "")).strip()[:100]
+    try:
+        found = find_groups(services_of(request).directories.client(_get(request)), text)
+    except (DirectoryFailure, ValueError) as failure:
+        return directory_page(request, error=str(failure))
+    return directory_page(request, groups=found)
+
+
+@view_config(
+    route_name="directory_map",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory.jinja2",
+    step_up=True,
+)
+def map_group(request: Request) -> dict[str, Any] | Response:
+    """Give a group a meaning, or take one away."""
+    row, db, service = _get(request), request.db, services_of(request).directories
+    gone = str(request.POST.get("remove", ""))
+    try:
+        if gone:
+            mapping = db.get(DirectoryMapping, UUID(gone))
+            if mapping is not None and mapping.directory_id == row.id:
+                db.delete(mapping)
+        else:
+            kind, _colon, target = str(request.POST.get("meaning", "")).partition(":")
+            group = group_by_id(service.client(row), UUID(str(request.POST.get("group_id", ""))))
+            if group is None or kind not in KINDS:
+                raise NotFound
+            service.map_group(db, row, group.id, group.name, kind, UUID(target) if target else None)
+    except (AppError, DirectoryFailure, ValueError) as refused:
+        db.rollback()
+        request.response.status_int = 422
+        text = (refused.detail or refused.title) if isinstance(refused, AppError) else str(refused)
+        return directory_page(request, error=text)
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("directory", id=row.id))
+
+
+@view_config(
+    route_name="directory_preview",
+    request_method="POST",
+    permission=Permission.USERS_MANAGE,
+    renderer=f"{TEMPLATES}/directory.jinja2",
+)
+def preview(request: Request) -> dict[str, Any]:
+    """What a comparison would do now; nothing is changed."""
+    row = _get(request)
+    try:
+        found = services_of(request).directories.compare(request.db, row, apply=False)
+    except (DirectoryFailure, ValueError) as failure:
+        return directory_page(request, error=str(failure))
+    return directory_page(request, preview=found.plain())
+
+
+@view_config(
+    route_name="directory_state", request_method="POST", permission=Permission.USERS_MANAGE, step_up=True
+)
+def set_state(request: Request) -> Response:
+    """Let log-in ask the directory, or leave it out."""
+    _get(request).enabled = request.POST.get("enabled") == "true"
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("directory", id=request.matchdict["id"]))
+
+
+def _get(request: Request) -> CompanyDirectory:
+    found: CompanyDirectory | None = request.db.get(CompanyDirectory, uuid_of(request))
+    if found is None:
+        raise NotFound
+    return found
