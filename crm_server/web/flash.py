@@ -92,4 +92,5 @@ def take(request: Request) -> list[Message]:
 
 def _forget(request: Request, response: Any) -> None:
     if "kontor.flash" not in request.environ:
-        response.delete_cookie(COOKIE, path="/")
+        # Browsers refuse to change a cookie of this prefix by a header without "Secure", so delete_cookie won't do.
+        response.set_cookie(COOKIE, "", max_age=0, secure=True, httponly=True, samesite="Lax", path="/")

@@ -74,7 +74,7 @@ function equip(board) {
     column.querySelector(".k-cards").prepend(ended.card);
     // The card's own form moves it; the answer is the page as it now is.
     const form = ended.card.querySelector("form[data-move]");
-    form.elements.stage_id.value = stage;
+    form.querySelector("input[name=stage_id]").value = stage;
     form.requestSubmit();
   }
 }

@@ -1,0 +1,130 @@
+"""One site and one browser for all browser tests of a process; each test logs in within a context of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from crm_server.migrations import manage
+from tests.browser.site import ROOT, Site, browser as launch, chromium_path, serve
+from tests.conftest import copy_database
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs them all: a second server and browser would cost more than they save."""
+    for item in items:
+        if Path(str(item.fspath)).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def _missing(what: str, way_out: str) -> None:
+    message = f"{what} is missing. {way_out}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """Assets and translations as the set-up makes them."""
+    if chromium_path() is None:
+        _missing("Chromium", "apt-get install -y chromium fonts-noto-cjk")
+    if not AXE.exists():
+        _missing("axe-core", "npm ci")
+    if not (ROOT / "crm_server/web/assets/dist/manifest.json").exists():
+        subprocess.run(["node", "bin/assets.mjs"], cwd=ROOT, check=True)
+    for catalogue in ROOT.glob("crm_server/locale/*/LC_MESSAGES/kontor.po"):
+        compiled = catalogue.with_suffix(".mo")
+        if not compiled.exists() or compiled.stat().st_mtime < catalogue.stat().st_mtime:
+            babel = Path(sys.executable).parent / "pybabel"
+            subprocess.run([babel, "-q", "compile", "-i", catalogue, "-o", compiled], check=True)
+
+
+@pytest.fixture(scope="session")
+def site(cluster: Any, template: str, built: None) -> Iterator[Site]:
+    """A running Kontor with demo data."""
+    copy_database(cluster, template, "kontor_browser")
+    environment = {
+        "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"),
+        "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_browser"),
+        "KONTOR_DEMO": "true",
+    }
+    with serve(environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(built: None) -> Iterator[Browser]:
+    """The browser."""
+    with launch() as made:
+        yield made
+
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture
+def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
+    """Open a page as a demo user: `open_as("sales1", "/contacts", width=390, dark=True)`; "" logs nobody in.
+
+    Whatever the console says of errors, broken policies or missing files fails the test at its end.
+    """
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def opened(
+            login: str, path: str = "/", *, width: int = 1440, dark: bool = False, locale: str = "en-GB"
+        ) -> Page:
+            context = chromium.new_context(
+                ignore_https_errors=True,
+                viewport={"width": width, "height": 844 if width < 500 else 900},
+                color_scheme="dark" if dark else "light",
+                has_touch=width < 500,
+                locale=locale,
+                base_url=site.address,
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(10_000)
+            page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+            page.on(
+                "console",
+                lambda message: complaints.append(f"{page.url}: {message.text}")
+                if message.type == "error" and "the server responded with a status of" not in message.text
+                else None,
+            )
+            if login:
+                page.goto("/login")
+                page.fill("#login", login)
+                page.fill("#password", site.password)
+                page.click("main button[type=submit]")
+                page.wait_for_url(f"{site.address}/")
+            page.goto(path)
+            return page
+
+        yield opened
+    assert not complaints, "\n".join(complaints)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with the page as it is shown now."""
+    # Through the debugger and not as an element: the page's own policy allows no foreign script.
+    session = page.context.new_cdp_session(page)
+    session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
+    session.detach()
+    found: list[dict[str, Any]] = page.evaluate(
+        "async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(one => "
+        "({id: one.id, help: one.help, places: one.nodes.slice(0, 3).map(node => node.html.slice(0, 160))}))"
+    )
+    return [f"{page.url} {one['id']}: {one['help']} {one['places']}" for one in found]
