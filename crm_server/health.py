@@ -8,13 +8,15 @@ from sqlalchemy.exc import DBAPIError
 
 from crm_server.kernel.errors import AppError
 from crm_server.kernel.hot import Prepared
-from crm_server.migrations import manage
+from crm_server.migrations import HEAD
 from crm_server.permissions import PUBLIC
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
 
+# A load balancer asks often and wants to know soon.
+_PATIENCE = 1.0
 _REVISION = Prepared("health_revision", "select version_num from kontor.schema_version", ())
 
 
@@ -27,8 +29,8 @@ def readyz(request: Request) -> dict[str, Any]:
     """200 when requests can be served, else 503 with the reason. Says nothing about the inside to strangers."""
     reason = None
     try:
-        rows = request.registry.hot.run(_REVISION, ())
-        if not rows or rows[0][0] != manage.head():
+        rows = request.registry.hot.run(_REVISION, (), deadline=_PATIENCE)
+        if not rows or rows[0][0] != HEAD:
             reason = "schema"
     except (AppError, DBAPIError):
         reason = "database"

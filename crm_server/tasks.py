@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-import crm_server.domain.identity.jobs  # noqa: F401 - adds its tasks by being imported
+import crm_server.domain.identity.jobs
 import crm_server.domain.imports.jobs  # noqa: F401 - as above
 from crm_server.domain.bin.services import empty
 from crm_server.domain.identity.actors import actor_of_user
 from crm_server.kernel.clock import now
-from crm_server.kernel.jobs import Job, Worker, task
+from crm_server.kernel.jobs import Job, task
 from crm_server.models import datamap
 from crm_server.services import records
 
 if TYPE_CHECKING:
-    from crm_server.kernel.jobs import Pace
+    from crm_server.kernel.worker import Pace, Worker
     from crm_server.settings import Settings
 
 _BATCH = 10_000
@@ -80,6 +80,8 @@ def job_purge(job: Job) -> None:
 
 def worker(settings: Settings, *, concurrency: int | None = None, pace: Pace | None = None) -> Worker:
     """A worker that knows all tasks of the application."""
+    from crm_server.kernel.worker import Worker
+
     made = Worker(settings, actor_of_user, concurrency or settings.worker_concurrency)
     if pace is not None:
         made.pace = pace

@@ -33,7 +33,7 @@ def worker(
     SIGTERM lets the jobs that run end first. A worker that is killed loses nothing: its jobs run again.
     """
     from crm_server import tasks
-    from crm_server.kernel.jobs import Pace
+    from crm_server.kernel.worker import Pace
     from monitoring import logs, metrics
 
     settings = load()

@@ -60,7 +60,12 @@ class Hot:
         )
 
     def run(
-        self, statement: Prepared, values: Sequence[Any], actor: Actor | None = None
+        self,
+        statement: Prepared,
+        values: Sequence[Any],
+        actor: Actor | None = None,
+        *,
+        deadline: float | None = None,
     ) -> list[tuple[Any, ...]]:
         """Execute a prepared statement in a transaction of its own; retries a lost connection.
 
@@ -68,13 +73,18 @@ class Hot:
             statement: What to run.
             values: Its parameters in order.
             actor: Told to PostgreSQL in the same round trip.
+            deadline: Seconds for which a lost connection is tried again; that of requests by default.
         """
-        return self._until_deadline(statement, values, actor)
+        return self._until_deadline(statement, values, actor, deadline)
 
     def _until_deadline(
-        self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
+        self,
+        statement: Prepared | str,
+        values: Sequence[Any] | Mapping[str, Any],
+        actor: Actor | None,
+        seconds: float | None = None,
     ) -> list[tuple[Any, ...]]:
-        deadline = time.monotonic() + self._deadline
+        deadline = time.monotonic() + (self._deadline if seconds is None else seconds)
         pause = 0.02
         while True:
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,10 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url, pool, text
 
 from compliance.datamap import Base
+from crm_server.migrations import HEAD
 from crm_server.models import datamap
 
 if TYPE_CHECKING:
@@ -144,13 +143,7 @@ def current(owner_url: str) -> tuple[str | None, str | None]:
             if there
             else None
         )
-    return found, head()
-
-
-@cache
-def head() -> str | None:
-    """The newest revision of this release."""
-    return ScriptDirectory.from_config(config("")).get_current_head()
+    return found, HEAD
 
 
 def drift(owner_url: str) -> list[Drift]:

@@ -25,7 +25,6 @@ from importlib import resources
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn import zxcvbn
 
 MAX_CHARACTERS = 256
 """Longer input is refused before any hashing, so that a request can't buy minutes of our processor."""
@@ -205,6 +204,9 @@ def assess(
         found.append(Weakness.PERSONAL)
     score = 0
     if text:
+        # Its word lists take 12 MB, which only the processes that see a new password should pay for.
+        from zxcvbn import zxcvbn
+
         score = int(
             zxcvbn(text[:_ZXCVBN_CHARACTERS], user_inputs=words, max_length=_ZXCVBN_CHARACTERS)["score"]
         )

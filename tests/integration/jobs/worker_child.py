@@ -8,7 +8,8 @@ import time
 from sqlalchemy import text
 
 from crm_server import tasks
-from crm_server.kernel.jobs import Job, Pace, task
+from crm_server.kernel.jobs import Job, task
+from crm_server.kernel.worker import Pace
 from crm_server.settings import load
 from monitoring import logs
 
