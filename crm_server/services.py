@@ -6,7 +6,7 @@ A domain with rules of its own names its class; the rest is kept by the plain se
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from crm_server.domain.accounts.services import AccountService
 from crm_server.domain.activities.services import ActivityService, ParticipantService
@@ -30,6 +30,8 @@ from crm_server.models import datamap
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+S = TypeVar("S", bound=RecordService)
 
 OWN: tuple[type[RecordService], ...] = (
     AccountService,
@@ -67,6 +69,11 @@ def service_class(entity: str) -> type[RecordService]:
 
 def records(session: Session, entity: str) -> RecordService:
     """The service for records of `entity`, acting as the session's actor."""
+    return service(session, service_class(entity))
+
+
+def service(session: Session, kind: type[S]) -> S:
+    """A service by its class, for callers of what only that domain offers."""
     country: str = setting(session, "default_country")
     custom = custom_fields.CustomFieldStore(session, datamap(), country=country)
-    return service_class(entity)(session, datamap(), custom, country=country)
+    return kind(session, datamap(), custom, country=country)

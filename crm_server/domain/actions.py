@@ -117,4 +117,4 @@ def key_in(given: Mapping[str, str], name: str) -> UUID | None:
     fits, found = _read("id", text)
     if not fits:
         raise BadQuery(name, _("An id (UUID) is expected here."))
-    return found  # type: ignore[no-any-return]
+    return found

@@ -59,7 +59,7 @@ def around(datamap: DataMap, entity: str, record_id: UUID, readable: frozenset[s
 
 def branches(
     datamap: DataMap, place: Around, readable: frozenset[str], limit: int, before: Position | None
-) -> Iterator[Select[Any]]:
+) -> Iterator[Select[datetime, UUID, str]]:
     """All sources that the actor may read, each at most `limit` rows, newest first."""
     sources = _changes(datamap, place)
     for name, source in (

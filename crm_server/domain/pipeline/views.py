@@ -1,16 +1,14 @@
-"""API: the board of a pipeline, and moving opportunities on it."""
+"""API: the board of a pipeline. Moving opportunities on it is in `crm_server.api.actions`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crm_server.api.answers import answer, expected_version
+from crm_server.api.answers import answer
 from crm_server.api.context import key_of, named
-from crm_server.api.records import represent
-from crm_server.domain.actions import add_action, body_of, key_in, one_of, page_of
+from crm_server.domain.actions import add_action, key_in, one_of, page_of
 from crm_server.domain.pipeline import queries
 from crm_server.permissions import Action, record_permission
-from crm_server.services import records
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
@@ -47,17 +45,8 @@ def cards(request: Request) -> Response:
     return answer({"data": found, "next_cursor": following})
 
 
-def move(request: Request) -> Response:
-    """POST brings an opportunity to another stage; If-Match says which version the client had read."""
-    given = body_of(request, stage_id="id!", lost_reason="text")
-    service = records(request.db, "opportunity")
-    record = service.move(key_of(request), version=expected_version(request), **given)
-    return represent(request, service, record)
-
-
 def includeme_api(config: Configurator) -> None:
     """Add the addresses."""
     seeing = record_permission("opportunity", Action.READ)
     add_action(config, "api_board", f"{one_of('pipelines')}/board", {"GET": (board, seeing)})
     add_action(config, "api_cards", f"{one_of('stages')}/cards", {"GET": (cards, seeing)})
-    add_action(config, "api_move", f"{one_of('opportunities')}/move", {"POST": (move, Action.UPDATE)})
