@@ -15,7 +15,7 @@ from cryptography import x509
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from crm_server.migrations import manage
+from crm_server.migrations import HEAD, manage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,7 +124,7 @@ def _schema(connection: Connection) -> Finding:
     found = None
     if connection.execute(text("select to_regclass('kontor.schema_version')")).scalar():
         found = connection.execute(text("select version_num from kontor.schema_version")).scalar()
-    newest = manage.head()
+    newest = HEAD
     if found == newest:
         return Finding("schema", Level.OK, f"The schema is at {found}.")
     said = (
