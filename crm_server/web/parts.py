@@ -125,13 +125,13 @@ _HAPPENED: dict[str, tuple[str, Text]] = {
     "comment": ("message", _("Comment on a case")),
     "stage": ("git-branch", _("Stage")),
     "attachment": ("paperclip", _("File added")),
-    "change": ("edit", _("Changed")),
+    "change": ("edit", _("Record changed")),
 }
 _ACTIVITY_ICONS = {"task": "checkbox", "call": "phone", "meeting": "users", "mail": "mail", "note": "note"}
 _ACTS: dict[str, Text] = {
-    "create": _("Created"),
-    "insert": _("Created"),
-    "delete": _("Removed"),
+    "create": _("Record created"),
+    "insert": _("Record created"),
+    "delete": _("Record removed"),
     "tag": _("Tag added"),
     "untag": _("Tag removed"),
 }
@@ -141,7 +141,7 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
     """A happening as the timeline shows it: icon, words, link, text."""
     ui, data = request.ui, one.data
     other = one.entity != entity.name or one.record_id != key
-    icon, words = _HAPPENED.get(one.kind, ("clock", _("Changed")))
+    icon, words = _HAPPENED.get(one.kind, ("clock", _("Record changed")))
     title, body, href, badge = "", "", None, None
     if one.kind == "activity":
         policy = ui.entity("activity").fields["kind"].policy
