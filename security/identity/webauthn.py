@@ -20,6 +20,7 @@ from webauthn import (
     verify_authentication_response,
     verify_registration_response,
 )
+from webauthn.helpers import bytes_to_base64url
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
@@ -179,6 +180,11 @@ def finish_authentication(
         counter_regressed=counts and verified.new_sign_count <= stored.sign_count,
         backed_up=verified.credential_backed_up,
     )
+
+
+def encode_id(credential_id: bytes) -> str:
+    """Return a credential's id as browsers write it (base64url without padding)."""
+    return bytes_to_base64url(credential_id)
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 _ROUTES = (
     ("login", "/login"),
     ("login_code", "/login/code"),
+    ("login_passkey", "/login/passkey"),
     ("logout", "/logout"),
     ("welcome", "/welcome/{token}"),
     ("confirm", "/confirm"),
@@ -17,6 +18,8 @@ _ROUTES = (
     ("own_password", "/profile/security/password"),
     ("own_app", "/profile/security/app"),
     ("own_app_remove", "/profile/security/app/remove"),
+    ("own_passkeys", "/profile/security/passkeys"),
+    ("own_passkey_remove", "/profile/security/passkeys/{id}/remove"),
     ("own_codes", "/profile/security/codes"),
     ("own_sessions_end", "/profile/security/sessions/end-others"),
     ("own_session_end", "/profile/security/sessions/{id}/end"),
@@ -64,6 +67,7 @@ def includeme(config: Configurator) -> None:
         {
             "password_set": ("success", _("The new password counts from now on.")),
             "factor_removed": ("success", _("The second factor was removed.")),
+            "passkey_added": ("success", _("The passkey was added.")),
             "session_ended": ("success", _("The sessions were ended.")),
             "token_revoked": ("success", _("The token was revoked.")),
             "user_enabled": ("success", _("The account is enabled.")),

@@ -130,3 +130,18 @@ def comparison_failed(directory_id: UUID, reason: str) -> Event:
         object_type=50,
         object_ref=directory_id,
     )
+
+
+def cloned_passkey(passkey_id: UUID, user_id: UUID, known: int, sent: int) -> Event:
+    """A passkey's signature counter went back or stood still: it may have been copied. An alarm."""
+    return Event(
+        "authentication",
+        "passkey_counter_regressed",
+        "failure",
+        "possible_clone",
+        3,
+        object_type=PASSKEY,
+        object_ref=passkey_id,
+        subjects=(user_id,),
+        meta={"known": known, "sent": sent},
+    )

@@ -21,6 +21,7 @@ from security.identity import totp
 from tests.integration.identity.conftest import GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
 from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
+from tests.unit.identity.test_webauthn import Authenticator
 
 Browser: TypeAlias = TestApp
 
@@ -54,6 +55,13 @@ def only(page: TestResponse) -> Form:
     frame = ("/preferences", "/logout", "/search")
     (found,) = {id(one): one for one in page.forms.values() if not one.action.endswith(frame)}.values()
     return found
+
+
+ORIGIN = "https://localhost"
+
+
+def csrf_of(page: TestResponse) -> dict[str, str]:
+    return {"X-CSRF-Token": page.html.select_one("input[name=csrf_token]")["value"], "Origin": ORIGIN}
 
 
 def having(page: TestResponse, field: str, without: str = "") -> Form:
@@ -226,6 +234,62 @@ class TestSecondFactor:
             form(browser.get("/profile/security"), "/app/remove").submit()
             assert "Log-in asks for your password alone" in browser.get("/profile/security").text
         assert world.reasons("step_up", user) == ["wrong_proof"]
+
+
+class TestPasskeys:
+    def enrol(self, browser: Browser, key: Authenticator) -> TestResponse:
+        page = browser.get("/profile/security/passkeys")
+        options = page.html.select_one("#passkey-options").string
+        sent = {"answer": key.register(options, origin=ORIGIN, party="localhost"), "name": "Test key"}
+        return browser.post_json(
+            "/profile/security/passkeys", sent, headers=csrf_of(page), expect_errors=True
+        )
+
+    def test_a_passkey_is_enrolled_and_opens_the_second_step(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-14
+        user, key = world.user(), Authenticator()
+        log_in(browser, user.login)
+        assert self.enrol(browser, key).json["next"] == "/profile/security"
+        page = browser.get("/profile/security")
+        assert "Test key" in page.text
+        assert "Make recovery codes now" in page.text
+        form(page, "/logout").submit()
+        step = log_in(browser, user.login, next="/profile/security").follow()
+        options = browser.get("/login/passkey").text
+        answer = key.sign(options, origin=ORIGIN, party="localhost")
+        done = browser.post_json("/login/passkey?next=/profile/security", answer, headers=csrf_of(step))
+        assert done.json["next"].endswith("/profile/security")
+        assert "password+passkey" in browser.get("/profile/security").text
+
+    def test_replays_other_keys_and_copied_keys_are_refused(
+        self, browser: Browser, world: World
+    ) -> None:  # AUTH-14
+        user, key = world.user(), Authenticator()
+        log_in(browser, user.login)
+        key.count = 5
+        self.enrol(browser, key)
+        form(browser.get("/profile/security"), "/logout").submit()
+        step = log_in(browser, user.login).follow()
+
+        def answer(sent: dict[str, object]) -> int:
+            found = browser.post_json("/login/passkey", sent, headers=csrf_of(step), expect_errors=True)
+            return int(found.status_int)
+
+        options = browser.get("/login/passkey").text
+        assert answer(key.sign(options, origin=ORIGIN, party="localhost", count=5)) == 422
+        assert world.reasons("passkey_counter_regressed") == ["possible_clone"]
+        assert answer(key.sign(options, origin=ORIGIN, party="localhost")) == 422  # The challenge is used up.
+        impostor = Authenticator()
+        impostor.id = key.id
+        options = browser.get("/login/passkey").text
+        assert answer(impostor.sign(options, origin=ORIGIN, party="localhost")) == 422
+        assert answer({"id": 5}) == 422
+        assert browser.post("/login/passkey", "nonsense", headers=csrf_of(step), status=400)
+        assert world.reasons("second_step", user)[:2] == [
+            "passkey_counter_regressed",
+            "challenge_used_before",
+        ]
 
 
 class TestOwnSecurity:

@@ -89,7 +89,8 @@ class TestPassword:
         login = world.services.login
         pauses: list[float] = []
         timed = LoginService(
-            login._factory, login._hasher, login._limits, login._sessions, login._factors, login._directories,
+            login._factory, login._hasher, login._limits, login._sessions, login._factors,
+            login._directories, login._passkeys,
             refusal_seconds=5, pause=pauses.append,
         )  # fmt: skip
         user = world.user()

@@ -60,10 +60,16 @@ class Authenticator:
         )
 
     def sign(
-        self, options: str, *, origin: str = PARTY.origin, verified: bool = True, count: int | None = None
+        self,
+        options: str,
+        *,
+        origin: str = PARTY.origin,
+        party: str = PARTY.id,
+        verified: bool = True,
+        count: int | None = None,
     ) -> dict[str, Any]:
         self.count = self.count + 1 if count is None else count
-        data = self.data(PRESENT | (VERIFIED if verified else 0), self.count, PARTY.id)
+        data = self.data(PRESENT | (VERIFIED if verified else 0), self.count, party)
         client = self.client_data("webauthn.get", unb64(json.loads(options)["challenge"]), origin)
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
         return self.answer(clientDataJSON=client, authenticatorData=data, signature=signature)

@@ -18,6 +18,7 @@ from crm_server.domain.identity.services.directories import DirectoryService
 from crm_server.domain.identity.services.factors import FactorService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
+from crm_server.domain.identity.services.passkeys import PasskeyService
 from crm_server.domain.identity.services.sessions import SessionService
 from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
@@ -43,6 +44,7 @@ class IdentityServices:
     users: UserService
     links: LinkService
     directories: DirectoryService
+    passkeys: PasskeyService
     factors: FactorService
     limits: LoginLimits
 
@@ -57,8 +59,10 @@ def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> Identi
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
     directories = DirectoryService(seeds, users)
+    passkeys = PasskeyService()
     return IdentityServices(
-        login=LoginService(factory, hasher, limits, sessions, factors, directories),
+        login=LoginService(factory, hasher, limits, sessions, factors, directories, passkeys),
+        passkeys=passkeys,
         sessions=sessions,
         users=users,
         links=links,

@@ -11,7 +11,7 @@ import time
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from crm_server.domain.identity.limits import LoginLimits
     from crm_server.domain.identity.services.directories import DirectoryService
-    from crm_server.domain.identity.services.factors import FactorService
+    from crm_server.domain.identity.services.factors import CodeCheck, FactorService
+    from crm_server.domain.identity.services.passkeys import PasskeyService
     from crm_server.domain.identity.services.sessions import SessionService
     from security.identity.password import PasswordHasher
+    from security.identity.webauthn import RelyingParty
 
 SECOND_STEP_LIFETIME = timedelta(minutes=10)
 LOCAL = "local"
@@ -70,7 +72,7 @@ class LoginResult:
 class LoginService:
     """Checks the steps of a log-in. Opens database sessions of its own: nobody is logged in yet."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a log-in asks, each injected once by `make`
         self,
         factory: sessionmaker[Session],
         hasher: PasswordHasher,
@@ -78,6 +80,7 @@ class LoginService:
         sessions: SessionService,
         factors: FactorService,
         directories: DirectoryService,
+        passkeys: PasskeyService,
         *,
         refusal_seconds: float = 0.4,
         pause: Callable[[float], None] = time.sleep,
@@ -88,6 +91,7 @@ class LoginService:
         self._sessions = sessions
         self._factors = factors
         self._directories = directories
+        self._passkeys = passkeys
         self._refusal_seconds = refusal_seconds
         self._pause = pause
 
@@ -146,6 +150,25 @@ class LoginService:
         WAIT when the limit is used up; REFUSED with no token when the first step is too long ago and must be
         repeated; REFUSED with the token when the code was wrong.
         """
+        return self._second_step(token, client, lambda db, one: self._factors.use_code(db, one.user_id, code))
+
+    def passkey_options(self, token: str, client: Client, party: RelyingParty) -> str | None:
+        """What the browser asks the passkey, as JSON; None when the first step must be repeated."""
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            pending = self._pending(db, token)
+            if pending is None:
+                return None
+            options = self._passkeys.begin_login(db, pending, party)
+            database.commit(db)
+            return options
+
+    def passkey(self, token: str, answer: dict[str, Any], client: Client, party: RelyingParty) -> LoginResult:
+        """Second step with a passkey; outcomes as those of `code`."""
+        return self._second_step(token, client, lambda db, one: self._passkeys.use(db, one, answer, party))
+
+    def _second_step(
+        self, token: str, client: Client, check_factor: Callable[[Session, PendingLogin], CodeCheck]
+    ) -> LoginResult:
         with database.open_session(self._factory, self._stranger(client)) as db:
             pending = self._pending(db, token)
             if pending is None:
@@ -155,7 +178,7 @@ class LoginService:
             if not verdict.allowed:
                 self._tell_limited(verdict.state.value, None, client, user.id)
                 return LoginResult(Step.WAIT, token, retry_after=verdict.retry_after)
-            check = self._factors.use_code(db, user.id, code)
+            check = check_factor(db, pending)
             if check.method is None or user.state != "active":
                 event = events.login(
                     "failure",

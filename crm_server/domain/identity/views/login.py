@@ -77,7 +77,7 @@ def login(request: Request) -> dict[str, Any] | Response:
         response = HTTPSeeOther(request.route_path("login_code", _query={"next": safe_next(request)}))
         set_step(response, result.token)
         return response
-    return _signed_in(request, result)
+    return signed_in(request, result)
 
 
 @view_config(
@@ -87,7 +87,7 @@ def code_page(request: Request) -> dict[str, Any] | Response:
     """The form of the second step."""
     if STEP_COOKIE not in request.cookies:
         return HTTPSeeOther(request.route_path("login"))
-    return _page(request)
+    return _code_page(request)
 
 
 @view_config(
@@ -98,15 +98,21 @@ def code(request: Request) -> dict[str, Any] | Response:
     token = request.cookies.get(STEP_COOKIE, "")
     result = services_of(request).login.code(token, str(request.POST.get("code", "")), client_of(request))
     if result.step is Step.WAIT:
-        return _waiting(request, result)
+        return _waiting(request, result, passkey=True)
     if result.step is Step.SIGNED_IN:
-        return _signed_in(request, result)
+        return signed_in(request, result)
     if result.token is None:
         # The first step is too long ago: begin again.
         response = HTTPSeeOther(request.route_path("login", _query={"next": safe_next(request)}))
         forget(response, STEP_COOKIE)
         return response
-    return _page(request, _WRONG_CODE)
+    return _code_page(request, _WRONG_CODE)
+
+
+def _code_page(request: Request, error: Text | None = None) -> dict[str, Any]:
+    # The button is always there: whether this account has a passkey is nobody's business before the second
+    # step.
+    return _page(request, error, passkey=True)
 
 
 @view_config(route_name="logout", request_method="POST", permission=PUBLIC)
@@ -195,7 +201,8 @@ def confirm(request: Request) -> dict[str, Any] | Response:
     return response
 
 
-def _signed_in(request: Request, result: LoginResult) -> Response:
+def signed_in(request: Request, result: LoginResult) -> Response:
+    """Lead a person who has just proved who they are to the page they wanted, with a fresh session."""
     response = HTTPSeeOther(safe_next(request))
     set_session(response, result.token or "")
     forget(response, STEP_COOKIE)

@@ -34,6 +34,7 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
     return {
         "local": user.source == "local",
         "factors": found.factors.state(db, actor.id),
+        "passkeys": found.passkeys.list(db, actor.id),
         "sessions": queries.live_sessions(db, actor.id, actor.session_ref),
         "tokens": found.sessions.tokens(db, actor.id, now()),
         "permissions": labels.choices(request.registry.datamap, actor.permissions),
