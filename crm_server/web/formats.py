@@ -5,6 +5,7 @@ Pure functions over Babel (CLDR); the caller says the locale and the time zone. 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -28,6 +29,9 @@ LOCALES = {"en": "English", "zh_Hans": "中文"}
 
 _CLDR = {"en": "en_GB", "zh_Hans": "zh_Hans_CN"}
 """Whose customs of writing dates and numbers belong to a language. British English is read unambiguously elsewhere."""
+
+
+_NUMBER = re.compile(r"[+-]?\d[\d.,'’]*")
 
 
 @lru_cache(maxsize=16)
@@ -110,6 +114,8 @@ def parse_money(text: str, currency: str | None, locale: str) -> int | None:
 def parse_number(text: str, locale: str) -> Decimal | None:
     """The number that somebody typed with the separators of the language, or None."""
     text = "".join(text.split()).replace("\u2212", "-")
+    if not _NUMBER.fullmatch(text):  # Decimal also knows "1e5" and "Infinity"
+        return None
     try:
         return parse_decimal(text, locale=cldr(locale), strict=True)
     except (NumberFormatError, InvalidOperation, ValueError):
