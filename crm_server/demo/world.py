@@ -7,7 +7,7 @@ be made by several processes in any order.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ HISTORY_DAYS = 3 * 365
 # Business over the year: a weak August, a strong last quarter.
 SEASON = (0.9, 0.95, 1.15, 1.0, 1.0, 1.1, 0.85, 0.6, 1.1, 1.15, 1.25, 1.3)
 GROWTH_A_YEAR = 0.18
+# A share of everything is of the last weeks, so that lists of open things have something to show.
+LATELY, RECENT_DAYS = 0.12, 45
 
 Row = tuple[Any, ...]
 
@@ -222,7 +224,8 @@ class World:
         self.around = around
         self.case_number = first_case
         self.chunk = Chunk()
-        self.end = datetime(around.today.year, around.today.month, around.today.day, 17, tzinfo=UTC)
+        # The evening before, so that nothing has happened in the future.
+        self.end = datetime.combine(around.today, time(17), UTC) - timedelta(days=1)
 
     def make(self) -> Chunk:
         """All rows of the chunk."""
@@ -251,7 +254,8 @@ class World:
     def _moment(self) -> datetime:
         """A working hour of the last three years, with seasons and growth."""
         while True:
-            age = self.random.random() * HISTORY_DAYS
+            lately = self.random.random() < LATELY
+            age = self.random.random() * (RECENT_DAYS if lately else HISTORY_DAYS)
             day = self.end - timedelta(days=age)
             weight = SEASON[day.month - 1] * (1 - GROWTH_A_YEAR) ** (age / 365)
             if self.random.random() * max(SEASON) < weight and day.weekday() < 5:
@@ -446,7 +450,7 @@ class World:
             if at > self.end:
                 break
             path.append((stage, at))
-            at += timedelta(days=pick.lognormvariate(2.6, 0.6))
+            at += timedelta(days=pick.lognormvariate(3.1, 0.6))
         stage, since = path[-1]
         closed = since if stage.kind != "open" else None
         forecast = "closed" if stage.kind == "won" else "omitted" if stage.kind == "lost" else "pipeline"
