@@ -236,6 +236,9 @@ CHINA = Region(
 REGIONS = (GERMANY, BRITAIN, AMERICA, CHINA)
 WEIGHTS = (35, 22, 18, 25)
 
+# Words by language.
+Words = dict[str, tuple[str, ...]]
+
 INDUSTRIES = (
     "machinery",
     "logistics",
@@ -249,7 +252,7 @@ INDUSTRIES = (
     "media",
     "healthcare",
 )
-DEALS = {
+DEALS: Words = {
     "de": ("Rahmenvertrag", "Wartungsvertrag", "Erneuerung", "Ausbau", "Pilotprojekt", "Schulung"),
     "en": (
         "Framework agreement",
@@ -261,22 +264,22 @@ DEALS = {
     ),
     "zh_Hans": ("框架合同", "维护合同", "续约", "扩容", "试点项目", "培训"),
 }
-TASKS = {
+TASKS: Words = {
     "de": ("Angebot nachfassen", "Vertrag prüfen", "Termin abstimmen", "Unterlagen senden"),
     "en": ("Follow up on the offer", "Review the contract", "Agree on a date", "Send the documents"),
     "zh_Hans": ("跟进报价", "审阅合同", "确定会议时间", "发送资料"),
 }
-CALLS = {
+CALLS: Words = {
     "de": ("Erstgespräch", "Rückfrage zum Angebot", "Bedarf geklärt"),
     "en": ("First call", "Question about the offer", "Needs clarified"),
     "zh_Hans": ("首次通话", "咨询报价", "确认需求"),
 }
-MEETINGS = {
+MEETINGS: Words = {
     "de": ("Vorführung beim Kunden", "Vertragsverhandlung", "Jahresgespräch"),
     "en": ("Demonstration on site", "Contract negotiation", "Annual review"),
     "zh_Hans": ("现场演示", "合同谈判", "年度回顾"),
 }
-NOTES = {
+NOTES: Words = {
     "de": (
         "Bevorzugt Kontakt am Vormittag.",
         "Interessiert an der neuen Reihe.",
@@ -289,7 +292,7 @@ NOTES = {
     ),
     "zh_Hans": ("希望上午联系。", "对新产品线感兴趣。", "预算下季度才有。"),
 }
-CASES = {
+CASES: Words = {
     "de": (
         "Rechnung unklar",
         "Lieferung fehlt",

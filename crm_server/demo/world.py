@@ -503,7 +503,6 @@ class World:
         pick = self.random
         moment = self._moment()
         kind = pick.choices(("task", "call", "meeting", "mail", "note"), (25, 30, 15, 15, 15))[0]
-        words: dict[str, dict[str, tuple[str, ...]]]
         words = {"task": names.TASKS, "call": names.CALLS, "meeting": names.MEETINGS, "mail": names.TASKS}
         note = pick.choice(names.NOTES[region.language])
         title = pick.choice(words[kind][region.language]) if kind != "note" else note.rstrip(".。")
