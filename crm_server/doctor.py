@@ -165,7 +165,7 @@ _RIGHTS = text("""
 select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as mighty,
        has_table_privilege('audit.event', 'update') or has_table_privilege('audit.event', 'delete')
          or has_table_privilege('audit.event', 'truncate') as rewrites,
-       has_table_privilege('audit.event', 'insert') and has_table_privilege('crm.contact', 'select')
+       has_any_column_privilege('audit.event', 'insert') and has_table_privilege('crm.contact', 'select')
          and has_table_privilege('jobs.procrastinate_jobs', 'insert') as works,
        has_schema_privilege('crm', 'create') or has_schema_privilege('audit', 'create') as builds
   from pg_roles where rolname = current_user

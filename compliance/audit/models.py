@@ -1,4 +1,4 @@
-"""The tables of the audit log: the event without personal data, and its payload beside it.
+"""The tables of the audit log: the event without personal data, its payload beside it, and what the sealer owns.
 
 An event is written in the transaction of what it tells (AUD-1). Its payload lives in a side table from which
 erasure deletes, while the event and its commitment stay for ever.
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, SmallInteger, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped
 
 from compliance.datamap import (
@@ -28,6 +28,7 @@ from compliance.datamap import (
     Withheld,
     field,
 )
+from compliance.datamap.sqltypes import Xid8
 from compliance.datamap.text import _
 
 _EVIDENCE = Handling(
@@ -85,12 +86,31 @@ class AuditEvent(Base):
         18, Semantic.JSON, _("Facts"), _EVIDENCE, required=True, server_default=text("'{}'::jsonb")
     )
     payload_commit: Mapped[bytes | None] = field(19, Semantic.BYTES, _("Commitment"), _EVIDENCE)
+    # The transaction that wrote the event; the sealer finds by it what was committed since its last round. The
+    # application has no right to set it (grants.sql), so an event can't hide from the sealer.
+    xid: Mapped[int] = field(
+        20,
+        Semantic.INTEGER,
+        _("Transaction"),
+        _EVIDENCE,
+        sql=Xid8(),
+        required=True,
+        server_default=text("pg_current_xact_id()"),
+    )
 
     __table_args__ = (
         Index(
             "ix_event_object", "object_ref", "occurred_at", postgresql_where=text("object_ref is not null")
         ),
-        Index("ix_event_actor", "actor_ref", "occurred_at"),
+        # Keys are UUIDv7, so their order is that of time and pages of the log need no index on the time.
+        Index("ix_event_actor", "actor_ref", "event_id"),
+        Index("ix_event_xid", "xid", "event_id"),
+        Index(
+            "ix_event_rare",
+            "event_class",
+            "event_id",
+            postgresql_where=text("event_class not in ('change', 'read')"),
+        ),
         {"schema": "audit"},
     )
 
@@ -116,3 +136,83 @@ class AuditPayload(Base):
     event_id: Mapped[UUID] = field(1, Semantic.ID, _("Event"), _EVIDENCE, primary_key=True)
     format: Mapped[int] = field(2, Semantic.SMALL_INTEGER, _("Format"), _EVIDENCE, required=True)
     body: Mapped[bytes] = field(3, Semantic.BYTES, _("Content"), _PAYLOAD, required=True)
+
+
+class AuditLog(Base):
+    """One row a transparency log; one is open. A log that could not be continued is closed and has a successor.
+
+    `size` and `root` are the head, `cursor` says which transactions the sealer still has to look at.
+    """
+
+    __tablename__ = "log"
+    __entity__ = EntityPolicy(
+        62, "audit_log", "audit-logs", _("Audit log"), _("Audit logs"), EntityKind.TECHNICAL
+    )
+
+    number: Mapped[int] = field(
+        1, Semantic.INTEGER, _("Number"), _EVIDENCE, primary_key=True, autoincrement=False
+    )
+    origin: Mapped[str] = field(2, Semantic.TEXT, _("Name"), _EVIDENCE, required=True, unique=True)
+    size: Mapped[int] = field(3, Semantic.INTEGER, _("Size"), _EVIDENCE, required=True, sql=BigInteger())
+    root: Mapped[bytes] = field(4, Semantic.BYTES, _("Root"), _EVIDENCE, required=True)
+    cursor: Mapped[dict[str, Any] | None] = field(5, Semantic.JSON, _("Cursor"), _EVIDENCE)
+    opened_at: Mapped[datetime] = field(
+        6, Semantic.DATETIME, _("Opened"), _EVIDENCE, required=True, server_default=text("now()")
+    )
+    closed_at: Mapped[datetime | None] = field(7, Semantic.DATETIME, _("Closed"), _EVIDENCE)
+
+    __table_args__ = (
+        CheckConstraint("size >= 0", name="size_positive"),
+        CheckConstraint("octet_length(root) = 32", name="root_length"),
+        Index(
+            "uq_log_open",
+            "closed_at",
+            unique=True,
+            postgresql_where=text("closed_at is null"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        {"schema": "audit"},
+    )
+
+
+class AuditLeaf(Base):
+    """Which event is which leaf. Without foreign keys: an event that was removed must leave its hash behind."""
+
+    __tablename__ = "leaf"
+    __entity__ = EntityPolicy(
+        63,
+        "audit_leaf",
+        "audit-leaves",
+        _("Leaf of the audit log"),
+        _("Leaves of the audit log"),
+        EntityKind.TECHNICAL,
+    )
+
+    log: Mapped[int] = field(1, Semantic.INTEGER, _("Log"), _EVIDENCE, primary_key=True, autoincrement=False)
+    index: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Index"), _EVIDENCE, primary_key=True, autoincrement=False, sql=BigInteger()
+    )
+    event_id: Mapped[UUID] = field(3, Semantic.ID, _("Event"), _EVIDENCE, required=True, unique=True)
+    leaf_hash: Mapped[bytes] = field(4, Semantic.BYTES, _("Hash"), _EVIDENCE, required=True)
+
+    __table_args__ = (
+        CheckConstraint("index >= 0", name="index_positive"),
+        CheckConstraint("octet_length(leaf_hash) = 32", name="hash_length"),
+        {"schema": "audit"},
+    )
+
+
+class AuditCheckpoint(Base):
+    """A signed checkpoint as it was published, so that a sealer on another node can take over."""
+
+    __tablename__ = "checkpoint"
+    __entity__ = EntityPolicy(
+        64, "audit_checkpoint", "audit-checkpoints", _("Checkpoint"), _("Checkpoints"), EntityKind.TECHNICAL
+    )
+    __table_args__ = ({"schema": "audit"},)
+
+    log: Mapped[int] = field(1, Semantic.INTEGER, _("Log"), _EVIDENCE, primary_key=True, autoincrement=False)
+    size: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Size"), _EVIDENCE, primary_key=True, autoincrement=False, sql=BigInteger()
+    )
+    note: Mapped[str] = field(3, Semantic.LONG_TEXT, _("Note"), _EVIDENCE, required=True)

@@ -7,27 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Identity, Index, SmallInteger, text
-from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.orm import Mapped
-from sqlalchemy.types import UserDefinedType
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
+from compliance.datamap.sqltypes import Xid8
 from compliance.datamap.text import _
 from crm_server.kernel.handling import SECRET, SYSTEM, TECHNICAL
-
-
-class Xid8(UserDefinedType[int]):
-    """PostgreSQL's 64-bit transaction id."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: Any) -> str:
-        """Name of the SQL type."""
-        return "xid8"
-
-
-# Without it the comparison of models and database would not know the type that it finds.
-ischema_names["xid8"] = Xid8
 
 
 class Change(Base):

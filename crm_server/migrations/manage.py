@@ -62,7 +62,8 @@ def init(superuser_url: str, database: str, passwords: Mapping[str, str]) -> Non
                 statement = pgsql.SQL(
                     "{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}"
                 )
-                if role == MONITOR:
+                # These two are given `pg_monitor`, which must count without `set role`.
+                if role in {MONITOR, SEALER}:
                     statement = pgsql.SQL(
                         "{} role {} login nosuperuser nocreatedb nocreaterole inherit password {}"
                     )

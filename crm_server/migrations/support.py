@@ -36,8 +36,9 @@ def attach_triggers(records: Records) -> None:
 
 def apply_grants() -> None:
     """Give each role what it needs and nothing else; run again after a migration that adds a table."""
-    sql = resources.files("crm_server.migrations").joinpath("sql/grants.sql").read_text("utf-8")
-    op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
+    for package, name in (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql")):
+        sql = resources.files(package).joinpath(name).read_text("utf-8")
+        op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
 
 
 def install_jobs() -> None:

@@ -1,5 +1,5 @@
--- Rights on the tables of the log, after schema.sql. Idempotent. The application appends events and reads; it can't
--- choose `xid`, and it can't touch what the sealer wrote (AUD-2).
+-- Rights on the tables of the log (compliance/audit/models.py). Idempotent. The application appends events and reads;
+-- it cannot choose `xid`, and it cannot touch what the sealer wrote (AUD-2).
 revoke insert, update, delete, truncate on audit.event from kontor_app;
 grant select on audit.event, audit.leaf, audit.log, audit.checkpoint to kontor_app;
 grant insert (

@@ -14,14 +14,14 @@ grant execute on function kontor.uuid7() to kontor_app;
 -- The change feed is written by triggers alone; the application may read it and drop what is past its retention.
 revoke insert, update on crm.change from kontor_app;
 
--- AUD-2: the log is append-only for the application. Payloads may be deleted, because erasure must.
-grant select, insert on audit.event to kontor_app;
+-- AUD-2: payloads may be deleted, because erasure must; they are never rewritten. The rights on the tables of the log
+-- itself stand beside it, in compliance/audit/log/grants.sql, which runs after this file.
 grant select, insert, delete on audit.event_payload to kontor_app;
-revoke update, delete, truncate on audit.event from kontor_app;
 revoke update, truncate on audit.event_payload from kontor_app;
 
-grant usage on schema audit to kontor_sealer;
-grant select on audit.event to kontor_sealer;
+-- Each leaf names the tenant.
+grant usage on schema kontor to kontor_sealer;
+grant select (tenant) on kontor.installation to kontor_sealer;
 
 grant usage on schema kontor to kontor_monitor;
 grant pg_monitor to kontor_monitor;

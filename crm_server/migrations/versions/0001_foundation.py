@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-import crm_server.kernel.models
+import compliance.datamap.sqltypes
 from crm_server.migrations import support
 
 revision = "0001"
@@ -44,6 +44,7 @@ RECORDS: support.Records = (
     ("identity.api_token", 39, False),
     ("identity.directory", 50, False),
     ("identity.directory_mapping", 51, False),
+    ("audit.leaf", 63, False),
 )
 
 
@@ -60,6 +61,15 @@ def upgrade() -> None:
 
 def create_tables() -> None:
     """Create tables, indexes and the foreign keys of cycles."""
+    op.create_table(
+        "checkpoint",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.CheckConstraint("char_length(note) <= 20000", name=op.f("ck_checkpoint_note_length")),
+        sa.PrimaryKeyConstraint("log", "size", name=op.f("pk_checkpoint")),
+        schema="audit",
+    )
     op.create_table(
         "event",
         sa.Column("event_id", sa.Uuid(), nullable=False),
@@ -86,6 +96,12 @@ def create_tables() -> None:
             nullable=False,
         ),
         sa.Column("payload_commit", sa.LargeBinary(), nullable=True),
+        sa.Column(
+            "xid",
+            compliance.datamap.sqltypes.Xid8(),
+            server_default=sa.text("pg_current_xact_id()"),
+            nullable=False,
+        ),
         sa.CheckConstraint("char_length(action) <= 200", name=op.f("ck_event_action_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_event_auth_method_length")),
         sa.CheckConstraint("char_length(event_class) <= 200", name=op.f("ck_event_event_class_length")),
@@ -105,11 +121,39 @@ def create_tables() -> None:
         schema="audit",
     )
     op.create_table(
+        "leaf",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("leaf_hash", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("index >= 0", name=op.f("ck_leaf_index_positive")),
+        sa.CheckConstraint("octet_length(leaf_hash) = 32", name=op.f("ck_leaf_hash_length")),
+        sa.PrimaryKeyConstraint("log", "index", name=op.f("pk_leaf")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_leaf_event_id")),
+        schema="audit",
+    )
+    op.create_table(
+        "log",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("cursor", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(origin) <= 200", name=op.f("ck_log_origin_length")),
+        sa.CheckConstraint("octet_length(root) = 32", name=op.f("ck_log_root_length")),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_log_size_positive")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_log")),
+        sa.UniqueConstraint("origin", name=op.f("uq_log_origin")),
+        schema="audit",
+    )
+    op.create_table(
         "change",
         sa.Column("seq", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column(
             "xid",
-            crm_server.kernel.models.Xid8(),
+            compliance.datamap.sqltypes.Xid8(),
             server_default=sa.text("pg_current_xact_id()"),
             nullable=False,
         ),
@@ -1655,7 +1699,7 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_participant")),
         schema="crm",
     )
-    op.create_index("ix_event_actor", "event", ["actor_ref", "occurred_at"], unique=False, schema="audit")
+    op.create_index("ix_event_actor", "event", ["actor_ref", "event_id"], unique=False, schema="audit")
     op.create_index(
         "ix_event_object",
         "event",
@@ -1663,6 +1707,24 @@ def create_tables() -> None:
         unique=False,
         schema="audit",
         postgresql_where=sa.text("object_ref is not null"),
+    )
+    op.create_index(
+        "ix_event_rare",
+        "event",
+        ["event_class", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("event_class not in ('change', 'read')"),
+    )
+    op.create_index("ix_event_xid", "event", ["xid", "event_id"], unique=False, schema="audit")
+    op.create_index(
+        "uq_log_open",
+        "log",
+        ["closed_at"],
+        unique=True,
+        schema="audit",
+        postgresql_where=sa.text("closed_at is null"),
+        postgresql_nulls_not_distinct=True,
     )
     op.create_index("ix_change_feed", "change", ["xid", "seq"], unique=False, schema="crm")
     op.create_index(

@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg2
 import psycopg2.extensions
 import pytest
+from sqlalchemy import create_engine, pool
 
-SCHEMA = Path(__file__).with_name("schema.sql")
 LOG = Path(__file__).parents[3] / "compliance" / "audit" / "log"
 
 
@@ -152,13 +152,17 @@ def database(cluster: Cluster) -> Iterator[str]:
 
 def prepare(cluster: Cluster, database: str) -> None:
     """Create the tables and open a log."""
+    from compliance.audit import models
     from compliance.audit.log.postgres import open_log
 
+    engine = create_engine(
+        "postgresql+psycopg2://", creator=lambda: cluster.connect(database), poolclass=pool.NullPool
+    )
+    with engine.begin() as schema:
+        schema.exec_driver_sql("create schema audit")
+        tables = [table for table in models.Base.metadata.sorted_tables if table.schema == "audit"]
+        models.Base.metadata.create_all(schema, tables=tables)
     connection = cluster.connect(database)
-    with connection.cursor() as sql:
-        sql.execute(SCHEMA.read_text())
-        sql.execute((LOG / "schema.sql").read_text())
-    connection.commit()
     open_log(connection, ORIGIN)
     connection.close()
 

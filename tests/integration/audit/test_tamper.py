@@ -165,7 +165,7 @@ class TestTampering:
         self, log: Log, statement: str, named: int
     ) -> None:
         if "index = -1" in statement:
-            log.run("alter table audit.leaf drop constraint leaf_index_check")
+            log.run("alter table audit.leaf drop constraint ck_leaf_index_positive")
         log.run(statement.format(victim=log.identifiers[VICTIM]))
         findings = log.findings()
         assert any(item.startswith(f"event {named}") for item in findings), findings
