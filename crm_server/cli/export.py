@@ -57,7 +57,7 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
             file = made.file(kind, now().date())
             write(session.connection(), actor, [made.event(kind, done=False)])
             if output is None:
-                click.get_binary_stream("stdout").writelines(file.blocks)
+                sys.stdout.buffer.writelines(file.blocks)
             else:
                 with output.open("wb") as out:
                     out.writelines(file.blocks)

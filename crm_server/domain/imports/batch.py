@@ -17,7 +17,7 @@ from compliance.audit.capture import plain
 from compliance.datamap import DataMap, EntityDef, Semantic
 from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.models import ImportRow
-from crm_server.domain.imports.references import Resolver
+from crm_server.domain.imports.references import Resolver, by_index
 from crm_server.domain.imports.rules import Rules
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
@@ -105,13 +105,19 @@ class Batch:
         self._dry = plan.dry
         self._columns = {feed.field: feed.columns for feed in plan.mapping.feeds}
         self._seen: set[int] = set()
+        self._fresh: list[int] = []
         self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
 
-    def run(self, connection: Connection, rows: Sequence[tuple[int, SourceRow]]) -> Counts:
+    def parse(self, rows: Sequence[tuple[int, SourceRow]]) -> list[Work]:
+        """What the rows say, without asking the database; may run in another thread."""
+        return [self._parse(ordinal, row) for ordinal, row in rows]
+
+    def run(self, connection: Connection, works: list[Work]) -> Counts:
         """Does the rows; the caller commits. Returns how many of each outcome, and ``field code`` of each
         problem.
         """
-        works = [self._parse(ordinal, row) for ordinal, row in rows]
+        self._fresh.clear()
+        made = self._resolver.created
         self._resolve(connection, works)
         for work in works:
             self._finish(work)
@@ -133,7 +139,15 @@ class Batch:
             self._write(connection, creates, changes, notes, counts)
         if notes:
             connection.execute(insert(ImportRow.__table__), notes)  # type: ignore[arg-type]
+        counts["referenced"] = self._resolver.created - made
         return counts
+
+    def forget(self) -> None:
+        """Takes back what was remembered of a batch that was rolled back: its keys, and records that it
+        made.
+        """
+        self._seen.difference_update(self._fresh)
+        self._resolver.forget()
 
     def _parse(self, ordinal: int, row: SourceRow) -> Work:
         values, problems = self._read(row)
@@ -230,7 +244,9 @@ class Batch:
         if "deleted_at" in self._entity.fields:
             query = query.where(table.c.deleted_at.is_(None))
         found: dict[tuple[str, ...], _Existing] = {}
-        for row in connection.execute(query.order_by(table.c.id)).mappings():
+        with by_index(connection):
+            rows = connection.execute(query.order_by(table.c.id)).mappings().all()
+        for row in rows:
             key = tuple(self._normal(name, row[name]) for name in self._mapping.key)
             ours = row.get("import_id") == self._import_id
             found.setdefault(
@@ -262,8 +278,7 @@ class Batch:
         if there is None and not repeated:
             self._create(work, existing, creates, counts)
             return
-        if work.key is not None:
-            self._seen.add(hash(work.key))
+        self._remember(work)
         if repeated:
             work.problems.append(FieldProblem("", "row.repeated", _IN_FILE, warning=True))
         if policy == "skip":
@@ -276,6 +291,11 @@ class Batch:
         if there is not None:
             # A dry run has made nothing, so a repeated row meets no record.
             self._merge(work, there, changes, counts, repeated=repeated)
+
+    def _remember(self, work: Work) -> None:
+        if work.key is not None and (mark := hash(work.key)) not in self._seen:
+            self._seen.add(mark)
+            self._fresh.append(mark)
 
     def _create(
         self,
@@ -292,8 +312,8 @@ class Batch:
             return
         counts["created"] += 1
         fresh = None
+        self._remember(work)
         if work.key is not None:
-            self._seen.add(hash(work.key))
             fresh = _Existing(None, 0, work.values, None, ours=True, pending=work.values)
             existing.setdefault(work.key, fresh)
         creates.append((work, fresh))

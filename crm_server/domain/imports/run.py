@@ -8,9 +8,11 @@ events, the notes and the cursor together, so that no row is done twice and none
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
@@ -20,7 +22,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap
-from crm_server.domain.imports.batch import Batch, Counts, Plan, problem_json
+from crm_server.domain.imports.batch import Batch, Counts, Plan, Work, problem_json
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import RefusedError, rules_for
@@ -49,6 +51,7 @@ quickly."""
 _ATTEMPTS = 5
 
 Report = Callable[[int, int], None]
+Numbered = tuple[int, SourceRow]
 Translate = Callable[[object, str], str]
 
 
@@ -88,12 +91,16 @@ class Runner:
         if job is None:
             return Counter()
         try:
+            # What the process holds already need not be looked at by each of the many collections to come.
+            gc.freeze()
             return self._rows(job, report)
         except StoppedError:
             return Counter()
         except ImportFileError as error:
             self._fail(import_id, error)
             raise
+        finally:
+            gc.unfreeze()
 
     def _begin(self, import_id: UUID) -> Import | None:
         """Takes the import; surveys the file the first time. None when there is nothing to do."""
@@ -147,45 +154,50 @@ class Runner:
                 open_rows(file, FileProfile.from_json(job.profile), skip=job.rows_done), start=job.rows_done
             )
             done = job.rows_done
-            while chunk := list(islice(rows, self._size)):
-                self._commit(job.id, batch, resolver, chunk)
-                done += len(chunk)
-                if report is not None:
-                    report(done, total)
+            # While the database writes one batch, another thread reads and parses the next.
+            with ThreadPoolExecutor(1, "import-ahead") as ahead:
+                following = ahead.submit(self._ahead, rows, batch)
+                while (current := following.result())[0]:
+                    chunk, works = current
+                    following = ahead.submit(self._ahead, rows, batch)
+                    self._commit(job.id, batch, chunk, works)
+                    done += len(chunk)
+                    if report is not None:
+                        report(done, total)
         return self._end(job.id, dry=dry)
 
-    def _commit(
-        self, import_id: UUID, batch: Batch, resolver: Resolver, rows: Sequence[tuple[int, SourceRow]]
-    ) -> None:
+    def _ahead(self, rows: Iterator[Numbered], batch: Batch) -> tuple[list[Numbered], list[Work]]:
+        """The next rows and what they say."""
+        chunk = list(islice(rows, self._size))
+        return chunk, batch.parse(chunk)
+
+    def _commit(self, import_id: UUID, batch: Batch, rows: Sequence[Numbered], works: list[Work]) -> None:
         """One batch in one transaction. Rows that the database refuses are found by halving."""
         for attempt in range(_ATTEMPTS):
             try:
-                self._once(import_id, batch, rows, resolver)
+                self._once(import_id, batch, rows, works)
             except (IntegrityError, DataError, RefusedError) as error:
-                resolver.forget()
+                batch.forget()
                 if len(rows) == 1:
                     self._refuse(import_id, rows[0], error)
                     return
                 middle = len(rows) // 2
-                self._commit(import_id, batch, resolver, rows[:middle])
-                self._commit(import_id, batch, resolver, rows[middle:])
+                for part in (rows[:middle], rows[middle:]):
+                    self._commit(import_id, batch, part, batch.parse(part))
                 return
             except DBAPIError as error:
-                resolver.forget()
+                batch.forget()
                 if not db.is_retryable(error) or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(0.2 * 2**attempt)
+                works = batch.parse(rows)
             else:
                 return
 
-    def _once(
-        self, import_id: UUID, batch: Batch, rows: Sequence[tuple[int, SourceRow]], resolver: Resolver
-    ) -> None:
+    def _once(self, import_id: UUID, batch: Batch, rows: Sequence[Numbered], works: list[Work]) -> None:
         with db.open_session(self._sessions, self._actor) as session:
             job = self._own(session, import_id, rows[0][0])
-            made = resolver.created
-            counts = batch.run(session.connection(), rows)
-            counts["referenced"] += resolver.created - made
+            counts = batch.run(session.connection(), works)
             job.counts = dict(Counter(job.counts) + counts)
             job.rows_done = rows[-1][0] + 1
             db.commit(session)

@@ -161,6 +161,8 @@ class TestWizard:
         browser = browser_of("Manager", locale="zh_Hans")
         page = upload(browser).follow()
         assert 'lang="zh-Hans"' in page.text
+        assert "导入到字段" in page.text
+        assert "电子邮箱无效" in page.text
 
     def test_is_closed_to_those_who_may_not_import_and_to_other_peoples_imports(
         self, browser_of: BrowserOf

@@ -176,12 +176,14 @@ class TestRun:
                 text("alter table crm.contact add constraint ck_contact_city_test check (city <> 'Atlantis')")
             )
         try:
-            rows = "".join(f"P{n},{'Atlantis' if n == 7 else 'Bern'}\n" for n in range(20))
-            counts = runner.run(upload("Last name,City\n" + rows))
+            rows = "".join(f"{n},P{n},{'Atlantis' if n == 7 else 'Bern'},Firm {n}\n" for n in range(20))
+            counts = runner.run(upload("External id,Last name,City,Company\n" + rows))
         finally:
             with owner.begin() as connection:
                 connection.execute(text("alter table crm.contact drop constraint ck_contact_city_test"))
-        assert (counts["created"], counts["failed"]) == (19, 1)
+        assert (counts["created"], counts["failed"], counts["merged"], counts["referenced"]) == (19, 1, 0, 19)
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 19
+        assert reader.scalar(select(func.count()).select_from(Account)) == 19
         note = reader.scalars(select(ImportRow)).one()
         assert (note.line, (note.problems or [{}])[0]["field"]) == (9, "city")
 
