@@ -12,6 +12,7 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 import crm_server.domain
+from crm_server.api.actions import lead_context, opportunity_context
 from crm_server.api.context import UUID_PATTERN, collection_context, known_parts, part_context
 from crm_server.api.custom import CustomDefinitions
 from crm_server.api.problems import MethodNotAllowed
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 _ID = f"{{id:{UUID_PATTERN}}}"
 _NAME = "{collection:[a-z-]+}"
+# Attachments are no collection: their one address of this form is below.
+_RECORDS = "{collection:(?!attachments/)[a-z-]+}"
 # Name, pattern, whether it leads to a record or a part of one, and the methods that it takes.
 ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("api_record", f"/{_NAME}/{_ID}", "record", ("GET", "HEAD", "PATCH", "DELETE")),
+    ("api_record", f"/{_RECORDS}/{_ID}", "record", ("GET", "HEAD", "PATCH", "DELETE")),
     ("api_meta", "/meta", "", ("GET", "HEAD")),
     ("api_me", "/me", "", ("GET", "HEAD")),
     ("api_changes", "/changes", "", ("GET", "HEAD")),
@@ -36,6 +39,13 @@ ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("api_query", f"/{_NAME}/query", "record", ("POST",)),
     ("api_bulk", f"/{_NAME}/bulk", "record", ("POST",)),
     ("api_restore", f"/{_NAME}/{_ID}/restore", "record", ("POST",)),
+    ("api_convert", f"/leads/{_ID}/convert", "lead", ("POST",)),
+    ("api_move", f"/opportunities/{_ID}/move", "opportunity", ("POST",)),
+    ("api_tags", f"/{_NAME}/{_ID}/tags", "record", ("GET", "HEAD", "POST")),
+    ("api_tag", f"/{_NAME}/{_ID}/tags/{{tag_id:{UUID_PATTERN}}}", "record", ("DELETE",)),
+    ("api_attachments", f"/{_NAME}/{_ID}/attachments", "record", ("GET", "HEAD", "POST")),
+    ("api_download", f"/attachments/{_ID}/content", "", ("GET", "HEAD")),
+    ("api_attachment", f"/attachments/{_ID}", "", ("DELETE",)),
     ("api_purge", f"/{_NAME}/{_ID}/purge", "record", ("POST",)),
 )
 PART_ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
@@ -47,7 +57,13 @@ PART_ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("GET", "HEAD", "PATCH", "DELETE"),
     ),
 )
-_FACTORIES = {"record": collection_context, "part": part_context, "": None}
+_FACTORIES = {
+    "record": collection_context,
+    "part": part_context,
+    "lead": lead_context,
+    "opportunity": opportunity_context,
+    "": None,
+}
 
 
 def _refuse(methods: tuple[str, ...]) -> object:
@@ -83,5 +99,5 @@ def includeme(config: Configurator) -> None:
     # Actions of domains come before parts: "/leads/{id}/convert" would else be taken for a part.
     _domain_actions(config)
     _add_routes(config, PART_ROUTES)
-    for name in ("problems", "records", "bulk", "parts", "changes", "meta", "openapi", "docs"):
+    for name in ("problems", "records", "bulk", "parts", "actions", "changes", "meta", "openapi", "docs"):
         config.include(f"crm_server.api.{name}")

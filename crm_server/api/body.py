@@ -14,22 +14,31 @@ if TYPE_CHECKING:
     from pyramid.request import Request
 
 MAX_DEPTH = 20
+_BODY = "kontor.body"
 _TYPES = frozenset({"application/json", "application/merge-patch+json"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\";\s]+)", re.IGNORECASE)
 
 
 def raw_body(request: Request) -> bytes:
-    """The body as bytes.
+    """The body as bytes, read once; a transaction that has to run again gets it again.
 
     Raises:
         TooLarge: more than the setting `body_limit`.
     """
-    limit: int = request.registry.settings["kontor"].body_limit
-    if (request.content_length or 0) > limit:
-        raise TooLarge
-    body: bytes = request.body
-    if len(body) > limit:
-        raise TooLarge
+    environ = request.environ
+    body: bytes | None = environ.get(_BODY)
+    if body is None:
+        limit: int = request.registry.settings["kontor"].body_limit
+        length = request.content_length
+        if length is None:
+            # Without a length there is a body only if the server says where it ends (chunked).
+            length = limit + 1 if environ.get("wsgi.input_terminated") else 0
+        elif length > limit:
+            raise TooLarge
+        body = environ["wsgi.input"].read(length)
+        if len(body) > limit:
+            raise TooLarge
+        environ[_BODY] = body
     return body
 
 

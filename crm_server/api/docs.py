@@ -86,7 +86,7 @@ def _resolved(found: dict[str, Any]) -> dict[str, Any]:
 
 def _schema_name(holder: dict[str, Any]) -> str:
     for content in holder.get("content", {}).values():
-        return str(content["schema"]["$ref"].rpartition("/")[2])
+        return str(content.get("schema", {}).get("$ref", "").rpartition("/")[2])
     return ""
 
 

@@ -13,6 +13,8 @@ import crm_server.api.openapi_parts as part
 from compliance.datamap import EntityKind
 from crm_server.api.answers import answer
 from crm_server.api.context import UUID_PATTERN, known_parts, named
+from crm_server.api.openapi_actions import ATTACHMENT_PATHS, action_paths, action_schemas
+from crm_server.api.openapi_domains import domain_paths, domain_schemas
 from crm_server.api.schema import read_schema, write_schema
 from crm_server.api.texts import localizer
 from crm_server.models import datamap
@@ -43,13 +45,15 @@ def document() -> dict[str, Any]:
     schemas: dict[str, Any] = dict(part.SCHEMAS)
     for entity in data.records():
         _schemas_of(entity, schemas)
-        paths |= _record_paths(entity)
+        paths |= _record_paths(entity) | action_paths(entity.policy.collection, _class(entity))
     for (collection, name), (piece, link) in known_parts(data).items():
         owner = data.by_collection(collection)
         if owner is not None:
             _schemas_of(piece, schemas, without=link, suffix=_suffix(owner, piece, link))
             paths |= _part_paths(owner, name, piece, _suffix(owner, piece, link))
-    paths |= part.OTHER_PATHS
+    paths |= domain_paths(data) | ATTACHMENT_PATHS | part.OTHER_PATHS
+    schemas["Attachment"] = read_schema(data["attachment"], _says)
+    schemas |= action_schemas() | domain_schemas()
     return {
         "openapi": "3.1.0",
         "info": {

@@ -296,7 +296,9 @@ PARAMETERS: dict[str, Any] = {
     "IfMatchOptional": _header(
         "If-Match", _text(11, pattern='^"[0-9]{1,9}"$', examples=['"1"']), "Delete only this version."
     ),
-    "IfNoneMatch": _header("If-None-Match", {"type": "string"}, "Answer 304 if this version is the present one."),
+    "IfNoneMatch": _header(
+        "If-None-Match", {"type": "string"}, "Answer 304 if this version is the present one."
+    ),
     "IdempotencyKey": _header(
         "Idempotency-Key",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},

@@ -134,6 +134,9 @@ def includeme(config: Configurator) -> None:
     """Render every error below /api/ here."""
     config.add_exception_view(app_error, context=AppError, path_info=PATHS)
     config.add_exception_view(http_error, context=HTTPException, path_info=PATHS)
+    # The pages have views of their own for these, so they are named as well.
+    config.add_exception_view(http_error, context=BadCSRFToken, path_info=PATHS)
+    config.add_exception_view(http_error, context=BadCSRFOrigin, path_info=PATHS)
     config.add_exception_view(undecodable, context=UnicodeDecodeError, path_info=PATHS)
     config.add_exception_view(unexpected, context=Exception, path_info=PATHS)
     config.add_notfound_view(not_found, path_info=PATHS)

@@ -147,7 +147,8 @@ def represent(
     """A record as its reader may see it, with its entity tag."""
     shown = present_record(service.entity, record, request.actor)
     if service.custom is not None and service.entity.exposed:
-        shown["custom"] = service.custom.load(service.entity, [record.id]).get(record.id, {})
+        loaded = service.custom.load(service.entity, [record.id])
+        shown |= {"custom": loaded[record.id]} if record.id in loaded else {}
     tags = [("ETag", etag(record.version))] if "version" in service.entity.fields else []
     return answer(shown, status, [*tags, *(headers or ())])
 
