@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exists, func, select
 
@@ -18,12 +18,15 @@ from crm_server.domain.identity.models import (
     User,
     UserRole,
 )
+from crm_server.kernel.errors import NotFound
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy.orm import Session
+
+T = TypeVar("T")
 
 MOST_USERS = 2000
 """More rows than a person reads on one page; lists say when they are cut."""
@@ -150,6 +153,43 @@ def live_sessions(db: Session, user_id: UUID, current: UUID | None = None) -> li
 def roles_of(db: Session, user_id: UUID) -> set[UUID]:
     """Ids of a user's roles."""
     return set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user_id)))
+
+
+def user(db: Session, key: UUID) -> User:
+    """One user. Raises NotFound."""
+    return _one(db, User, key)
+
+
+def role(db: Session, key: UUID) -> Role:
+    """One role. Raises NotFound."""
+    return _one(db, Role, key)
+
+
+def team(db: Session, key: UUID) -> Team:
+    """One team. Raises NotFound."""
+    return _one(db, Team, key)
+
+
+def territory(db: Session, key: UUID) -> Territory:
+    """One territory. Raises NotFound."""
+    return _one(db, Territory, key)
+
+
+def roles(db: Session) -> list[Role]:
+    """All roles: the built-in ones first, then by name."""
+    return list(db.scalars(select(Role).order_by(Role.built_in.desc(), func.lower(Role.name))))
+
+
+def proved_at(db: Session, session_id: UUID) -> datetime | None:
+    """When the owner of a session last proved who they are."""
+    return db.scalar(select(LoginSession.authenticated_at).where(LoginSession.id == session_id))
+
+
+def _one(db: Session, kind: type[T], key: UUID) -> T:
+    found = db.get(kind, key)
+    if found is None:
+        raise NotFound
+    return found
 
 
 def role_names(db: Session, user_id: UUID) -> list[str]:

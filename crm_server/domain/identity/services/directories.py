@@ -105,6 +105,24 @@ class DirectoryService:
             is not None
         )
 
+    def draft(self) -> CompanyDirectory:
+        """A directory that isn't saved yet."""
+        return CompanyDirectory(servers=[])
+
+    def name_taken(self, db: Session, row: CompanyDirectory, name: str) -> bool:
+        """Whether another directory has this name."""
+        with db.no_autoflush:
+            keys = db.scalars(select(CompanyDirectory.id).where(CompanyDirectory.name == name))
+            return any(key != row.id for key in keys)
+
+    def unmap(self, db: Session, row: CompanyDirectory, mapping_id: UUID) -> None:
+        """Take a meaning away from a group; it shows at the next comparison."""
+        mapping = db.get(DirectoryMapping, mapping_id)
+        if mapping is None or mapping.directory_id != row.id:
+            raise NotFound
+        db.delete(mapping)
+        db.flush()
+
     def set_password(self, db: Session, row: CompanyDirectory, password: str) -> None:
         """Keep the password of the service account, sealed."""
         row.bind_password = self._seeds().seal(row.id, password.encode(), DIRECTORY_PASSWORD)

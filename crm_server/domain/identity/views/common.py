@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pyramid.httpexceptions import HTTPSeeOther
-from sqlalchemy import select
 
+from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
-from crm_server.domain.identity.models import LoginSession
 from crm_server.domain.identity.services import Client
 from crm_server.kernel.actor import Origin
 from crm_server.kernel.clock import now
@@ -111,9 +110,7 @@ def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
         actor = request.actor
         if actor is None or actor.origin is not Origin.WEB or actor.session_ref is None:
             raise NotAllowed("step_up_required")
-        proved = request.db.scalar(
-            select(LoginSession.authenticated_at).where(LoginSession.id == actor.session_ref)
-        )
+        proved = queries.proved_at(request.db, actor.session_ref)
         if not is_fresh(proved, now()):
             back = request.path_qs if request.method == "GET" else _page_before(request)
             return HTTPSeeOther(request.route_path("confirm", _query={"next": back}))

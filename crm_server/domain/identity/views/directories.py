@@ -9,13 +9,10 @@ from uuid import UUID
 
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
-from sqlalchemy import func, select
 
 from compliance.datamap.text import _
-from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
-from crm_server.domain.identity.models import Role, Team, Territory
+from crm_server.domain.identity import directory_queries as queries
 from crm_server.domain.identity.services.directories import KINDS
-from crm_server.domain.identity.services.users import administration
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
 from crm_server.kernel.errors import AppError, NotFound
 from crm_server.permissions import Permission
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from pyramid.response import Response
 
 _FIELDS = ("name", "flavour", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
-_TARGETS: dict[str, Any] = {"role": Role, "team": Team, "territory": Territory}
 _LONGEST = {"name": 100, "user_filter": 1000, "authorities": 20_000}
 
 
@@ -43,8 +39,7 @@ _LONGEST = {"name": 100, "user_filter": 1000, "authorities": 20_000}
 )
 def directories_page(request: Request) -> dict[str, Any]:
     """All directories and how their last comparison went."""
-    rows = request.db.scalars(select(CompanyDirectory).order_by(func.lower(CompanyDirectory.name)))
-    return {"rows": list(rows)}
+    return {"rows": queries.directories(request.db)}
 
 
 @view_config(
@@ -55,7 +50,7 @@ def directories_page(request: Request) -> dict[str, Any]:
 )
 def new_directory(request: Request) -> dict[str, Any] | Response:
     """Set a directory up. It takes part in log-in only after it was enabled."""
-    return _edit(request, CompanyDirectory(servers=[]))
+    return _edit(request, services_of(request).directories.draft())
 
 
 @view_config(
@@ -69,7 +64,7 @@ def edit_directory(request: Request) -> dict[str, Any] | Response:
     return _edit(request, _get(request))
 
 
-def _edit(request: Request, row: CompanyDirectory) -> dict[str, Any] | Response:
+def _edit(request: Request, row: Any) -> dict[str, Any] | Response:
     values: Mapping[str, str] = {name: getattr(row, name) or "" for name in _FIELDS}
     values = {**values, "servers": "\n".join(row.servers)}
     if request.method != "POST":
@@ -85,15 +80,14 @@ def _edit(request: Request, row: CompanyDirectory) -> dict[str, Any] | Response:
     return HTTPSeeOther(request.route_path("directory", id=row.id))
 
 
-def _apply(request: Request, row: CompanyDirectory, values: Mapping[str, str], password: str) -> Any:
+def _apply(request: Request, row: Any, values: Mapping[str, str], password: str) -> Any:
     """Save the form; returns what is wrong with it."""
     db, service = request.db, services_of(request).directories
     if values["flavour"] not in ("active_directory", "openldap"):
         return _("Choose the kind of directory.")
     if any(len(values[name]) > _LONGEST.get(name, 500) for name in _FIELDS) or not values["name"]:
         return _("Give a name, and nothing longer than fits.")
-    taken = select(CompanyDirectory.id).where(CompanyDirectory.name == values["name"])
-    if any(key != row.id for key in db.scalars(taken)):
+    if service.name_taken(db, row, values["name"]):
         return _("There is a directory of this name.")
     for name in _FIELDS:
         setattr(row, name, values[name] or None)
@@ -120,28 +114,10 @@ def _apply(request: Request, row: CompanyDirectory, values: Mapping[str, str], p
 def directory_page(request: Request, **more: Any) -> dict[str, Any]:
     """One directory: test, meanings of groups, last comparison."""
     row, db = _get(request), request.db
-    mappings = list(
-        db.scalars(
-            select(DirectoryMapping)
-            .where(DirectoryMapping.directory_id == row.id)
-            .order_by(DirectoryMapping.group_name, DirectoryMapping.kind)
-        )
-    )
-    names = {
-        key: name for model in _TARGETS.values() for key, name in db.execute(select(model.id, model.name))
-    }
-    roles = [
-        role for role in db.scalars(select(Role).order_by(Role.name)) if not administration(role.permissions)
-    ]
-    targets = [("role", role.id, role.name) for role in roles]
-    for kind, model in (("team", Team), ("territory", Territory)):
-        targets += [
-            (kind, key, name) for key, name in db.execute(select(model.id, model.name).order_by(model.name))
-        ]
     return {
         "row": row,
-        "mappings": [(one, names.get(one.target_id, "")) for one in mappings],
-        "targets": targets,
+        "mappings": queries.mappings(db, row),
+        "targets": queries.targets(db),
         "login": "",
         "reports": None,
         "groups": None,
@@ -195,9 +171,7 @@ def map_group(request: Request) -> dict[str, Any] | Response:
     gone = str(request.POST.get("remove", ""))
     try:
         if gone:
-            mapping = db.get(DirectoryMapping, UUID(gone))
-            if mapping is not None and mapping.directory_id == row.id:
-                db.delete(mapping)
+            service.unmap(db, row, UUID(gone))
         else:
             kind, _colon, target = str(request.POST.get("meaning", "")).partition(":")
             group = group_by_id(service.client(row), UUID(str(request.POST.get("group_id", ""))))
@@ -239,8 +213,5 @@ def set_state(request: Request) -> Response:
     return HTTPSeeOther(request.route_path("directory", id=request.matchdict["id"]))
 
 
-def _get(request: Request) -> CompanyDirectory:
-    found: CompanyDirectory | None = request.db.get(CompanyDirectory, uuid_of(request))
-    if found is None:
-        raise NotFound
-    return found
+def _get(request: Request) -> Any:
+    return queries.directory(request.db, uuid_of(request))

@@ -7,11 +7,9 @@ from uuid import UUID
 
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
-from sqlalchemy import func, select
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
-from crm_server.domain.identity.models import Role, Team, Territory
 from crm_server.domain.identity.services.users import administration
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 )
 def roles_page(request: Request) -> dict[str, Any]:
     """The matrix: what each role may do with each kind of record, and everything else it may."""
-    roles = list(request.db.scalars(select(Role).order_by(Role.built_in.desc(), func.lower(Role.name))))
+    roles = queries.roles(request.db)
     counts = {role.id: len(queries.role_members(request.db, role.id)) for role in roles}
     return {
         "roles": roles,
@@ -52,7 +50,7 @@ def roles_page(request: Request) -> dict[str, Any]:
 )
 def role_page(request: Request, error: Any = None) -> dict[str, Any]:
     """One role and who has it."""
-    role = _get(request, Role)
+    role = queries.role(request.db, uuid_of(request))
     return {
         "role": role,
         "members": queries.role_members(request.db, role.id),
@@ -71,7 +69,7 @@ def role_page(request: Request, error: Any = None) -> dict[str, Any]:
 )
 def change_member(request: Request) -> dict[str, Any] | Response:
     """Give the role to somebody by log-in name, or take it away."""
-    role, users, db = _get(request, Role), services_of(request).users, request.db
+    role, users, db = queries.role(request.db, uuid_of(request)), services_of(request).users, request.db
     try:
         user = users.find(db, str(request.POST.get("login", "")))
         held = queries.roles_of(db, user.id)
@@ -125,7 +123,7 @@ def create_team(request: Request) -> dict[str, Any] | Response:
 )
 def team_page(request: Request) -> dict[str, Any]:
     """One team and its members."""
-    team = _get(request, Team)
+    team = queries.team(request.db, uuid_of(request))
     return {
         "title": team.name,
         "back": ("teams", _("Teams")),
@@ -137,7 +135,7 @@ def team_page(request: Request) -> dict[str, Any]:
 @view_config(route_name="team", request_method="POST", permission=Permission.USERS_MANAGE)
 def set_team(request: Request) -> Response:
     """Save the members of a team."""
-    team = _get(request, Team)
+    team = queries.team(request.db, uuid_of(request))
     services_of(request).users.set_team_members(request.db, team.id, _chosen(request))
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path("team", id=team.id))
@@ -182,7 +180,7 @@ def create_territory(request: Request) -> dict[str, Any] | Response:
 )
 def territory_page(request: Request) -> dict[str, Any]:
     """One territory, where it lies, and who has it."""
-    territory = _get(request, Territory)
+    territory = queries.territory(request.db, uuid_of(request))
     return {
         "title": territory.name,
         "back": ("territories", _("Territories")),
@@ -196,7 +194,7 @@ def territory_page(request: Request) -> dict[str, Any]:
 @view_config(route_name="territory", request_method="POST", permission=Permission.USERS_MANAGE)
 def set_territory(request: Request) -> Response:
     """Save the place and the members of a territory."""
-    territory, users = _get(request, Territory), services_of(request).users
+    territory, users = queries.territory(request.db, uuid_of(request)), services_of(request).users
     parent = next(iter(uuids([str(request.POST.get("parent", ""))])), None)
     if parent != territory.parent_id:
         users.move_territory(request.db, territory.id, parent)
@@ -207,10 +205,3 @@ def set_territory(request: Request) -> Response:
 
 def _chosen(request: Request) -> set[UUID]:
     return uuids(str(value) for value in request.POST.getall("members"))
-
-
-def _get(request: Request, kind: type[Any]) -> Any:
-    found = request.db.get(kind, uuid_of(request))
-    if found is None:
-        raise NotFound
-    return found

@@ -12,7 +12,6 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
-from crm_server.domain.identity.models import User
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, ValidationFailed
@@ -30,7 +29,7 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
     actor, db = request.actor, request.db
     found = services_of(request)
     request.response.status_int = status
-    user = db.get_one(User, actor.id)
+    user = queries.user(db, actor.id)
     return {
         "local": user.source == "local",
         "factors": found.factors.state(db, actor.id),
@@ -94,7 +93,7 @@ def change_password(request: Request) -> dict[str, Any] | Response:
 def enrol_app_page(request: Request) -> dict[str, Any] | Response:
     """The picture to scan. Coming back shows the same seed until it is confirmed."""
     found, actor, db = services_of(request), request.actor, request.db
-    login = db.get_one(User, actor.id).login
+    login = queries.user(db, actor.id).login
     enrolment = found.factors.pending_totp(db, actor.id, login)
     if enrolment is None:
         if found.factors.state(db, actor.id).totp:

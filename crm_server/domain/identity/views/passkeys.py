@@ -10,7 +10,7 @@ from pyramid.response import Response
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
-from crm_server.domain.identity.models import User
+from crm_server.domain.identity import queries
 from crm_server.domain.identity.services.login import Step
 from crm_server.domain.identity.views.common import (
     STEP_COOKIE,
@@ -73,7 +73,7 @@ def login(request: Request) -> Response:
 def enrol_page(request: Request) -> dict[str, Any]:
     """The page that enrols a passkey; its script takes the options from the page."""
     actor, db = request.actor, request.db
-    name = db.get_one(User, actor.id).login
+    name = queries.user(db, actor.id).login
     options = services_of(request).passkeys.begin_enrolment(
         db, actor.id, actor.session_ref, name, party_of(request)
     )

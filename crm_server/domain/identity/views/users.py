@@ -9,9 +9,8 @@ from pyramid.renderers import render_to_response
 from pyramid.view import view_config
 
 from crm_server.domain.identity import queries
-from crm_server.domain.identity.models import User
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
-from crm_server.kernel.errors import NotFound, ValidationFailed
+from crm_server.kernel.errors import ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
@@ -74,7 +73,7 @@ def new_user(request: Request) -> dict[str, Any] | Response:
 )
 def user_page(request: Request) -> dict[str, Any]:
     """One user: state, roles, factors, sessions."""
-    user = _user(request)
+    user = queries.user(request.db, uuid_of(request))
     return {
         "user": user,
         "roles": queries.role_names(request.db, user.id),
@@ -95,7 +94,7 @@ def set_state(request: Request) -> Response:
 @view_config(route_name="user_link", request_method="POST", permission=Permission.USERS_MANAGE, step_up=True)
 def make_link(request: Request) -> Response:
     """Make a new one-time link and show it once."""
-    user = _user(request)
+    user = queries.user(request.db, uuid_of(request))
     return _show_link(request, user, services_of(request).links.make(request.db, user))
 
 
@@ -104,7 +103,7 @@ def make_link(request: Request) -> Response:
 )
 def remove_factors(request: Request) -> Response:
     """Remove all second factors of a user who lost them, and end their sessions."""
-    user, found = _user(request), services_of(request)
+    user, found = queries.user(request.db, uuid_of(request)), services_of(request)
     found.factors.remove_all(request.db, user.id, "by_administrator")
     found.sessions.end_all(request.db, user.id, "factors_removed")
     return _back(request, "factor_removed")
@@ -113,18 +112,13 @@ def remove_factors(request: Request) -> Response:
 @view_config(route_name="user_sessions", request_method="POST", permission=Permission.USERS_MANAGE)
 def end_sessions(request: Request) -> Response:
     """End all sessions of a user."""
-    services_of(request).sessions.end_all(request.db, _user(request).id, "by_administrator")
+    services_of(request).sessions.end_all(
+        request.db, queries.user(request.db, uuid_of(request)).id, "by_administrator"
+    )
     return _back(request, "session_ended")
 
 
-def _user(request: Request) -> User:
-    found: User | None = request.db.get(User, uuid_of(request))
-    if found is None:
-        raise NotFound
-    return found
-
-
-def _show_link(request: Request, user: User, token: str) -> Response:
+def _show_link(request: Request, user: Any, token: str) -> Response:
     values = {"user": user, "link": request.route_url("welcome", token=token)}
     response: Response = render_to_response(f"{TEMPLATES}/link.jinja2", values, request=request)
     return response
