@@ -13,7 +13,7 @@ function equip(board) {
   let drag = null;
   board.addEventListener("pointerdown", (event) => {
     const card = event.target.closest("[data-deal]");
-    if (!card || event.button !== 0 || event.target.closest("a, button, select, form")) return;
+    if (!card || event.button !== 0 || event.target.closest("button, select, form")) return;
     const started = { card, x: event.clientX, y: event.clientY, pointer: event.pointerId, ghost: null, timer: 0 };
     drag = started;
     if (event.pointerType !== "mouse") started.timer = setTimeout(() => drag === started && lift(started), PRESS_MS);
@@ -66,6 +66,10 @@ function equip(board) {
     drag = null;
     clearTimeout(ended.timer);
     if (!ended.ghost) return;
+    // The card may have been taken by its link: letting go is no click.
+    const swallow = (event) => event.preventDefault();
+    window.addEventListener("click", swallow, { capture: true, once: true });
+    setTimeout(() => window.removeEventListener("click", swallow, { capture: true }), 300);
     ended.ghost.remove();
     ended.card.classList.remove("k-lifted");
     for (const one of board.querySelectorAll(".k-over")) one.classList.remove("k-over");
