@@ -57,7 +57,8 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
             file = made.file(kind, now().date())
             write(session.connection(), actor, [made.event(kind, done=False)])
             if output is None:
-                sys.stdout.buffer.writelines(file.blocks)
+                for block in file.blocks:
+                    sys.stdout.buffer.write(block)
             else:
                 with output.open("wb") as out:
                     out.writelines(file.blocks)
