@@ -34,14 +34,14 @@ def one_of(*collections: str) -> str:
 
 
 def add_action(config: Configurator, name: str, pattern: str, views: Mapping[str, tuple[Any, str]]) -> None:
-    """Add an address below /api/v1 that leads to a collection.
+    """Add an address below /api/v1.
 
     Args:
         name: Name of the route.
-        pattern: Its address, with `{collection}` in it.
+        pattern: Its address; with `{collection}` in it, permissions are asked for that kind of record.
         views: HTTP method to (view, permission). Any other method is answered with 405.
     """
-    config.add_route(name, f"/{pattern}", factory=collection_context)
+    config.add_route(name, f"/{pattern}", factory=collection_context if "{collection" in pattern else None)
     methods = tuple(views) + (("HEAD",) if "GET" in views else ())
 
     def refuse(_request: Request) -> Response:

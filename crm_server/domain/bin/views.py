@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
-from crm_server.domain.actions import page_of
+from crm_server.domain.actions import add_action, page_of
 from crm_server.domain.bin.queries import in_bin
 from crm_server.kernel.errors import BadQuery
 from crm_server.permissions import Permission
@@ -30,5 +30,4 @@ def read_bin(request: Request) -> Response:
 
 def includeme_api(config: Configurator) -> None:
     """Add the address."""
-    config.add_route("api_bin", "/bin/records", request_method="GET")
-    config.add_view(read_bin, route_name="api_bin", request_method="GET", permission=Permission.LOGGED_IN)
+    add_action(config, "api_bin", "bin/records", {"GET": (read_bin, Permission.LOGGED_IN)})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from crm_server.domain.accounts.queries import MAX_DEPTH, ancestors, subtree
+from crm_server.kernel import db
+from crm_server.kernel.actor import system_actor
 from crm_server.kernel.errors import ValidationFailed
+from crm_server.services import records
 from tests.integration.domain.conftest import Service, codes
 
 
@@ -58,3 +63,27 @@ class TestHierarchy:
         with pytest.raises(ValidationFailed) as refused:
             service("account").create({"name": "New", "parent_id": str(gone.id)})
         assert codes(refused) == {"/parent_id": "unknown"}
+
+    def test_two_accounts_can_not_become_each_others_parent_at_the_same_moment(self, engine: Engine) -> None:
+        factory = db.session_factory(engine)
+        with db.open_session(factory, system_actor()) as session:
+            one, other = (records(session, "account").create({"name": name}) for name in ("One", "Other"))
+            db.commit(session)
+
+        def put_below(child: UUID, parent: UUID) -> str:
+            with db.open_session(factory, system_actor()) as session:
+                try:
+                    records(session, "account").update(child, {"parent_id": str(parent)}, version=1)
+                    db.commit(session)
+                except ValidationFailed:
+                    return "refused"
+                return "done"
+
+        with ThreadPoolExecutor(2) as pool:
+            results = pool.map(put_below, (one.id, other.id), (other.id, one.id))
+            assert sorted(results) == ["done", "refused"]
+        with db.open_session(factory, system_actor()) as session:
+            for key in (one.id, other.id):
+                records(session, "account").delete(key)
+                records(session, "account").purge(key)
+            db.commit(session)

@@ -186,6 +186,7 @@ class TestAround:
         found = manager.get("/bin/records?entity=account&limit=1", status=200).json["data"]
         assert found[0]["title"] == "Thrown away"
         manager.get("/bin/records?entity=nothing", status=400)
+        manager.post("/bin/records", {}, status=405)
 
 
 class TestFiles:

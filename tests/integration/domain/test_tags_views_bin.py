@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -162,3 +163,23 @@ class TestBin:
         assert (done.purged, done.kept, done.more) == (1, 1, False)
         assert session.get(type(deal), deal.id).stage_id == stage.id  # type: ignore[union-attr]
         assert session.get(type(product), product.id) is None
+
+    def test_files_and_private_views_leave_with_it(
+        self, session: Session, service: Service, user: Callable[..., Any]
+    ) -> None:
+        account = service("account").create({"name": "Example AG"})
+        file = service("attachment").store(("account", account.id), "a.txt", io.BytesIO(b"a"))
+        service("attachment").remove(file.id)
+        system = session.info["kontor.actor"]
+        user()
+        mine = records(session, "saved_view").create(view())
+        records(session, "saved_view").delete(mine.id)
+        session.info["kontor.actor"] = system
+        for table, key in (("attachment", file.id), ("saved_view", mine.id)):
+            session.execute(
+                text(f"update crm.{table} set deleted_at = now() - interval '40 days' where id = :id"),
+                {"id": key},
+            )
+        session.expire_all()
+        assert empty(session, datamap(), records, days=30).purged == 2
+        assert session.scalar(text("select count(*) from crm.attachment_chunk")) == 0
