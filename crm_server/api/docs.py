@@ -75,7 +75,7 @@ def _groups(spec: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]
 def _parameter(one: dict[str, Any]) -> tuple[str, str, bool]:
     if "$ref" in one:
         one = PARAMETERS[one["$ref"].rpartition("/")[2]]
-    return one["name"], one["description"], one.get("required", False)
+    return one["name"], one.get("description", ""), one.get("required", False)
 
 
 def _resolved(found: dict[str, Any]) -> dict[str, Any]:

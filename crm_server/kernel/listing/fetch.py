@@ -63,11 +63,12 @@ def fetch(
     selection = select_fields(datamap, entity, query.fields, query.includes, actor, custom)
     way = walk(entity, query, selection.shown, reader)
     values = Values()
-    audit = add_audit(values, "list", facts(actor) | _searched(query, way))
     where = WhereCompiler(datamap, custom, reader, values)
     conditions = _conditions(entity, query, where)
     rules = {item.name: where.rules(item.target, "x") for item in selection.labels}
     bound = way.bind(values)
+    # After the conditions, which refuse what could not be written down.
+    audit = add_audit(values, "list", facts(actor) | _searched(query, way))
     key = (
         selection, conditions, way.shape, query.limit, query.count, tuple(map(tuple, rules.values())), *audit.places
     )  # fmt: skip

@@ -227,6 +227,9 @@ def read_value(policy: FieldPolicy, value: Any, reader: Reader, where: str) -> A
         BadQuery: with the reason, never with the value.
     """
     semantic = policy.semantic
+    if isinstance(value, UUID | date):
+        # Programs may give the value itself.
+        value = value.isoformat() if isinstance(value, date) else str(value)
     if semantic in _TEXTS:
         return _text_value(policy, value, where)
     if semantic in _NUMBERS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +32,7 @@ def api_settings(cluster: Cluster, template: str) -> Settings:
         {
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_api"),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_api"),
-            "KONTOR_LOG_FORMAT": "text",
-            "KONTOR_LOG_LEVEL": os.environ.get("LL", "warning"),
+            "KONTOR_LOG_LEVEL": "warning",
             "KONTOR_LOG_FORMAT": "json",
             "KONTOR_BODY_LIMIT": "2000000",
         }

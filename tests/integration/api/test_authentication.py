@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.integration.api.conftest import Client
 
 KEY = "0190a7c2-7b1e-7c3a-9d52-3f6a1c2b4d5e"
 OPERATIONS = [
-    (method.upper(), path.replace("{id}", KEY).replace("{part_id}", KEY).replace("{tag_id}", KEY))
+    (method.upper(), re.sub(r"\{[a-z_]+\}", KEY, path))
     for path, item in document()["paths"].items()
     for method in ("get", "post", "patch", "delete")
     if method in item
