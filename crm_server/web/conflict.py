@@ -91,7 +91,9 @@ def _differences(
             continue
         mine = sent[one.name]
         source = (row.get("custom") or {}) if one.custom else row
-        theirs_value = lost.theirs.get(one.key, source.get(one.key)) if not one.custom else source.get(one.key)
+        theirs_value = (
+            lost.theirs.get(one.key, source.get(one.key)) if not one.custom else source.get(one.key)
+        )
         theirs = forms.to_input(ui, one.policy, theirs_value, lost.theirs)
         known = lost.original is not None and not one.custom and one.key in lost.original
         original_value = (lost.original or {}).get(one.key) if known else None

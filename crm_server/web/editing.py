@@ -34,7 +34,9 @@ HIDDEN_ALWAYS: dict[str, frozenset[str]] = {
 
 def typed(request: Request) -> dict[str, str]:
     """What was sent, without the token. A check box sends an empty text before its own; the last one counts."""
-    return {name: value for name, value in request.POST.items() if isinstance(value, str) and name != "csrf_token"}
+    return {
+        name: value for name, value in request.POST.items() if isinstance(value, str) and name != "csrf_token"
+    }
 
 
 def version(sent: Mapping[str, str]) -> int | None:
@@ -46,7 +48,9 @@ def version(sent: Mapping[str, str]) -> int | None:
 def back(request: Request, default: str) -> str:
     """Where to go after saving: a path of ours that the form named, else the record."""
     wanted = str(request.POST.get("back") or request.GET.get("back") or "")
-    return wanted if wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted else default
+    return (
+        wanted if wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted else default
+    )
 
 
 def fields(request: Request, entity: EntityDef, *, creating: bool) -> list[forms.FormField]:
@@ -139,7 +143,8 @@ def page(
     controls = {one.name: control_of(request, one, texts, errors.get(one.name), row) for one in known}
     names = [one.name for one in known if not one.custom]
     grouped = [
-        (section.label, [controls[name] for name in section.fields]) for section in layouts.sections(entity, names)
+        (section.label, [controls[name] for name in section.fields])
+        for section in layouts.sections(entity, names)
     ]
     own = [controls[one.name] for one in known if one.custom]
     if own:
@@ -162,7 +167,8 @@ def page(
         "cancel": back(request, f"{address}/{row['id']}" if row else address),
         "back": back(request, ""),
         "hidden": {},
-        "crumbs": [(entity.policy.label_plural, address)] + ([(title, f"{address}/{row['id']}")] if row else []),
+        "crumbs": [(entity.policy.label_plural, address)]
+        + ([(title, f"{address}/{row['id']}")] if row else []),
     }
 
 
@@ -217,7 +223,9 @@ def _stages(request: Request) -> tuple[tuple[str, str], ...]:
     if len(pipelines) < 2:
         return tuple((str(row["id"]), str(row["name"])) for row in rows)
     rows.sort(key=lambda row: str((row.get("pipeline") or {}).get("name", "")))
-    return tuple((str(row["id"]), f"{(row.get('pipeline') or {}).get('name', '')} · {row['name']}") for row in rows)
+    return tuple(
+        (str(row["id"]), f"{(row.get('pipeline') or {}).get('name', '')} · {row['name']}") for row in rows
+    )
 
 
 def refused(

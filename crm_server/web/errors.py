@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger("kontor.web")
 
 _TITLES: dict[int, tuple[Text, Text]] = {
-    400: (_("This request can't be understood"), _("The address may be old or cut off. Go back and try again.")),
-    403: (_("You may not do this"), _("Your role does not include it. Ask your administrator if you need it.")),
+    400: (
+        _("This request can't be understood"),
+        _("The address may be old or cut off. Go back and try again."),
+    ),
+    403: (
+        _("You may not do this"),
+        _("Your role does not include it. Ask your administrator if you need it."),
+    ),
     404: (
         _("There is nothing here"),
         _("The record may have been removed, or you may not see it. Look for it by search, or in the bin."),
@@ -44,7 +50,9 @@ _TITLES: dict[int, tuple[Text, Text]] = {
     429: (_("Too many attempts"), _("Please wait a little, then try again.")),
     500: (
         _("Something went wrong on our side"),
-        _("Nothing was changed. Try again; if it happens again, give the number below to your administrator."),
+        _(
+            "Nothing was changed. Try again; if it happens again, give the number below to your administrator."
+        ),
     ),
     503: (
         _("Kontor can't be reached for a moment"),
@@ -54,7 +62,9 @@ _TITLES: dict[int, tuple[Text, Text]] = {
 _ICONS = {403: "lock", 404: "search", 429: "clock", 503: "refresh"}
 
 
-def page(request: Request, status: int, detail: Any = None, reason: str | None = None, **extra: Any) -> Response:
+def page(
+    request: Request, status: int, detail: Any = None, reason: str | None = None, **extra: Any
+) -> Response:
     """The page for a status. `detail` is a sentence for the person, `reason` a code for their administrator."""
     title, advice = _TITLES.get(status, _TITLES[500 if status >= 500 else 400])
     response: Response
@@ -108,7 +118,9 @@ def login(request: Request) -> Response:
 
 def bad_token(_error: Exception, request: Request) -> Response:
     """A form without a valid token: usually a page that was open for too long."""
-    detail = _("This page was open for too long, or cookies are switched off. Go back, reload the page and try again.")
+    detail = _(
+        "This page was open for too long, or cookies are switched off. Go back, reload the page and try again."
+    )
     return page(request, 400, detail)
 
 

@@ -98,7 +98,9 @@ class Chip:
     remove: str
 
 
-def value_control(request: Request, one: forms.FormField, operator: str, value: str = "") -> forms.Control | None:
+def value_control(  # noqa: PLR0911 - a widget a type of field
+    request: Request, one: forms.FormField, operator: str, value: str = ""
+) -> forms.Control | None:
     """The control for the value of a comparison; None where there is no value."""
     if operator in {"empty", "filled"}:
         return None
@@ -107,25 +109,36 @@ def value_control(request: Request, one: forms.FormField, operator: str, value: 
     plain = {"name": "fv", "label": policy.label, "text": value}
     if operator == "within":
         options = tuple((key, ui.t(text)) for key, text in PERIODS.items())
-        return forms.Control(widget="select", options=options, required=True, **{**plain, "text": value or "this_month"})
+        return forms.Control(
+            widget="select", options=options, required=True, **{**plain, "text": value or "this_month"}
+        )
     if policy.semantic in _TIMES:
         return forms.Control(widget="date", **plain)
     if policy.semantic is Semantic.BOOLEAN:
         options = (("true", ui.t(_("Yes"))), ("false", ui.t(_("No"))))
-        return forms.Control(widget="select", options=options, required=True, **{**plain, "text": value or "true"})
+        return forms.Control(
+            widget="select", options=options, required=True, **{**plain, "text": value or "true"}
+        )
     if policy.semantic is Semantic.REFERENCE:
         target = request.registry.datamap[policy.target or ""]
         if target.name in {"stage", "pipeline", "team", "territory", "price_list", "tag", "user"}:
             options = tuple(reading.options(request, target))
             if target.name == "user":
                 options = (("me", ui.t(_("Me"))), *options)
-            return forms.Control(widget="select", options=options, required=True, **{**plain, "text": value or ""})
+            return forms.Control(
+                widget="select", options=options, required=True, **{**plain, "text": value or ""}
+            )
         return forms.Control(
-            widget="reference", source=f"/pick/{target.name}", display=reading.title_of(request, target, value), **plain
+            widget="reference",
+            source=f"/pick/{target.name}",
+            display=reading.title_of(request, target, value),
+            **plain,
         )
     choices = forms.choices(ui, policy)
     if choices:
-        return forms.Control(widget="select", options=choices, required=True, **{**plain, "text": value or choices[0][0]})
+        return forms.Control(
+            widget="select", options=choices, required=True, **{**plain, "text": value or choices[0][0]}
+        )
     return forms.Control(widget="text", max_length=200, **plain)
 
 
@@ -157,12 +170,13 @@ def describe(request: Request, one: forms.FormField, operator: str, value: str) 
         return f"{label} {ui.t(dict(_EMPTY)['empty' if value == 'true' else 'filled'])}"
     words = dict(operators(one.policy))
     if one.policy.semantic in _TIMES and value in PERIODS:
-        return f"{label} {ui.t(words['within'] if operator == 'eq' else words.get(operator, operator))} {ui.t(PERIODS[value])}"
+        word = words["within"] if operator == "eq" else words.get(operator, operator)
+        return f"{label} {ui.t(word)} {ui.t(PERIODS[value])}"
     word = ui.t(words.get(operator, operator))
     return f"{label} {word} {_value_text(request, one.policy, value)}"
 
 
-def _value_text(request: Request, policy: FieldPolicy, value: str) -> str:
+def _value_text(request: Request, policy: FieldPolicy, value: str) -> str:  # noqa: PLR0911 - a line a type of field
     ui: Ui = request.ui
     if policy.semantic is Semantic.REFERENCE:
         if value == "me":

@@ -34,9 +34,15 @@ TEXTS: dict[str, tuple[str, Text]] = {
     "removed": ("success", _("Removed.")),
     "converted": ("success", _("The lead was converted.")),
     "moved": ("success", _("Moved to another stage.")),
-    "moved_meanwhile": ("warning", _("Somebody else moved or changed this deal meanwhile. This is how it stands now.")),
+    "moved_meanwhile": (
+        "warning",
+        _("Somebody else moved or changed this deal meanwhile. This is how it stands now."),
+    ),
     "task_done": ("success", _("Done.")),
-    "field_made": ("success", _("The field was added. It appears on forms, lists and in the API from now on.")),
+    "field_made": (
+        "success",
+        _("The field was added. It appears on forms, lists and in the API from now on."),
+    ),
     "field_retired": ("success", _("The field was retired. Its values are kept.")),
     "uploaded": ("success", _("The file was added.")),
     "view_saved": ("success", _("The view was saved.")),

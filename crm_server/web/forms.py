@@ -24,8 +24,39 @@ if TYPE_CHECKING:
     from crm_server.kernel.errors import FieldError
     from crm_server.web.ui import Ui
 
-COMMON_CURRENCIES = ("EUR", "USD", "GBP", "CHF", "CNY", "JPY", "HKD", "SGD", "PLN", "SEK", "NOK", "DKK", "CZK", "HUF")
-COMMON_LANGUAGES = ("en", "de", "zh_Hans", "zh_Hant", "fr", "es", "it", "nl", "pl", "pt", "ja", "ko", "ru", "tr", "ar")
+COMMON_CURRENCIES = (
+    "EUR",
+    "USD",
+    "GBP",
+    "CHF",
+    "CNY",
+    "JPY",
+    "HKD",
+    "SGD",
+    "PLN",
+    "SEK",
+    "NOK",
+    "DKK",
+    "CZK",
+    "HUF",
+)
+COMMON_LANGUAGES = (
+    "en",
+    "de",
+    "zh_Hans",
+    "zh_Hant",
+    "fr",
+    "es",
+    "it",
+    "nl",
+    "pl",
+    "pt",
+    "ja",
+    "ko",
+    "ru",
+    "tr",
+    "ar",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +160,15 @@ def choices(ui: Ui, policy: FieldPolicy) -> tuple[tuple[str, str], ...]:
     if semantic is Semantic.LANGUAGE:
         return tuple((code, formats.language_name(code, ui.locale)) for code in COMMON_LANGUAGES)
     if semantic is Semantic.CURRENCY:
-        return tuple((code, f"{code} – {formats.currency_name(code, ui.locale)}") for code in COMMON_CURRENCIES)
+        return tuple(
+            (code, f"{code} – {formats.currency_name(code, ui.locale)}") for code in COMMON_CURRENCIES
+        )
     if semantic is Semantic.TIMEZONE:
         return tuple((name, name.replace("_", " ")) for name in sorted(available_timezones()) if "/" in name)
     return ()
 
 
-def to_input(ui: Ui, policy: FieldPolicy, value: Any, row: Mapping[str, Any]) -> str:
+def to_input(ui: Ui, policy: FieldPolicy, value: Any, row: Mapping[str, Any]) -> str:  # noqa: PLR0911 - a line a type of field
     """What stands in the control of a stored value."""
     if value is None:
         return ""
@@ -156,7 +189,9 @@ def to_input(ui: Ui, policy: FieldPolicy, value: Any, row: Mapping[str, Any]) ->
     return str(value)
 
 
-def from_input(ui: Ui, policy: FieldPolicy, text: str, typed: Mapping[str, str], row: Mapping[str, Any]) -> Any:
+def from_input(
+    ui: Ui, policy: FieldPolicy, text: str, typed: Mapping[str, str], row: Mapping[str, Any]
+) -> Any:
     """The JSON value of what was typed; None for nothing.
 
     Raises:

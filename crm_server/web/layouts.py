@@ -94,7 +94,9 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     ),
     "activity": (
         Section(_ABOUT, ("title", "kind", "status", "priority", "direction", "body")),
-        Section(_("Time and place"), ("due_at", "starts_at", "ends_at", "location", "done_at", "happened_at")),
+        Section(
+            _("Time and place"), ("due_at", "starts_at", "ends_at", "location", "done_at", "happened_at")
+        ),
         Section(_("Belongs to"), ("account_id", "contact_id", "lead_id", "opportunity_id", "case_id")),
         Section(_ASSIGNED, ("owner_id",)),
     ),
@@ -165,7 +167,12 @@ def related(datamap: DataMap, entity: EntityDef) -> list[Related]:
         if other.name in _NOT_RELATED:
             continue
         for name, item in other.fields.items():
-            if item.policy.target == entity.name and item.writable and name not in FRAME and name != "owner_id":
+            if (
+                item.policy.target == entity.name
+                and item.writable
+                and name not in FRAME
+                and name != "owner_id"
+            ):
                 found.append(Related(other, name))
                 break
     return sorted(

@@ -14,6 +14,8 @@ from compliance.datamap.text import _
 from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyramid.request import Request
 
     from compliance.datamap.text import Text
@@ -58,7 +60,7 @@ _KEYS = {
     "account": "a", "contact": "c", "lead": "l", "opportunity": "o", "case": "s", "activity": "t",
     "product": "p",
 }  # fmt: skip
-_BOARD = _Page("pipeline", "crm:opportunity:read", _("Pipeline"), "layout-kanban", "b")
+_BOARD = _Page("pipeline", "crm:opportunity:read", _("Pipeline board"), "layout-kanban", "b")
 _MORE = (
     _Page("imports", "import", _("Import"), "database-import", "i"),
     _Page("tag_list", "crm:tag:read", _("Tags"), "tag"),
@@ -77,41 +79,46 @@ _ADMIN = (
 
 def build(request: Request) -> list[Section]:
     """The sections that the person may use; empty for those who are not logged in."""
-    actor = request.ui.actor
-    if actor is None:
+    if request.ui.actor is None:
         return []
-    here = request.path
-    datamap = request.registry.datamap
-    mapper = request.registry.getUtility(IRoutesMapper)
-
-    def allowed(page: _Page) -> bool:
-        if mapper.get_route(page.route) is None:
-            return False
-        if page.permission == "import":
-            return any(actor.may(f"crm:{item.name}:import") for item in datamap.records())
-        return bool(actor.may(str(page.permission)))
-
-    def link(page: _Page) -> Link:
-        path = request.route_path(page.route)
-        return Link(path, page.label, page.icon, here == path or here.startswith(f"{path}/"), page.key)
-
-    sections = [Section(None, (Link("/", _("Home"), "home", here == "/", "h"),))]
-    for label, names in _ENTITIES:
-        links = []
-        for name in names:
-            policy = datamap[name].policy
-            if actor.may(f"crm:{name}:read"):
-                path = f"/{policy.collection}"
-                current = here == path or here.startswith(f"{path}/")
-                links.append(Link(path, policy.label_plural, policy.icon, current, _KEYS.get(name)))
-            if name == "opportunity" and allowed(_BOARD):
-                links.append(link(_BOARD))
-        if links:
-            sections.append(Section(label, tuple(links)))
+    found = [Section(None, (Link("/", _("Home"), "home", request.path == "/", "h"),))]
+    found += [Section(label, tuple(_entities(request, names))) for label, names in _ENTITIES]
     for heading, pages in ((_("More"), _MORE), (_("Administration"), _ADMIN)):
-        shown = tuple(link(page) for page in pages if allowed(page))
-        if shown:
-            sections.append(Section(heading, shown))
+        found.append(
+            Section(heading, tuple(_link(request, page) for page in pages if _allowed(request, page)))
+        )
     # The longest path that fits is where the person is: /opportunities/board is not the list of opportunities.
-    best = max((link.path for one in sections for link in one.links if link.current), key=len, default=None)
-    return [Section(one.label, tuple(replace(link, current=link.path == best) for link in one.links)) for one in sections]
+    best = max((link.path for one in found for link in one.links if link.current), key=len, default=None)
+    return [
+        Section(one.label, tuple(replace(link, current=link.path == best) for link in one.links))
+        for one in found
+        if one.links
+    ]
+
+
+def _allowed(request: Request, page: _Page) -> bool:
+    if request.registry.getUtility(IRoutesMapper).get_route(page.route) is None:
+        return False
+    actor = request.ui.actor
+    if page.permission == "import":
+        return any(actor.may(f"crm:{item.name}:import") for item in request.registry.datamap.records())
+    return bool(actor.may(str(page.permission)))
+
+
+def _here(request: Request, path: str) -> bool:
+    return bool(request.path == path or request.path.startswith(f"{path}/"))
+
+
+def _link(request: Request, page: _Page) -> Link:
+    path = request.route_path(page.route)
+    return Link(path, page.label, page.icon, _here(request, path), page.key)
+
+
+def _entities(request: Request, names: tuple[str, ...]) -> Iterator[Link]:
+    for name in names:
+        policy = request.registry.datamap[name].policy
+        if request.ui.can("read", name):
+            path = f"/{policy.collection}"
+            yield Link(path, policy.label_plural, policy.icon, _here(request, path), _KEYS.get(name))
+        if name == "opportunity" and _allowed(request, _BOARD):
+            yield _link(request, _BOARD)

@@ -14,10 +14,12 @@ from compliance.datamap.text import _
 from crm_server.domain.accounts import queries as accounts
 from crm_server.domain.activities import queries as activities
 from crm_server.domain.contacts import queries as contacts
+from crm_server.domain.documents.services import AttachmentService
 from crm_server.domain.pipeline import queries as pipeline
+from crm_server.domain.tags.services import TagService
 from crm_server.kernel.listing import Condition, Sort
-from crm_server.services import records
 from crm_server.web import reading
+from crm_server.web.acting import service
 
 if TYPE_CHECKING:
     from pyramid.request import Request
@@ -84,7 +86,7 @@ def _stages(request: Request, _entity: EntityDef, _key: UUID, row: dict[str, Any
 
 
 def _tags(request: Request, entity: EntityDef, key: UUID, _row: Any) -> dict[str, Any]:
-    here = records(request.db, "tag").of_record((entity.name, key))
+    here = service(request, TagService).of_record((entity.name, key))
     used = {str(one["id"]) for one in here}
     tag = request.registry.datamap["tag"]
     return {"here": here, "others": [pair for pair in reading.options(request, tag) if pair[0] not in used]}
@@ -96,7 +98,9 @@ def timeline_part(request: Request, entity: EntityDef, key: UUID, after: str | N
         request.db, request.registry.datamap, entity.name, key, limit=TIMELINE, after=after
     )
     names = _names(request, entity, key, page.items)
-    items = [{**_happening(request, entity, key, one), "about": names.get(one.record_id)} for one in page.items]
+    items = [
+        {**_happening(request, entity, key, one), "about": names.get(one.record_id)} for one in page.items
+    ]
     return {"items": items, "next": page.next}
 
 
@@ -145,7 +149,10 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
     title, body, href, badge = "", "", None, None
     if one.kind == "activity":
         policy = ui.entity("activity").fields["kind"].policy
-        icon, words = _ACTIVITY_ICONS.get(data.get("kind", ""), "clock"), policy.choices.get(data.get("kind"), "")
+        icon, words = (
+            _ACTIVITY_ICONS.get(data.get("kind", ""), "clock"),
+            policy.choices.get(data.get("kind"), ""),
+        )
         title, body, href = data.get("title") or "", data.get("body") or "", ui.record_url("activity", one.id)
         status = ui.entity("activity").fields["status"].policy
         if data.get("status") in {"open", "cancelled"}:
@@ -185,7 +192,13 @@ def _field_labels(request: Request, name: str, fields: list[str]) -> str:
     custom = reading.custom_columns(request)(entity)
     labels = []
     for field in fields:
-        if field in entity.fields and field not in {"created_at", "updated_at", "id", "subject_id", "event_id"}:
+        if field in entity.fields and field not in {
+            "created_at",
+            "updated_at",
+            "id",
+            "subject_id",
+            "event_id",
+        }:
             labels.append(request.ui.t(entity.fields[field].policy.label))
         elif field.removeprefix("custom.") in custom:
             labels.append(request.ui.t(custom[field.removeprefix("custom.")].policy.label))
@@ -209,8 +222,7 @@ def _comments(request: Request, _entity: EntityDef, key: UUID, _row: Any) -> lis
 
 
 def _files(request: Request, entity: EntityDef, key: UUID, _row: Any) -> list[Any]:
-    found: list[Any] = records(request.db, "attachment").of((entity.name, key))
-    return found
+    return list(service(request, AttachmentService).of((entity.name, key)))
 
 
 def _roles(request: Request, entity: EntityDef, key: UUID, _row: Any) -> dict[str, Any]:
@@ -247,9 +259,12 @@ def _hierarchy(request: Request, _entity: EntityDef, key: UUID, _row: Any) -> li
     if len(above) + len(below) <= 2:
         return []
     top = len(above) - 1
-    found = [{"id": one.id, "name": one.name, "level": top - one.distance, "here": False} for one in above[:0:-1]]
+    found = [
+        {"id": one.id, "name": one.name, "level": top - one.distance, "here": False} for one in above[:0:-1]
+    ]
     return found + [
-        {"id": one.id, "name": one.name, "level": top + one.distance, "here": one.distance == 0} for one in below
+        {"id": one.id, "name": one.name, "level": top + one.distance, "here": one.distance == 0}
+        for one in below
     ]
 
 

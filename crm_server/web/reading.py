@@ -40,12 +40,13 @@ def custom_columns(request: Request) -> Any:
 
 
 def _translated(request: Request, entity: EntityDef, columns: Any) -> dict[str, Any]:
-    from crm_server.services import records
+    from crm_server.domain.custom_fields.services import CustomFieldService
+    from crm_server.web.acting import service
 
     if not columns:
         return {}
     locale = request.ui.locale
-    labels = {one.name: one for one in records(request.db, "custom_field").visible(entity.name)}
+    labels = {one.name: one for one in service(request, CustomFieldService).visible(entity.name)}
     found = {}
     for name, column in columns.items():
         one = labels.get(name)

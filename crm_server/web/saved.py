@@ -9,8 +9,10 @@ from uuid import UUID
 
 from compliance.datamap import Semantic
 from compliance.datamap.text import _
-from crm_server.services import records
+from crm_server.domain.saved_views.services import SavedViewService
+from crm_server.domain.tags.services import TagService
 from crm_server.web import filters
+from crm_server.web.acting import service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +40,7 @@ class Tab:
 
 def menu(request: Request, entity: EntityDef, state: Any) -> list[Tab]:
     """The views of a list that the person may use; nothing when there are none."""
-    views = records(request.db, "saved_view").visible(entity.name)  # type: ignore[attr-defined]
+    views = service(request, SavedViewService).visible(entity.name)
     if not views:
         return []
     chosen = state.get("view")
@@ -110,4 +112,4 @@ def _typed(policy: Any, operator: str, value: str) -> Any:
 
 def tag(request: Request, entity: EntityDef, record_id: UUID, tag_id: str) -> None:
     """Put a tag on a record."""
-    records(request.db, "tag").add((entity.name, record_id), tag_id=UUID(tag_id))  # type: ignore[attr-defined]
+    service(request, TagService).add((entity.name, record_id), tag_id=UUID(tag_id))

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from compliance.datamap.text import Text
     from crm_server.web.ui import Ui
 
-NUMBERS = frozenset(
-    {Semantic.MONEY, Semantic.INTEGER, Semantic.SMALL_INTEGER, Semantic.PERCENT}
-)
+NUMBERS = frozenset({Semantic.MONEY, Semantic.INTEGER, Semantic.SMALL_INTEGER, Semantic.PERCENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Cell:
 _EMPTY = Cell("")
 
 
-def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:
+def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  # noqa: PLR0911 - a line a type of field
     """The cell of a field in a row of the listing layer."""
     value = row.get(name)
     if value is None or value == "":
@@ -107,15 +105,24 @@ def columns(request: Request, entity: EntityDef, names: Iterable[str], sort: Any
         if sort is not None and sort.field == name:
             now = "descending" if sort.descending else "ascending"
         address = None
-        if link and name in visible.readable and item.semantic in SORTABLE and item.semantic is not Semantic.REFERENCE:
+        if (
+            link
+            and name in visible.readable
+            and item.semantic in SORTABLE
+            and item.semantic is not Semantic.REFERENCE
+        ):
             address = link(f"-{name}" if now == "ascending" else name)
         found.append(
-            Column(name, item.policy.label, item.semantic in NUMBERS, name == entity.policy.title, address, now)
+            Column(
+                name, item.policy.label, item.semantic in NUMBERS, name == entity.policy.title, address, now
+            )
         )
     return found
 
 
-def cells(ui: Ui, entity: EntityDef, shown: Iterable[Column], row: dict[str, Any], custom: Any = None) -> list[Cell]:
+def cells(
+    ui: Ui, entity: EntityDef, shown: Iterable[Column], row: dict[str, Any], custom: Any = None
+) -> list[Cell]:
     """The cells of a row, in the order of the columns."""
     found = []
     for column in shown:

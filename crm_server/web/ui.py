@@ -5,6 +5,7 @@ Templates and their macros reach it as a global that looks at the current reques
 
 from __future__ import annotations
 
+import datetime as dt
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,9 @@ NONE = "–"
 _BADGES = {
     # Stages of work, from not begun to ended well or badly; the words of all choices together.
     **dict.fromkeys(("new", "open", "prospect", "subscriber", "pipeline", "invited"), "blue"),
-    **dict.fromkeys(("working", "waiting", "warm", "high", "b", "best_case", "marketing_qualified"), "orange"),
+    **dict.fromkeys(
+        ("working", "waiting", "warm", "high", "b", "best_case", "marketing_qualified"), "orange"
+    ),
     **dict.fromkeys(
         ("qualified", "customer", "won", "done", "resolved", "active", "a", "commit", "evangelist"), "green"
     ),
@@ -127,9 +130,9 @@ class Ui:
 
     def icon(self, name: str, classes: str = "") -> Markup:
         """An icon that says nothing on its own; text stands beside it or in the control's label."""
-        return Markup('<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>').format(
-            classes, self.asset("icons.svg"), name
-        )
+        return Markup(
+            '<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>'
+        ).format(classes, self.asset("icons.svg"), name)
 
     def may(self, permission: str) -> bool:
         """Whether the person holds a permission."""
@@ -141,7 +144,7 @@ class Ui:
 
     def entity(self, name: str) -> EntityDef:
         """An entity of the data map."""
-        return self._request.registry.datamap[name]  # type: ignore[no-any-return]
+        return self._request.registry.datamap[name]
 
     def url(self, route: str, **values: Any) -> str:
         """Path of a route."""
@@ -166,31 +169,31 @@ class Ui:
 
     # Values.
 
-    def date(self, value: date | datetime | None) -> str:
+    def date(self, value: dt.date | dt.datetime | None) -> str:
         """A day."""
         return NONE if value is None else formats.as_date(value, self.locale)
 
-    def datetime(self, value: datetime | str | None) -> str:
+    def datetime(self, value: dt.datetime | str | None) -> str:
         """A moment in the reader's time zone."""
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         return NONE if value is None else formats.as_datetime(value, self.locale, self.zone)
 
-    def ago(self, value: datetime | str | None) -> Markup:
+    def ago(self, value: dt.datetime | str | None) -> Markup:
         """How long ago, with the exact moment on hovering and for machines."""
         if value is None:
-            return Markup(NONE)
+            return Markup(NONE)  # noqa: S704 - a constant
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         return Markup('<time datetime="{}" title="{}">{}</time>').format(
             value.isoformat(), self.datetime(value), formats.as_age(value, self.locale)
         )
 
-    def is_past(self, value: datetime | None) -> bool:
+    def is_past(self, value: dt.datetime | None) -> bool:
         """Whether a moment has passed."""
         return value is not None and value < datetime.now(value.tzinfo)
 
-    def is_past_day(self, value: date | None) -> bool:
+    def is_past_day(self, value: dt.date | None) -> bool:
         """Whether a day has passed, in the reader's time zone."""
         return value is not None and value < datetime.now(self.zone).date()
 
@@ -216,7 +219,9 @@ class Ui:
 
     def badge(self, key: str, text: Any) -> Markup:
         """A choice as a coloured badge; the colour only repeats what the word says."""
-        return Markup('<span class="k-badge k-badge-{}">{}</span>').format(_BADGES.get(key, "gray"), self.t(text))
+        return Markup('<span class="k-badge k-badge-{}">{}</span>').format(
+            _BADGES.get(key, "gray"), self.t(text)
+        )
 
     def tag_colour(self, colour: str) -> str:
         """The badge colour of a tag's colour."""

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from crm_server.migrations import manage
-from tests.browser.site import ROOT, Site, browser as launch, chromium_path, serve
+from tests.browser.site import ROOT, Site, chromium_path, serve
+from tests.browser.site import browser as launch
 from tests.conftest import copy_database
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -100,9 +101,11 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
             page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
             page.on(
                 "console",
-                lambda message: complaints.append(f"{page.url}: {message.text}")
-                if message.type == "error" and "the server responded with a status of" not in message.text
-                else None,
+                lambda message: (
+                    complaints.append(f"{page.url}: {message.text}")
+                    if message.type == "error" and "the server responded with a status of" not in message.text
+                    else None
+                ),
             )
             if login:
                 page.goto("/login")

@@ -123,7 +123,9 @@ def chromium_path() -> str | None:
 def browser() -> Iterator[Browser]:
     """A Chromium with an empty profile."""
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM_FLAGS), timeout=60_000)
+        made = playwright.chromium.launch(
+            executable_path=chromium_path(), args=list(CHROMIUM_FLAGS), timeout=60_000
+        )
         try:
             yield made
         finally:

@@ -55,7 +55,9 @@ class TestPages:
         assert not found, "\n".join(found)
 
     @pytest.mark.parametrize("dark", [False, True])
-    def test_the_pages_of_an_administrator_and_of_a_stranger_are_accessible(self, open_as: Opener, dark) -> None:
+    def test_the_pages_of_an_administrator_and_of_a_stranger_are_accessible(
+        self, open_as: Opener, dark
+    ) -> None:
         stranger = open_as("", "/login", dark=dark)
         found = violations(stranger)
         page = open_as("admin", dark=dark)

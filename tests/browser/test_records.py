@@ -21,7 +21,9 @@ def save(page: Page) -> None:
 
 
 class TestRecords:
-    def test_nobody_sees_a_page_before_logging_in_and_comes_back_to_it_afterwards(self, open_as: Opener, site) -> None:
+    def test_nobody_sees_a_page_before_logging_in_and_comes_back_to_it_afterwards(
+        self, open_as: Opener, site
+    ) -> None:
         page = open_as("", "/contacts?q=a")
         expect(page).to_have_url(re.compile(r"/login\?next="))
         page.fill("#login", "sales1")

@@ -50,7 +50,8 @@ class TestSales:
         card.scroll_into_view_if_needed()
         start = card.bounding_box()
         target = column(page, "Qualification").bounding_box()
-        assert start and target
+        assert start
+        assert target
         page.mouse.move(start["x"] + 20, start["y"] + start["height"] - 8)
         page.mouse.down()
         page.mouse.move(start["x"] + 60, start["y"] + 40, steps=4)
@@ -79,7 +80,8 @@ class TestSales:
         card.scroll_into_view_if_needed()
         start = card.bounding_box()
         target = column(page, "Qualification").bounding_box()
-        assert start and target
+        assert start
+        assert target
         touch = page.context.new_cdp_session(page)
         x, y = start["x"] + 30, start["y"] + start["height"] - 8
         touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})

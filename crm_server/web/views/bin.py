@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pyramid.request import Request
 
 
-@view_config(route_name="bin", permission=Permission.LOGGED_IN, renderer="pages/bin.jinja2", request_method="GET")
+@view_config(
+    route_name="bin", permission=Permission.LOGGED_IN, renderer="pages/bin.jinja2", request_method="GET"
+)
 def show(request: Request) -> dict[str, Any]:
     """A page of the bin, of all kinds of records or of one."""
     datamap = request.registry.datamap

@@ -14,8 +14,8 @@ from compliance.datamap.text import _
 from crm_server.domain.custom_fields import services
 from crm_server.kernel.errors import AppError, ValidationFailed
 from crm_server.permissions import Permission
-from crm_server.services import records
 from crm_server.web import editing, flash, forms
+from crm_server.web.acting import service
 from crm_server.web.routes import record_id
 
 if TYPE_CHECKING:
@@ -40,13 +40,31 @@ TYPES: dict[str, Text] = {
     "language": _("Language"),
 }
 KINDS: dict[str, tuple[Text, Text]] = {
-    "business": (_("Facts of business"), _("Says something about a company, a deal or a product, not about a person.")),
-    "figures": (_("Figures of business"), _("Prices, revenue, discounts. Only roles with financial access see it.")),
-    "person_fact": (_("Role of a person"), _("What a person does in their job: function, language, interests in your products.")),
-    "contact_detail": (_("Way to reach a person"), _("Addresses, numbers and names in networks by which a person can be reached.")),
-    "name": (_("Identity of a person"), _("What identifies a person: names, customer numbers, dates of birth.")),
+    "business": (
+        _("Facts of business"),
+        _("Says something about a company, a deal or a product, not about a person."),
+    ),
+    "figures": (
+        _("Figures of business"),
+        _("Prices, revenue, discounts. Only roles with financial access see it."),
+    ),
+    "person_fact": (
+        _("Role of a person"),
+        _("What a person does in their job: function, language, interests in your products."),
+    ),
+    "contact_detail": (
+        _("Way to reach a person"),
+        _("Addresses, numbers and names in networks by which a person can be reached."),
+    ),
+    "name": (
+        _("Identity of a person"),
+        _("What identifies a person: names, customer numbers, dates of birth."),
+    ),
     "person_note": (_("Notes about a person"), _("Free text that may say anything about a person.")),
-    "support_note": (_("Text of a service case"), _("What a customer writes to service, and what service answers.")),
+    "support_note": (
+        _("Text of a service case"),
+        _("What a customer writes to service, and what service answers."),
+    ),
 }
 PRIVACY: dict[Privacy, Text] = {
     Privacy.NONE: _("not personal"),
@@ -117,10 +135,10 @@ def explain(handling: Handling) -> list[tuple[Text, Text]]:
 )
 def show(request: Request) -> dict[str, Any]:
     """All custom fields by kind of record."""
-    service = records(request.db, "custom_field")
+    fields = service(request, services.CustomFieldService)
     groups = []
     for entity in request.registry.datamap.records():
-        found = service.visible(entity.name)  # type: ignore[attr-defined]
+        found = fields.visible(entity.name)
         if found:
             rows = [
                 {
@@ -150,7 +168,9 @@ def _controls(request: Request, sent: dict[str, str], errors: dict[str, Any]) ->
             "text",
             _("Name for programs"),
             (),
-            _("Small letters, digits and _. It can't be changed later. Leave empty to make it from the label."),
+            _(
+                "Small letters, digits and _. It can't be changed later. Leave empty to make it from the label."
+            ),
         ),
         "help": ("text", _("Hint below the field"), (), None),
         "choices": (
@@ -235,7 +255,7 @@ def create(request: Request) -> Any:
         "policy": policy,
     }
     try:
-        records(request.db, "custom_field").declare(sent.get("entity", ""), raw)  # type: ignore[attr-defined]
+        service(request, services.CustomFieldService).declare(sent.get("entity", ""), raw)
     except ValidationFailed as failed:
         return _refused(request, sent, failed)
     except AppError as error:
@@ -283,9 +303,11 @@ def choices_of(text: str) -> dict[str, dict[str, str]]:
     return found
 
 
-@view_config(route_name="custom_field_retire", permission=Permission.CUSTOM_FIELDS_MANAGE, request_method="POST")
+@view_config(
+    route_name="custom_field_retire", permission=Permission.CUSTOM_FIELDS_MANAGE, request_method="POST"
+)
 def retire(request: Request) -> HTTPSeeOther:
     """Take a field out of use; its values are kept."""
-    records(request.db, "custom_field").retire(record_id(request))  # type: ignore[attr-defined]
+    service(request, services.CustomFieldService).retire(record_id(request))
     flash.add(request, "field_retired")
     return HTTPSeeOther("/custom-fields")

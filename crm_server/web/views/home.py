@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _RECENT = ("account", "contact", "lead", "opportunity", "case")
 
 
-@view_config(route_name="home", permission=Permission.LOGGED_IN, renderer="pages/home.jinja2", request_method="GET")
+@view_config(
+    route_name="home", permission=Permission.LOGGED_IN, renderer="pages/home.jinja2", request_method="GET"
+)
 def home(request: Request) -> dict[str, Any]:
     """The page."""
     return {
@@ -60,9 +62,9 @@ def _funnel(request: Request) -> dict[str, Any] | None:
     columns = [column for column in board.columns if column.kind == "open"]
     totals: dict[str, int] = {}
     for column in columns:
-        for currency, amount in (column.sums or {}).items():
-            totals[currency] = totals.get(currency, 0) + amount
-    currency = max(totals, key=lambda code: totals[code], default=None)
+        for code, amount in (column.sums or {}).items():
+            totals[code] = totals.get(code, 0) + amount
+    currency: str | None = max(totals, key=lambda one: totals[one], default=None)
     amounts = [(column.sums or {}).get(currency or "", 0) for column in columns]
     counts = [column.count for column in columns]
     scale = amounts if any(amounts) else counts

@@ -36,12 +36,14 @@ class State:
         self.request = request
         self.entity = entity
         self.path = f"/{entity.policy.collection}"
-        self.pairs = [(name, value) for name, value in request.GET.items() if value or name in {"q"}]
+        self.pairs = [(name, value) for name, value in request.GET.items() if value or name == "q"]
 
     @property
     def query(self) -> ListQuery:
         """The list as the listing layer takes it."""
-        pairs = [(name, value) for name, value in self.pairs if name not in _OWN and (name, value) != ("q", "")]
+        pairs = [
+            (name, value) for name, value in self.pairs if name not in _OWN and (name, value) != ("q", "")
+        ]
         query = parse_parameters(pairs)
         return replace(query, limit=PAGE, deleted=False, count="exact")
 
@@ -52,9 +54,7 @@ class State:
     def address(self, drop: tuple[str, ...] = (), without: int | None = None, **more: str | None) -> str:
         """The address of this list with some parameters changed; it always starts at the first page."""
         gone = {*drop, "cursor", "edit_filter", *more}
-        pairs = [
-            pair for place, pair in enumerate(self.pairs) if pair[0] not in gone and place != without
-        ]
+        pairs = [pair for place, pair in enumerate(self.pairs) if pair[0] not in gone and place != without]
         pairs += [(name, value) for name, value in more.items() if value is not None]
         return f"{self.path}?{urlencode(pairs)}" if pairs else self.path
 
@@ -74,9 +74,7 @@ def column_names(request: Request, entity: EntityDef, state: State) -> list[str]
     visible = reading.shown(request, entity)
     names = wanted.split(",") if wanted else list(entity.policy.list_fields)
     custom = reading.custom_columns(request)(entity)
-    known = [
-        name for name in names if name in visible.fields or name.removeprefix("custom.") in custom
-    ]
+    known = [name for name in names if name in visible.fields or name.removeprefix("custom.") in custom]
     title = entity.policy.title
     if title in visible.fields and title not in known:
         known.insert(0, title)
@@ -84,8 +82,12 @@ def column_names(request: Request, entity: EntityDef, state: State) -> list[str]
 
 
 @view_config(route_name="list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
-@view_config(route_name="tag_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
-@view_config(route_name="pipeline_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET")
+@view_config(
+    route_name="tag_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET"
+)
+@view_config(
+    route_name="pipeline_list", permission=Action.READ, renderer="pages/list.jinja2", request_method="GET"
+)
 def show(request: Request) -> dict[str, Any]:
     """A list."""
     entity: EntityDef = request.context.entity
@@ -98,9 +100,9 @@ def show(request: Request) -> dict[str, Any]:
         query = state.query
         wanted = tuple(name for name in names if not name.startswith("custom."))
         money = tuple(
-            item.policy.currency_field
+            currency
             for name in wanted
-            if (item := entity.fields[name]).policy.currency_field in entity.fields
+            if (currency := entity.fields[name].policy.currency_field) and currency in entity.fields
         )
         fields = (*wanted, *money) + (("custom",) if len(wanted) < len(names) else ())
         query = replace(query, fields=fields, includes=reading.includes(request, entity, wanted))
@@ -128,7 +130,9 @@ def show(request: Request) -> dict[str, Any]:
         "problem": problem,
         "chips": chips,
         "q": query.q or "",
-        "hidden": [(name, value) for name, value in state.pairs if name not in {"q", "cursor", "edit_filter"}],
+        "hidden": [
+            (name, value) for name, value in state.pairs if name not in {"q", "cursor", "edit_filter"}
+        ],
         "fields": list(known.values()),
         "views": saved.menu(request, entity, state),
         "all_columns": _all_columns(request, entity, names),
@@ -151,7 +155,8 @@ def _all_columns(request: Request, entity: EntityDef, names: list[str]) -> list[
         and name not in {"deleted_at", "deleted_by", "subject_id", "created_by", "updated_by"}
     }
     labels |= {
-        f"custom.{name}": column.policy.label for name, column in reading.custom_columns(request)(entity).items()
+        f"custom.{name}": column.policy.label
+        for name, column in reading.custom_columns(request)(entity).items()
     }
     ordered = [name for name in names if name in labels]
     ordered += [name for name in labels if name not in ordered and name not in FRAME]
@@ -194,7 +199,10 @@ def _values(request: Request) -> list[str]:
 
 
 @view_config(
-    route_name="list_filter_row", permission=Action.READ, renderer="parts/filter_row.jinja2", request_method="GET"
+    route_name="list_filter_row",
+    permission=Action.READ,
+    renderer="parts/filter_row.jinja2",
+    request_method="GET",
 )
 def filter_row(request: Request) -> dict[str, Any]:
     """One row of the filter form, for the field and the comparison chosen in it."""
@@ -263,4 +271,6 @@ def _bulk(request: Request, entity: EntityDef, act: str, keys: list[str]) -> tup
 def _back(request: Request, default: str) -> str:
     """Where the person came from, as far as it is a path of ours."""
     wanted = str(request.POST.get("back", ""))
-    return wanted if wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted else default
+    return (
+        wanted if wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted else default
+    )

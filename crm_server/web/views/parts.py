@@ -13,10 +13,12 @@ from pyramid.view import view_config
 from compliance.datamap import EntityKind
 from compliance.datamap.text import _
 from crm_server.domain.documents import services as documents
+from crm_server.domain.tags.services import TagService
 from crm_server.kernel.errors import AppError, BadRequest, NotFound, ValidationFailed
 from crm_server.permissions import Action, Permission
 from crm_server.services import records
 from crm_server.web import editing, flash, formats, forms, reading
+from crm_server.web.acting import service
 from crm_server.web.parts import timeline_part
 from crm_server.web.routes import record_id
 
@@ -42,18 +44,18 @@ def tag(request: Request) -> HTTPSeeOther:
     name = request.POST.get("name", "").strip()
     key = request.POST.get("tag", "")
     if name or key:
-        service = records(request.db, "tag")
+        tags = service(request, TagService)
         if key:
-            service.add(place, tag_id=UUID(key))
+            tags.add(place, tag_id=UUID(key))
         else:
-            service.add(place, name=name)
+            tags.add(place, name=name)
     return HTTPSeeOther(_record_path(request))
 
 
 @view_config(route_name="record_untag", permission=Action.UPDATE, request_method="POST")
 def untag(request: Request) -> HTTPSeeOther:
     """Take a tag off a record."""
-    records(request.db, "tag").remove(
+    service(request, TagService).remove(
         (request.context.entity.name, record_id(request)), UUID(request.matchdict["tag"])
     )
     return HTTPSeeOther(_record_path(request))
@@ -63,7 +65,10 @@ def untag(request: Request) -> HTTPSeeOther:
 
 
 @view_config(
-    route_name="record_timeline", permission=Action.READ, request_method="GET", renderer="parts/happenings.jinja2"
+    route_name="record_timeline",
+    permission=Action.READ,
+    request_method="GET",
+    renderer="parts/happenings.jinja2",
 )
 def timeline(request: Request) -> dict[str, Any]:
     """Older happenings, for the button below the timeline."""
@@ -84,7 +89,7 @@ def upload(request: Request) -> HTTPSeeOther:
     if not hasattr(sent, "file") or not sent.filename:
         raise BadRequest(_("Choose a file first."))
     place = (request.context.entity.name, record_id(request))
-    records(request.db, "attachment").store(place, sent.filename, sent.file)
+    service(request, documents.AttachmentService).store(place, sent.filename, sent.file)
     flash.add(request, "uploaded")
     return HTTPSeeOther(_record_path(request))
 
@@ -92,10 +97,8 @@ def upload(request: Request) -> HTTPSeeOther:
 @view_config(route_name="file", permission=Permission.LOGGED_IN, request_method="GET")
 def download(request: Request) -> Response:
     """A file, always as a download."""
-    found = records(request.db, "attachment").open(record_id(request))
-    response = Response(
-        app_iter=documents.stream(request.registry.session_factory, request.actor, found.id)
-    )
+    found = service(request, documents.AttachmentService).open(record_id(request))
+    response = Response(app_iter=documents.stream(request.registry.session_factory, request.actor, found.id))
     for name, value in documents.download_headers(found).items():
         response.headers[name] = value
     return response
@@ -104,7 +107,7 @@ def download(request: Request) -> Response:
 @view_config(route_name="file_remove", permission=Permission.LOGGED_IN, request_method="POST")
 def remove_file(request: Request) -> HTTPSeeOther:
     """Put a file into the bin."""
-    records(request.db, "attachment").remove(record_id(request))
+    service(request, documents.AttachmentService).remove(record_id(request))
     flash.add(request, "removed")
     return HTTPSeeOther(editing.back(request, "/"))
 
@@ -211,8 +214,7 @@ def _again(
 
 
 def _row(request: Request, entity: EntityDef) -> dict[str, Any]:
-    service = records(request.db, entity.name)
-    service.require("read")
+    records(request.db, entity.name).require("read")
     return reading.one(request, entity, record_id(request))
 
 

@@ -10,7 +10,7 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.identity.services.preferences import prefer
 from crm_server.permissions import PUBLIC, Permission
-from crm_server.web import flash, forms, formats
+from crm_server.web import flash, formats, forms
 from crm_server.web.templating import LANGUAGE_COOKIE
 
 if TYPE_CHECKING:

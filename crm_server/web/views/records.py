@@ -35,7 +35,9 @@ class Shown:
     long: bool = False
 
 
-@view_config(route_name="record", permission=Action.READ, renderer="pages/record.jinja2", request_method="GET")
+@view_config(
+    route_name="record", permission=Action.READ, renderer="pages/record.jinja2", request_method="GET"
+)
 def show(request: Request) -> dict[str, Any]:
     """A record with its fields and what belongs to it."""
     entity: EntityDef = request.context.entity
@@ -46,7 +48,9 @@ def show(request: Request) -> dict[str, Any]:
     except NotFound:
         row, deleted = reading.one(request, entity, key, deleted=True), True
     title = str(row.get(entity.policy.title) or NONE)
-    people = reading.user_names(request, [row.get("created_by"), row.get("updated_by"), row.get("deleted_by")])
+    people = reading.user_names(
+        request, [row.get("created_by"), row.get("updated_by"), row.get("deleted_by")]
+    )
     return {
         "entity": entity,
         "policy": entity.policy,
@@ -85,7 +89,9 @@ def _sections(request: Request, entity: EntityDef, row: dict[str, Any]) -> list[
     ui = request.ui
     visible = reading.shown(request, entity)
     hidden = {entity.policy.title, *layouts.TITLE_PARTS.get(entity.name, ())}
-    currencies = {item.policy.currency_field for item in visible.fields.values() if item.policy.currency_field}
+    currencies = {
+        item.policy.currency_field for item in visible.fields.values() if item.policy.currency_field
+    }
     names = [
         name
         for name, item in visible.fields.items()
@@ -101,7 +107,11 @@ def _sections(request: Request, entity: EntityDef, row: dict[str, Any]) -> list[
     custom = reading.custom_columns(request)(entity)
     if custom:
         values = row.get("custom") or {}
-        own = [_shown(ui, name, column.policy, values) for name, column in custom.items() if values.get(name) is not None]
+        own = [
+            _shown(ui, name, column.policy, values)
+            for name, column in custom.items()
+            if values.get(name) is not None
+        ]
         if own:
             found.append((editing.CUSTOM_LABEL, own))
     return found
@@ -115,17 +125,22 @@ def _related(request: Request, entity: EntityDef, key: UUID) -> list[dict[str, A
     """Records of other kinds that point here: the newest five of each kind, and the way to all of them."""
     found = []
     for one in layouts.related(request.registry.datamap, entity):
-        if not request.ui.can("read", one.entity.name) or one.field not in reading.shown(request, one.entity).readable:
+        if (
+            not request.ui.can("read", one.entity.name)
+            or one.field not in reading.shown(request, one.entity).readable
+        ):
             continue
-        names = [name for name in one.entity.policy.list_fields if name != one.field and name != "owner_id"][:3]
+        names = [name for name in one.entity.policy.list_fields if name not in {one.field, "owner_id"}][:3]
         if one.entity.policy.title not in names:
             names.insert(0, one.entity.policy.title)
         money = tuple(
             currency
             for name in names
-            if (currency := one.entity.fields[name].policy.currency_field) in one.entity.fields
+            if (currency := one.entity.fields[name].policy.currency_field) and currency in one.entity.fields
         )
-        visible = tuple(name for name in (*names, *money) if name in reading.shown(request, one.entity).fields)
+        visible = tuple(
+            name for name in (*names, *money) if name in reading.shown(request, one.entity).fields
+        )
         ordered = "position" in one.entity.fields
         page = reading.rows_where(
             request,
@@ -152,14 +167,18 @@ def _related(request: Request, entity: EntityDef, key: UUID) -> list[dict[str, A
     return found
 
 
-@view_config(route_name="record_new", permission=Action.CREATE, renderer="pages/form.jinja2", request_method="GET")
+@view_config(
+    route_name="record_new", permission=Action.CREATE, renderer="pages/form.jinja2", request_method="GET"
+)
 def new(request: Request) -> dict[str, Any]:
-    """An empty form, or one begun by the address: /contacts/new?account_id=…"""
+    """An empty form, or one that the address began, such as /contacts/new?account_id=…."""
     entity: EntityDef = request.context.entity
     return editing.page(request, entity, editing.begin(request, entity), row=None)
 
 
-@view_config(route_name="record_new", permission=Action.CREATE, renderer="pages/form.jinja2", request_method="POST")
+@view_config(
+    route_name="record_new", permission=Action.CREATE, renderer="pages/form.jinja2", request_method="POST"
+)
 def create(request: Request) -> Any:
     """Create a record, or show the form again with what does not fit."""
     entity: EntityDef = request.context.entity
@@ -178,7 +197,9 @@ def create(request: Request) -> Any:
     return editing.refused(request, entity, typed, None, [], problems=decoded.problems)
 
 
-@view_config(route_name="record_edit", permission=Action.UPDATE, renderer="pages/form.jinja2", request_method="GET")
+@view_config(
+    route_name="record_edit", permission=Action.UPDATE, renderer="pages/form.jinja2", request_method="GET"
+)
 def edit(request: Request) -> dict[str, Any]:
     """The form of a record."""
     entity: EntityDef = request.context.entity
@@ -186,7 +207,9 @@ def edit(request: Request) -> dict[str, Any]:
     return editing.page(request, entity, editing.stored(request, entity, row), row=row)
 
 
-@view_config(route_name="record_edit", permission=Action.UPDATE, renderer="pages/form.jinja2", request_method="POST")
+@view_config(
+    route_name="record_edit", permission=Action.UPDATE, renderer="pages/form.jinja2", request_method="POST"
+)
 def update(request: Request) -> Any:
     """Change a record; a lost update leads to the page that shows both changes side by side."""
     entity: EntityDef = request.context.entity
@@ -208,7 +231,9 @@ def update(request: Request) -> Any:
     return HTTPSeeOther(editing.back(request, f"/{entity.policy.collection}/{key}"))
 
 
-@view_config(route_name="record_resolve", permission=Action.UPDATE, request_method="POST", renderer="pages/form.jinja2")
+@view_config(
+    route_name="record_resolve", permission=Action.UPDATE, request_method="POST", renderer="pages/form.jinja2"
+)
 def resolve(request: Request) -> Any:
     """Save what the person chose for each field after a lost update."""
     entity: EntityDef = request.context.entity

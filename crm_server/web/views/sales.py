@@ -9,12 +9,15 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
+from crm_server.domain.leads.services import LeadService
 from crm_server.domain.pipeline import queries
+from crm_server.domain.pipeline.services import OpportunityService
 from crm_server.kernel.errors import AppError, LostUpdate, ValidationFailed
 from crm_server.kernel.listing import Condition
 from crm_server.permissions import Action
 from crm_server.services import records
 from crm_server.web import editing, flash, forms, reading
+from crm_server.web.acting import service
 from crm_server.web.routes import record_id
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
 
 
-@view_config(route_name="pipeline", permission=Action.READ, request_method="GET", renderer="pages/board.jinja2")
+@view_config(
+    route_name="pipeline", permission=Action.READ, request_method="GET", renderer="pages/board.jinja2"
+)
 def board(request: Request) -> dict[str, Any]:
     """The board: a column a stage, a card a deal."""
     datamap = request.registry.datamap
@@ -31,9 +36,7 @@ def board(request: Request) -> dict[str, Any]:
     wanted = request.GET.get("pipeline")
     pipelines = reading.options(request, datamap["pipeline"])
     chosen = UUID(wanted) if wanted in {key for key, _name in pipelines} else None
-    found = queries.board(
-        request.db, datamap, chosen, owner_id=request.actor.id if mine else None, cards=25
-    )
+    found = queries.board(request.db, datamap, chosen, owner_id=request.actor.id if mine else None, cards=25)
     cards = [card for column in found.columns for card in column.cards]
     return {
         "board": found,
@@ -53,7 +56,7 @@ def move(request: Request) -> Any:
     back = editing.back(request, f"/opportunities/{key}")
     try:
         stage = UUID(sent.get("stage_id", ""))
-        records(request.db, "opportunity").move(
+        service(request, OpportunityService).move(
             key, stage, version=editing.version(sent), lost_reason=sent.get("lost_reason") or None
         )
     except LostUpdate:
@@ -71,7 +74,9 @@ def move(request: Request) -> Any:
     return HTTPSeeOther(back)
 
 
-@view_config(route_name="deal_move", permission=Action.UPDATE, request_method="GET", renderer="pages/move.jinja2")
+@view_config(
+    route_name="deal_move", permission=Action.UPDATE, request_method="GET", renderer="pages/move.jinja2"
+)
 def ask_reason(request: Request) -> dict[str, Any]:
     """Ask for what the stage needs: why a deal was lost."""
     datamap = request.registry.datamap
@@ -94,7 +99,10 @@ def ask_reason(request: Request) -> dict[str, Any]:
             autofocus=True,
         ),
         "back": editing.back(request, f"/opportunities/{row['id']}"),
-        "crumbs": [(entity.policy.label_plural, "/opportunities"), (row["name"], f"/opportunities/{row['id']}")],
+        "crumbs": [
+            (entity.policy.label_plural, "/opportunities"),
+            (row["name"], f"/opportunities/{row['id']}"),
+        ],
     }
 
 
@@ -115,7 +123,9 @@ def done(request: Request) -> HTTPSeeOther:
 _DEAL = ("name", "stage_id", "amount", "currency", "close_date")
 
 
-@view_config(route_name="lead_convert", permission=Action.UPDATE, request_method="GET", renderer="pages/convert.jinja2")
+@view_config(
+    route_name="lead_convert", permission=Action.UPDATE, request_method="GET", renderer="pages/convert.jinja2"
+)
 def convert_page(request: Request) -> dict[str, Any]:
     """What shall become of a lead: account and contact, there already or new, and a deal if wanted."""
     lead = reading.one(request, request.registry.datamap["lead"], record_id(request))
@@ -152,7 +162,9 @@ def _same_contact(request: Request, lead: dict[str, Any]) -> tuple[str, str]:
     if not email or "*" in email or not request.ui.can("read", "contact"):
         return "", ""
     entity = request.registry.datamap["contact"]
-    rows = reading.rows_where(request, entity, Condition("email", "eq", email), limit=1, fields=("name",)).rows
+    rows = reading.rows_where(
+        request, entity, Condition("email", "eq", email), limit=1, fields=("name",)
+    ).rows
     return (str(rows[0]["id"]), rows[0]["name"]) if rows else ("", "")
 
 
@@ -176,11 +188,19 @@ def _convert(
         "with_deal": texts.get("deal") == "true" and request.ui.can("create", "opportunity"),
         "problems": problems,
         "path": f"/leads/{lead['id']}",
-        "crumbs": [(entity.policy.label_plural, "/leads"), (str(lead.get("name") or ""), f"/leads/{lead['id']}")],
+        "crumbs": [
+            (entity.policy.label_plural, "/leads"),
+            (str(lead.get("name") or ""), f"/leads/{lead['id']}"),
+        ],
     }
 
 
-@view_config(route_name="lead_convert", permission=Action.UPDATE, request_method="POST", renderer="pages/convert.jinja2")
+@view_config(
+    route_name="lead_convert",
+    permission=Action.UPDATE,
+    request_method="POST",
+    renderer="pages/convert.jinja2",
+)
 def convert(request: Request) -> Any:
     """Convert a lead."""
     datamap = request.registry.datamap
@@ -198,7 +218,7 @@ def convert(request: Request) -> Any:
     if decoded.problems:
         return _refused(request, lead, sent, decoded.problems)
     try:
-        made = records(request.db, "lead").convert(
+        made = service(request, LeadService).convert(
             key,
             version=editing.version(sent),
             account_id=_key(sent, "account_id"),
@@ -232,5 +252,3 @@ def _key(sent: dict[str, str], name: str) -> UUID | None:
         return UUID(sent[name]) if sent.get(name) else None
     except ValueError:
         return None
-
-

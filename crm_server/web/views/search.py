@@ -39,13 +39,13 @@ def hint(request: Request, entity: EntityDef, row: dict[str, Any]) -> str:
 def find(request: Request, entity: EntityDef, text: str, limit: int, *, count: bool = False) -> Any:
     """Records whose searchable fields hold the text."""
     visible = reading.shown(request, entity).fields
-    names = tuple(
-        name for name in (entity.policy.title, *_HINTS.get(entity.name, ())) if name in visible
-    )
+    names = tuple(name for name in (entity.policy.title, *_HINTS.get(entity.name, ())) if name in visible)
     return reading.rows_where(request, entity, q=text or None, limit=limit, fields=names, count=count)
 
 
-@view_config(route_name="search", permission=Permission.LOGGED_IN, renderer="pages/search.jinja2", request_method="GET")
+@view_config(
+    route_name="search", permission=Permission.LOGGED_IN, renderer="pages/search.jinja2", request_method="GET"
+)
 def search(request: Request) -> dict[str, Any]:
     """The best hits of each kind."""
     text = request.GET.get("q", "").strip()[:200]
@@ -67,11 +67,15 @@ def search(request: Request) -> dict[str, Any]:
                 }
                 for row in page.rows
             ]
-            groups.append({"policy": entity.policy, "rows": rows, "count": page.count, "capped": page.count_capped})
+            groups.append(
+                {"policy": entity.policy, "rows": rows, "count": page.count, "capped": page.count_capped}
+            )
     return {"search_text": text, "groups": groups}
 
 
-@view_config(route_name="pick", permission=Permission.LOGGED_IN, renderer="parts/options.jinja2", request_method="GET")
+@view_config(
+    route_name="pick", permission=Permission.LOGGED_IN, renderer="parts/options.jinja2", request_method="GET"
+)
 def pick(request: Request) -> dict[str, Any]:
     """Records that fit what is typed into a reference picker."""
     entity: EntityDef = request.registry.datamap[request.matchdict["entity"]]

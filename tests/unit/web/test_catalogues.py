@@ -30,10 +30,7 @@ def catalogue(language: str) -> Catalog:
 def texts() -> set[object]:
     found: set[object] = set()
     for package in ("crm_server", "security", "compliance", "monitoring"):
-        for _file, _line, message, _comments, _context in extract_from_dir(
-            ROOT / package, METHODS, OPTIONS, KEYWORDS
-        ):
-            found.add(message)
+        found |= {row[2] for row in extract_from_dir(ROOT / package, METHODS, OPTIONS, KEYWORDS)}
     return found
 
 

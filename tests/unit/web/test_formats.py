@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crm_server.web import formats
 from crm_server.web.views.custom_fields import choices_of, slug
@@ -31,7 +32,9 @@ class TestMoney:
     def test_an_amount_is_read_as_people_type_it(self, text, currency, minor) -> None:
         assert formats.parse_money(text, currency, "en") == minor
 
-    @pytest.mark.parametrize("text", ["twelve", "1.005", "1,2,3.4.5", "", "€", "1e5", "NaN", "Infinity", "0x10"])
+    @pytest.mark.parametrize(
+        "text", ["twelve", "1.005", "1,2,3.4.5", "", "€", "1e5", "NaN", "Infinity", "0x10"]
+    )
     def test_what_is_no_amount_is_refused_and_nothing_is_rounded(self, text) -> None:
         assert formats.parse_money(text, "EUR", "en") is None
 
@@ -41,7 +44,9 @@ class TestMoney:
     @given(minor=st.integers(-(10**15), 10**15), currency=st.sampled_from(["EUR", "JPY", "KWD", "CNY"]))
     def test_what_stands_in_a_field_is_read_back_as_it_was(self, minor, currency) -> None:
         for locale in formats.LOCALES:
-            assert formats.parse_money(formats.money_input(minor, currency, locale), currency, locale) == minor
+            assert (
+                formats.parse_money(formats.money_input(minor, currency, locale), currency, locale) == minor
+            )
 
     def test_money_is_written_in_the_custom_of_the_language(self) -> None:
         assert formats.as_money(125050, "EUR", "en") == "€1,250.50"
@@ -69,7 +74,9 @@ class TestTime:
 class TestWords:
     def test_countries_and_languages_have_names(self) -> None:
         assert formats.country_name("DE", "zh_Hans") == "德国"
-        assert formats.language_name("zh_Hans", "en") == "Chinese (Simplified)" or "Simplified" in formats.language_name("zh_Hans", "en")
+        assert formats.language_name(
+            "zh_Hans", "en"
+        ) == "Chinese (Simplified)" or "Simplified" in formats.language_name("zh_Hans", "en")
 
     def test_names_for_programs_are_made_from_labels(self) -> None:
         assert slug("Favourite Colour (now)") == "favourite_colour_now"
