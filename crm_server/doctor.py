@@ -245,7 +245,7 @@ def _jobs(connection: Connection) -> Iterator[Finding]:
             "jobs",
             Level.WARNING,
             f"Failed jobs: {names}.",
-            "Find the reason by the job's id in the log of the worker; the job's page offers to run it again.",
+            "Find the reason in the log of the worker, then run them again: kontor jobs retry --all-failed",
         )
     if not row.stuck and not row.failed:
         yield Finding("jobs", Level.OK, "No job is stuck or failed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from crm_server import tasks
+from crm_server.cli.jobs import jobs
 from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.clock import now
@@ -38,9 +41,7 @@ def jobs_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_jobs")
     owner = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_jobs"))
     with owner.begin() as connection:
-        connection.execute(
-            text("create table crm.mark (word text, actor uuid, attempt int, seq bigserial)")
-        )
+        connection.execute(text("create table crm.mark (word text, actor uuid, attempt int, seq bigserial)"))
         connection.execute(text("grant all on crm.mark to kontor_app"))
         connection.execute(text("grant usage on sequence crm.mark_seq_seq to kontor_app"))
     return load({"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_jobs")})
@@ -208,6 +209,24 @@ class TestFailure:
         assert process.wait(20) == 0
         assert marks(factory) == [("begun", 1), ("done", 1)]
         assert states(factory) == ["succeeded"]
+
+
+class TestCommand:
+    def test_a_failed_job_is_listed_and_runs_again(
+        self, factory: sessionmaker[Session], jobs_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KONTOR_DATABASE_URL", jobs_settings.database_url)
+        with db.open_session(factory, system_actor()) as session:
+            key = defer(session, "test_fails", word="listed")
+            session.execute(text("update jobs.procrastinate_jobs set status = 'failed'"))
+            db.commit(session)
+        listed = json.loads(CliRunner().invoke(jobs, ["list", "--json"]).output)
+        assert [(row["id"], row["task"], row["state"]) for row in listed] == [(key, "test_fails", "failed")]
+        assert "listed" not in CliRunner().invoke(jobs, ["list"]).output
+        assert CliRunner().invoke(jobs, ["retry", str(key + 1)]).exit_code == 1  # type: ignore[operator]
+        assert CliRunner().invoke(jobs, ["retry"]).exit_code == 2
+        assert CliRunner().invoke(jobs, ["retry", "--all-failed"]).exit_code == 0
+        assert states(factory) == ["todo"]
 
 
 class TestTasksThatRunByThemselves:
