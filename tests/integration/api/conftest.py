@@ -62,7 +62,7 @@ def open_db(engine: Engine) -> Session:
 def make_token(
     engine: Engine, *roles: str, own: dict[str, Any] | None = None, **token: Any
 ) -> tuple[str, Any]:
-    """A user with built-in roles, or with a role of their own (`own` holds permissions and field rules), and a token."""
+    """A token of a user with built-in roles, or with a role of their own (permissions and field rules)."""
     secret = new_api_token()
     with open_db(engine) as session:
         user = User(login=f"user-{new_id()}", name="Example User")

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
@@ -103,6 +105,19 @@ def has(value: Any) -> bool:
     return value is not None
 
 
+def days(day: date | None) -> float:
+    """Days from today; not a number for no day, which compares as false."""
+    return float("nan") if day is None else (day - TODAY).days
+
+
+def always(_row: Any) -> bool:
+    return True
+
+
+def never(_row: Any) -> bool:
+    return False
+
+
 ACCOUNTS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("name", "eq", "Alpha", lambda a: a.name == "Alpha"),
     ("name", "ne", "Alpha", lambda a: a.name != "Alpha"),
@@ -124,7 +139,7 @@ ACCOUNTS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("employees", "le", 20, lambda a: has(a.employees) and a.employees <= 20),
     ("employees", "gt", 20, lambda a: has(a.employees) and a.employees > 20),
     ("employees", "ge", 20, lambda a: has(a.employees) and a.employees >= 20),
-    ("employees", "ge", 2**62, lambda a: False),
+    ("employees", "ge", 2**62, never),
     ("employees", "between", [10, 40], lambda a: has(a.employees) and 10 <= a.employees <= 40),
     ("employees", "in", [0, 50], lambda a: a.employees in {0, 50}),
     ("annual_revenue", "gt", 10**11, lambda a: has(a.annual_revenue)),
@@ -133,16 +148,16 @@ ACCOUNTS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("grade", "in", ["a", "b"], lambda a: a.grade in {"a", "b"}),
     ("grade", "not_in", ["a", "b"], lambda a: a.grade not in {"a", "b"}),
     ("email", "eq", "INFO2@EXAMPLE.COM", lambda a: a.email == "Info2@example.com"),
-    ("email", "in", ["info2@example.com", "INFO3@example.com"], lambda a: a.email in {"Info2@example.com", "Info3@example.com"}),
+    ("email", "in", ["info2@example.com", "INFO3@example.com"], lambda a: (a.email or "")[:5] in {"Info2", "Info3"}),
     ("phone", "eq", "030 12345678", lambda a: a.phone == "+493012345678"),
     ("phone", "contains", "3456", lambda a: has(a.phone)),
     ("billing_country", "eq", "de", lambda a: a.billing_country == "DE"),
-    ("owner_id", "eq", "me", lambda a: False),
-    ("owner_id", "is_null", True, lambda a: True),
-    ("parent.name", "is_null", True, lambda a: True),
-    ("created_at", "eq", "today", lambda a: True),
-    ("created_at", "lt", "today", lambda a: False),
-    ("created_at", "ge", "last_7_days", lambda a: True),
+    ("owner_id", "eq", "me", never),
+    ("owner_id", "is_null", True, always),
+    ("parent.name", "is_null", True, always),
+    ("created_at", "eq", "today", always),
+    ("created_at", "lt", "today", never),
+    ("created_at", "ge", "last_7_days", always),
 ]  # fmt: skip
 DEALS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("close_date", "eq", str(TODAY), lambda d: d.close_date == TODAY),
@@ -150,12 +165,12 @@ DEALS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("close_date", "lt", "today", lambda d: has(d.close_date) and d.close_date < TODAY),
     ("close_date", "ge", "today", lambda d: has(d.close_date) and d.close_date >= TODAY),
     ("close_date", "gt", "today", lambda d: has(d.close_date) and d.close_date > TODAY),
-    ("close_date", "eq", "last_30_days", lambda d: has(d.close_date) and TODAY - timedelta(29) <= d.close_date <= TODAY),
-    ("close_date", "eq", "next_30_days", lambda d: has(d.close_date) and TODAY < d.close_date <= TODAY + timedelta(30)),
+    ("close_date", "eq", "last_30_days", lambda d: -30 < days(d.close_date) <= 0),
+    ("close_date", "eq", "next_30_days", lambda d: 0 < days(d.close_date) <= 30),
     ("close_date", "is_null", True, lambda d: d.close_date is None),
     ("closed_at", "eq", "2026-01-03", lambda d: has(d.closed_at) and d.closed_at.date() == date(2026, 1, 3)),
     ("closed_at", "le", "2026-01-03", lambda d: has(d.closed_at) and d.closed_at.date() <= date(2026, 1, 3)),
-    ("closed_at", "gt", "2026-01-03T12:00:00Z", lambda d: has(d.closed_at) and d.closed_at > datetime(2026, 1, 3, 12, tzinfo=UTC)),
+    ("closed_at", "gt", "2026-01-03T12:00:00Z", lambda d: has(d.closed_at) and d.closed_at.day > 3),
     ("closed_at", "between", ["2026-01-02", "2026-01-03"], lambda d: has(d.closed_at) and 2 <= d.closed_at.day <= 3),
     ("probability", "ge", 30, lambda d: d.probability >= 30),
     ("account.name", "eq", "Alpha", lambda d: d.name == "Deal 0"),
@@ -164,8 +179,8 @@ DEALS: list[tuple[str, str, Any, Callable[[Any], bool]]] = [
     ("account.name", "is_null", True, lambda d: d.account_id is None),
     ("account.legal_name", "is_null", True, lambda d: d.name in {"Deal 1", "Deal 3", "Deal 5"}),
     ("account.employees", "not_in", [0, 10], lambda d: d.name not in {"Deal 0", "Deal 1"}),
-    ("stage.pipeline.name", "eq", "World", lambda d: True),
-    ("account.owner.name", "is_null", True, lambda d: True),
+    ("stage.pipeline.name", "eq", "World", always),
+    ("account.owner.name", "is_null", True, always),
 ]  # fmt: skip
 
 
@@ -306,7 +321,9 @@ class TestPages:
     @given(
         values=st.lists(
             st.tuples(
-                st.sampled_from(["a", "B", "é", "中", "a b"]), st.none() | st.integers(0, 3), st.none() | st.sampled_from("ab")
+                st.sampled_from(["a", "B", "é", "中", "a b"]),
+                st.none() | st.integers(0, 3),
+                st.none() | st.sampled_from("ab"),
             ),
             max_size=12,
         ),

@@ -160,8 +160,9 @@ class TestRefusals:
         "body,status",
         [
             (b"", 400), (b"{", 400), (b"[]", 400), (b"1", 400), (b'"x"', 400), (b"null", 400), (b"\xff\xfe{}", 400),
-            (b'{"name": "\xff"}', 400), (b'{"name": "\\ud800"}', 400), (b'{"name": NaN}', 400), (b'{"name": 1e999}', 400),
-            (b'{"a":' * 30 + b"1" + b"}" * 30, 400), (b"[" * 100_000, 400), (b'{"name": "' + b"x" * 2_000_001 + b'"}', 413),
+            (b'{"name": "\xff"}', 400), (b'{"name": "\\ud800"}', 400), (b'{"name": NaN}', 400),
+            (b'{"name": 1e999}', 400), (b'{"a":' * 30 + b"1" + b"}" * 30, 400), (b"[" * 100_000, 400),
+            (b'{"name": "' + b"x" * 2_000_001 + b'"}', 413),
         ],
     )  # fmt: skip
     def test_a_body_that_is_no_small_json_object(self, manager: Client, body: bytes, status: int) -> None:
@@ -280,7 +281,7 @@ class TestStatements:
     def test_a_list_takes_one_statement_beside_the_log_in(
         self, manager: Client, statements: list[str]
     ) -> None:
-        path = "/contacts?filter[country]=DE&filter[account.name][contains]=x&sort=-name&include=account&count=exact&q=y"
+        path = "/contacts?filter[country]=DE&filter[account.name][contains]=x&sort=-name&include=account&count=exact"
         for _ in range(4):
             manager.get(path)
         statements.clear()

@@ -93,7 +93,8 @@ class TestFilters:
         [
             1, [], {}, {"field": "a"}, {"field": 1, "value": 1}, {"field": "a", "value": 1, "x": 1}, {"and": {}},
             {"and": [], "or": []}, {"not": []}, {"not": {"field": "a", "value": 1}, "x": 1},
-            {"and": [{"field": "a", "value": 1}] * 51}, {"not": {"not": {"not": {"not": {"not": {"field": "a", "value": 1}}}}}},
+            {"and": [{"field": "a", "value": 1}] * 51},
+            {"not": {"not": {"not": {"not": {"not": {"field": "a", "value": 1}}}}}},
 
         ],
     )  # fmt: skip
