@@ -1,4 +1,6 @@
-"""The actor of a user who is not there: jobs run on the authority of whoever started them, with the rights of now."""
+"""The actor of a user who is not there: jobs run on the authority of whoever started them, with the rights of
+now.
+"""
 
 from __future__ import annotations
 
