@@ -7,6 +7,7 @@ import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
 
 const source = "crm_server/web/assets/src";
 const target = "crm_server/web/assets/dist";
@@ -53,6 +54,11 @@ manifest["icons.svg"] = `icons-${createHash("sha256").update(sprite).digest("hex
 writeFileSync(join(fresh, manifest["icons.svg"]), sprite);
 
 writeFileSync(join(fresh, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+
+// Packed once here, so that no worker packs them again for each browser.
+for (const name of Object.values(manifest)) {
+  writeFileSync(join(fresh, `${name}.gz`), gzipSync(readFileSync(join(fresh, name)), { level: 9 }));
+}
 
 // The old files go at once: pages that are open keep working from the browser's cache.
 if (existsSync(target)) rmSync(target, { recursive: true });

@@ -57,9 +57,11 @@ class TestCatalogues:
             originals = message.id if isinstance(message.id, tuple | list) else (message.id,)
             translated = message.string if isinstance(message.string, tuple | list) else (message.string,)
             wanted = {place for text in originals for place in places.findall(text)}
-            for text in translated:
-                if text and message.id and set(places.findall(text)) != wanted:
-                    wrong.append((message.id, text))
+            wrong += [
+                (message.id, text)
+                for text in translated
+                if text and message.id and set(places.findall(text)) != wanted
+            ]
         assert not wrong
 
     @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "crm_server")))

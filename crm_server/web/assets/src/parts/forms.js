@@ -4,8 +4,7 @@ export function forms(root) {
   for (const form of find(root, "form[data-guard]")) guard(form);
   for (const form of find(root, "form[data-once]")) form.addEventListener("submit", () => once(form));
   for (const field of find(root, "[data-submits]")) field.addEventListener("change", () => field.form.requestSubmit());
-  for (const form of find(root, "form[data-asks]"))
-    form.addEventListener("submit", (event) => confirm(form.dataset.asks) || event.preventDefault());
+  for (const form of find(root, "form[data-asks]")) form.addEventListener("submit", (event) => ask(form, event));
   for (const copier of find(root, "[data-copies]"))
     copier.addEventListener("click", () => navigator.clipboard.writeText(copier.dataset.copies));
 }
@@ -14,6 +13,21 @@ export function find(root, selector) {
   const found = [...root.querySelectorAll(selector)];
   if (root.matches?.(selector)) found.unshift(root);
   return found.filter((one) => !one.dataset.equipped && (one.dataset.equipped = "yes"));
+}
+
+// Acts that can't be taken back are asked about once more, in the page's own words and language.
+function ask(form, event) {
+  const box = document.getElementById("ask");
+  if (form.dataset.agreed || !box) return;
+  event.preventDefault();
+  box.querySelector("#ask-text").textContent = form.dataset.asks;
+  const submitter = event.submitter;
+  box.querySelector("[data-yes]").onclick = () => {
+    form.dataset.agreed = "yes";
+    box.close();
+    form.requestSubmit(submitter);
+  };
+  box.showModal();
 }
 
 const state = (form) => JSON.stringify([...new FormData(form)].filter(([, value]) => typeof value === "string"));
