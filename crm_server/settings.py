@@ -93,6 +93,14 @@ TABLE: tuple[Setting, ...] = (
         "PostgreSQL address of the owner role; only migrations and `kontor db` use it.",
         secret=True,
     ),
+    Setting(
+        "sealer_database_url",
+        _database_url,
+        "",
+        "address",
+        "PostgreSQL address of the sealer's role; only `kontor sealer` uses it.",
+        secret=True,
+    ),
     Setting("pool_size", _integer(1, 200), "8", "connections", "Database connections kept by each process."),
     Setting("pool_timeout", _integer(1, 60), "5", "seconds", "How long a request waits for a connection."),
     Setting("connect_timeout", _integer(1, 60), "2", "seconds", "How long a new connection may take."),
@@ -148,9 +156,55 @@ TABLE: tuple[Setting, ...] = (
         "The same for sessions of administrators.",
     ),
     Setting("session_absolute", _integer(300, 604_800), "43200", "seconds", "A session never lives longer."),
+    Setting(
+        "audit_log_name",
+        _text,
+        "",
+        "name",
+        "Name under which the audit log is signed, such as crm.example/audit; it stays for ever. Empty: made from "
+        "the tenant's id.",
+    ),
+    Setting(
+        "audit_mirror",
+        _path,
+        "",
+        "folder",
+        "The audit log as public files; the sealer writes it, the application reads it. Empty: `audit` in the state "
+        "folder.",
+    ),
+    Setting(
+        "audit_standbys",
+        _integer(0, 9),
+        "0",
+        "servers",
+        "Synchronous standbys that must have an event before it is signed; 0 on a single server.",
+    ),
+    Setting(
+        "audit_witnesses",
+        _names,
+        "",
+        "addresses",
+        "Witnesses that cosign the audit log, each `https://host/prefix KEY`.",
+    ),
+    Setting(
+        "sealer_key",
+        _path,
+        "",
+        "file",
+        "The sealer's signing key; its state file lies beside it. Empty: `sealer/key.pem` in the state folder.",
+    ),
+    Setting(
+        "sealer_trusted_keys",
+        _names,
+        "",
+        "keys",
+        "Verifier keys of the sealers of other nodes, whose log this one may take over.",
+    ),
     Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
     Setting("change_days", _integer(1, 3650), "30", "days", "How long the change feed reaches back."),
-    Setting("worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."),
+    Setting(
+        "worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."
+    ),
     Setting("default_country", _text, "DE", "ISO 3166", "Country of phone numbers without a prefix."),
     Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
     Setting(

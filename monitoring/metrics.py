@@ -37,6 +37,22 @@ JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcom
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+SEALED = Gauge(
+    "kontor_audit_sealed_events",
+    "Events that have their place in the signed log.",
+    multiprocess_mode="mostrecent",
+)
+SEALING_LAG = Gauge(
+    "kontor_audit_sealing_lag_seconds",
+    "Age of the oldest committed event without a place in the log.",
+    multiprocess_mode="mostrecent",
+)
+SEALER_WORKS = Gauge(
+    "kontor_audit_sealer_works",
+    "1 while the sealer signs, 0 while something keeps it.",
+    multiprocess_mode="mostrecent",
+)
+
 
 def registry() -> CollectorRegistry:
     """The registry to expose: of this process, or of all processes of this installation."""

@@ -23,8 +23,11 @@ COMMANDS = {
     "export": ("crm_server.cli.export", "export", "Export records."),
     "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),
     "doctor": ("crm_server.cli.doctor", "doctor", "Say what is wrong and what to do."),
+    "sealer": ("crm_server.cli.sealer", "sealer", "Seal the audit log."),
+    "audit": ("crm_server.cli.audit", "audit", "Export, verify and look at the audit log."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
+    "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
     "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),
 }

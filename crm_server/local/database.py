@@ -28,11 +28,16 @@ class Database:
     owner_url: str = field(repr=False)
     origin: str
     """Where it is, in words for a person."""
+    sealer_url: str = field(default="", repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
         """The settings of processes that use it."""
-        return {"KONTOR_DATABASE_URL": self.url, "KONTOR_OWNER_DATABASE_URL": self.owner_url}
+        return {
+            "KONTOR_DATABASE_URL": self.url,
+            "KONTOR_OWNER_DATABASE_URL": self.owner_url,
+            "KONTOR_SEALER_DATABASE_URL": self.sealer_url,
+        }
 
 
 def prepare(state_dir: Path, environ: Mapping[str, str]) -> Database:
@@ -61,7 +66,10 @@ def prepare(state_dir: Path, environ: Mapping[str, str]) -> Database:
 def _find(state_dir: Path, environ: Mapping[str, str]) -> Database:
     if given := environ.get("KONTOR_DATABASE_URL"):
         return Database(
-            given, environ.get("KONTOR_OWNER_DATABASE_URL", ""), "The database of KONTOR_DATABASE_URL"
+            given,
+            environ.get("KONTOR_OWNER_DATABASE_URL", ""),
+            "The database of KONTOR_DATABASE_URL",
+            environ.get("KONTOR_SEALER_DATABASE_URL", ""),
         )
     if superuser := environ.get("DATABASE_URL"):
         parts = make_url(superuser).set(drivername="postgresql+psycopg2")
@@ -69,17 +77,20 @@ def _find(state_dir: Path, environ: Mapping[str, str]) -> Database:
         passwords = {role: postgres.derived_password(secret, role) for role in manage.ROLES}
         origin = "The database of DATABASE_URL"
         _init(superuser, passwords, origin)
-        app, owner = (
+        app, owner, sealer = (
             parts.set(username=role, password=passwords[role], database=DATABASE).render_as_string(
                 hide_password=False
             )
-            for role in (manage.APP, manage.OWNER)
+            for role in (manage.APP, manage.OWNER, manage.SEALER)
         )
-        return Database(app, owner, origin)
+        return Database(app, owner, origin, sealer)
     cluster = postgres.start(state_dir)
     origin = f"The private PostgreSQL {cluster.major} in {cluster.data}"
     _init(cluster.superuser_url, {role: cluster.password_of(role) for role in manage.ROLES}, origin)
-    return Database(cluster.url_for(manage.APP, DATABASE), cluster.url_for(manage.OWNER, DATABASE), origin)
+    app, owner, sealer = (
+        cluster.url_for(role, DATABASE) for role in (manage.APP, manage.OWNER, manage.SEALER)
+    )
+    return Database(app, owner, origin, sealer)
 
 
 def _init(superuser_url: str, passwords: Mapping[str, str], origin: str) -> None:

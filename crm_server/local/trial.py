@@ -26,12 +26,17 @@ _SLOW_SECONDS = 6.0
 _WORKERS = 2
 _THREADS = 4  # per worker; a request waits for the database most of its time
 
+# Only the sealer may know the address of its role.
+SEALER_URL = "KONTOR_SEALER_DATABASE_URL"
+
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _CODE = ("crm_server", "compliance", "security", "monitoring")
 
 
 def processes(port: int, tls: certificate.Certificate, environment: Mapping[str, str]) -> list[Process]:
-    """What runs beside the database: the application, the worker of its jobs, and their metrics."""
+    """What runs beside the database: the application, the worker of its jobs, the sealer, and their metrics."""
+    sealers = environment
+    environment = {name: value for name, value in environment.items() if name != SEALER_URL}
     programs = Path(sys.executable).parent
     kontor = str(programs / "kontor")
     application = [
@@ -42,11 +47,14 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
         *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key), "--ssl-protocol-min", "tls1.2"),
         *("--respawn-failed-workers", "--no-ws", "--workers-kill-timeout", "10"),
     ]
-    return [
+    found = [
         Process("app", application, environment),
         Process("worker", [kontor, "worker"], environment),
         Process("metrics", [kontor, "metrics"], environment),
     ]
+    if sealers.get(SEALER_URL):
+        found.append(Process("sealer", [kontor, "sealer"], sealers))
+    return found
 
 
 def choose_port(variable: str, wanted: str | None, first: int) -> int:

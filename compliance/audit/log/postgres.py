@@ -29,35 +29,13 @@ import orjson
 import psycopg2
 import psycopg2.extensions
 
-from compliance.audit.log.leaf import encode_or_substitute
+from compliance.audit.log.rows import COLUMNS, NAMES, event_of, stored_leaves
 from compliance.audit.log.source import Head, SourceError, StoredLeaf
 from compliance.audit.log.tree import EMPTY_ROOT
 
 ADVISORY_LOCK = 0x4B_4F_4E_54_4F_52  # "KONTOR"
 NIL = "00000000-0000-0000-0000-000000000000"
 
-_COLUMNS = """
-    e.event_id::text, to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    e.event_class,
-    e.action, e.outcome, e.reason, e.severity, e.actor_ref::text, e.auth_method, e.session_ref::text,
-    e.request_id::text, e.origin, e.object_type, e.object_ref::text, e.subject_ref::text[], e.purpose,
-    e.policy_version, e.meta::text, encode(e.payload_commit, 'hex')"""
-_NAMES = (
-    *(
-        "event_id",
-        "occurred_at",
-        "class",
-        "action",
-        "outcome",
-        "reason",
-        "severity",
-        "actor_ref",
-        "auth_method",
-    ),
-    *("session_ref", "request_id", "origin", "object_type", "object_ref", "subject_ref", "purpose"),
-    *("policy_version", "meta", "payload_commit"),
-)
-_META = _NAMES.index("meta")
 _UNINDEXED = "not exists (select from audit.leaf l where l.event_id = e.event_id)"
 
 
@@ -249,14 +227,8 @@ class PostgresSource:
         self, sql: psycopg2.extensions.cursor, where: str, values: tuple[object, ...]
     ) -> list[tuple[int, dict[str, object]]]:
         # Only constants of this file are put together here; values go in as parameters.
-        sql.execute(f"select {_COLUMNS}, e.xid::text from audit.event e where {where}", values)  # noqa: S608
-        return [(int(row[-1]), self._event(row)) for row in sql.fetchall()]
-
-    def _event(self, row: Sequence[Any]) -> dict[str, object]:
-        event: dict[str, object] = dict(zip(_NAMES, row, strict=False))
-        event["tenant"] = self._tenant
-        event["meta"] = orjson.loads(row[_META]) if row[_META] else {}
-        return event
+        sql.execute(f"select {COLUMNS}, e.xid::text from audit.event e where {where}", values)  # noqa: S608
+        return [(int(row[-1]), event_of(row, self._tenant)) for row in sql.fetchall()]
 
     def copy_leaves(
         self, sql: psycopg2.extensions.cursor, start: int, items: Iterable[tuple[str, bytes]]
@@ -283,17 +255,13 @@ class PostgresSource:
         """Yield leaves recomputed from rows; an event row that is gone has an empty leaf."""
         with self.translated(), self.connection.cursor() as sql:
             self._head(sql, lock=False)
-            sql.execute(
-                f"select {_COLUMNS}, l.index, l.leaf_hash, l.event_id::text from audit.leaf l "  # noqa: S608 - constants
-                "left join audit.event e on e.event_id = l.event_id "
-                "where l.log = %s and l.index >= %s and l.index < %s order by l.index",
-                (self._number, start, stop),
+            found = list(
+                stored_leaves(
+                    sql, self._tenant, self._number, "l.index >= %s and l.index < %s", (start, stop)
+                )
             )
-            rows = sql.fetchall()
             self.connection.commit()
-        for row in rows:
-            leaf = b"" if row[0] is None else encode_or_substitute(self._event(row))[0]
-            yield StoredLeaf(int(row[-3]), leaf, bytes(row[-2]))
+        yield from found
 
     def restore(self, start: int, leaves: Iterable[tuple[bytes, bytes]], root: bytes) -> None:
         """Bring back leaves that a restore of the database lost; see `source.EventSource.restore`."""
@@ -326,7 +294,7 @@ class PostgresSource:
             " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s::jsonb, %s)"
             " on conflict do nothing",
             (
-                *(event[name] for name in _NAMES[:14]),
+                *(event[name] for name in NAMES[:14]),
                 event["subject_ref"] or None,
                 *(event["purpose"], event["policy_version"], orjson.dumps(event["meta"]).decode()),
                 None if commit is None else bytes.fromhex(commit),

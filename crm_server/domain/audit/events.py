@@ -1,0 +1,47 @@
+"""The events of reading the log: whoever looks at the log is seen by it (AUD-11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compliance.audit.events import Event, write
+from crm_server.kernel.db import actor_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+AUDIT_EVENT = 60
+
+
+def record(session: Session, *events: Event) -> None:
+    """Write events in the session's transaction, on behalf of whom it acts for."""
+    write(session.connection(), actor_of(session), events)
+
+
+def listed(filters: dict[str, Any], count: int) -> Event:
+    """Somebody read a page of the log. What was looked for may point at a person, so it stands in the payload."""
+    return Event(
+        "read",
+        "audit_list",
+        severity=2,
+        object_type=AUDIT_EVENT,
+        meta={"count": count, "filters": sorted(filters)},
+        payload={"filters": {name: str(value) for name, value in filters.items()}} if filters else None,
+    )
+
+
+def seen(event_id: UUID) -> Event:
+    """Somebody read one event with its values."""
+    return Event("read", "audit_read", severity=2, object_type=AUDIT_EVENT, object_ref=event_id)
+
+
+def proved(event_id: UUID) -> Event:
+    """Somebody took out the proof of an event."""
+    return Event("export", "audit_proof", severity=2, object_type=AUDIT_EVENT, object_ref=event_id)
+
+
+def exported(count: int) -> Event:
+    """The whole log was exported."""
+    return Event("export", "audit_export", severity=2, object_type=AUDIT_EVENT, meta={"count": count})
