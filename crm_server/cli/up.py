@@ -105,6 +105,8 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
         "KONTOR_STATE_DIR": str(places.state),
         "KONTOR_METRICS_PORT": str(metrics),
         "KONTOR_DEMO": "true" if demo else "false",
+        # Threads share two heaps instead of growing one each.
+        "MALLOC_ARENA_MAX": "2",
         "PROMETHEUS_MULTIPROC_DIR": str(places.fresh_metrics()),
     }
     if demo:

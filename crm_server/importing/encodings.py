@@ -12,8 +12,6 @@ import codecs
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from charset_normalizer import from_bytes
-
 from crm_server.importing.errors import ImportFileError, _
 
 __all__ = ["ENCODINGS", "EncodingGuess", "decide_encoding"]
@@ -138,6 +136,8 @@ def _by_pairs(file: BinaryIO) -> EncodingGuess:
         return EncodingGuess("cp1252", round(0.95 - share, 2), "single accented letters")
     file.seek(0)
     codecs_to_try = ["gb18030", "cp1252", "big5", "shift_jis", "cp1250", "cp1251"]
+    from charset_normalizer import from_bytes  # rarely needed, and large
+
     best = from_bytes(file.read(_SAMPLE), cp_isolation=codecs_to_try).best()
     if best is not None and best.encoding in ENCODINGS:
         return EncodingGuess(best.encoding, 0.5, "statistics over the letters")

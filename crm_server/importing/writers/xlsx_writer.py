@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-import xlsxwriter
-
 __all__ = ["MAX_ROWS", "write_xlsx"]
 
 MAX_ROWS = 1_048_575
@@ -28,6 +26,9 @@ def write_xlsx(file: BinaryIO, title: str, header: Sequence[str], rows: Iterable
         "default_date_format": "yyyy-mm-dd",
         "remove_timezone": True,
     }
+    # Only who exports a spreadsheet pays for the library.
+    import xlsxwriter
+
     book = xlsxwriter.Workbook(file, options)
     formats = {
         "head": book.add_format({"bold": True, "bottom": 1}),
