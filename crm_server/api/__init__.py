@@ -15,47 +15,35 @@ import crm_server.domain
 from crm_server.api.actions import lead_context, opportunity_context
 from crm_server.api.context import UUID_PATTERN, collection_context, known_parts, part_context
 from crm_server.api.custom import CustomDefinitions
-from crm_server.api.problems import MethodNotAllowed
-from crm_server.permissions import PUBLIC
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
-    from pyramid.request import Request
-    from pyramid.response import Response
 
 _ID = f"{{id:{UUID_PATTERN}}}"
-_NAME = "{collection:[a-z-]+}"
-# Attachments are no collection: their one address of this form is below.
-_RECORDS = "{collection:(?!attachments/)[a-z-]+}"
-# Name, pattern, whether it leads to a record or a part of one, and the methods that it takes.
-ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("api_record", f"/{_RECORDS}/{_ID}", "record", ("GET", "HEAD", "PATCH", "DELETE")),
-    ("api_meta", "/meta", "", ("GET", "HEAD")),
-    ("api_me", "/me", "", ("GET", "HEAD")),
-    ("api_changes", "/changes", "", ("GET", "HEAD")),
-    ("api_openapi", "/openapi.json", "", ("GET", "HEAD")),
-    ("api_docs", "/docs", "", ("GET", "HEAD")),
-    ("api_collection", f"/{_NAME}", "record", ("GET", "HEAD", "POST")),
-    ("api_query", f"/{_NAME}/query", "record", ("POST",)),
-    ("api_bulk", f"/{_NAME}/bulk", "record", ("POST",)),
-    ("api_restore", f"/{_NAME}/{_ID}/restore", "record", ("POST",)),
-    ("api_convert", f"/leads/{_ID}/convert", "lead", ("POST",)),
-    ("api_move", f"/opportunities/{_ID}/move", "opportunity", ("POST",)),
-    ("api_tags", f"/{_NAME}/{_ID}/tags", "record", ("GET", "HEAD", "POST")),
-    ("api_tag", f"/{_NAME}/{_ID}/tags/{{tag_id:{UUID_PATTERN}}}", "record", ("DELETE",)),
-    ("api_attachments", f"/{_NAME}/{_ID}/attachments", "record", ("GET", "HEAD", "POST")),
-    ("api_download", f"/attachments/{_ID}/content", "", ("GET", "HEAD")),
-    ("api_attachment", f"/attachments/{_ID}", "", ("DELETE",)),
-    ("api_purge", f"/{_NAME}/{_ID}/purge", "record", ("POST",)),
+# Name, pattern, and what it leads to.
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("api_record", f"/{{records}}/{_ID}", "record"),
+    ("api_collection", "/{records}", "record"),
+    ("api_me", "/me", ""),
+    ("api_changes", "/changes", ""),
+    ("api_meta", "/meta", ""),
+    ("api_query", "/{records}/query", "record"),
+    ("api_bulk", "/{records}/bulk", "record"),
+    ("api_tags", f"/{{records}}/{_ID}/tags", "record"),
+    ("api_tag", f"/{{records}}/{_ID}/tags/{{tag_id:{UUID_PATTERN}}}", "record"),
+    ("api_attachments", f"/{{records}}/{_ID}/attachments", "record"),
+    ("api_download", f"/attachments/{_ID}/content", ""),
+    ("api_attachment", f"/attachments/{_ID}", ""),
+    ("api_convert", f"/leads/{_ID}/convert", "lead"),
+    ("api_move", f"/opportunities/{_ID}/move", "opportunity"),
+    ("api_restore", f"/{{records}}/{_ID}/restore", "record"),
+    ("api_purge", f"/{{records}}/{_ID}/purge", "record"),
+    ("api_openapi", "/openapi.json", ""),
+    ("api_docs", "/docs", ""),
 )
-PART_ROUTES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("api_parts", f"/{_NAME}/{_ID}/{{part:[a-z-]+}}", "part", ("GET", "HEAD", "POST")),
-    (
-        "api_part",
-        f"/{_NAME}/{_ID}/{{part:[a-z-]+}}/{{part_id:{UUID_PATTERN}}}",
-        "part",
-        ("GET", "HEAD", "PATCH", "DELETE"),
-    ),
+PART_ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("api_parts", f"/{{records}}/{_ID}/{{part:[a-z-]+}}", "part"),
+    ("api_part", f"/{{records}}/{_ID}/{{part:[a-z-]+}}/{{part_id:{UUID_PATTERN}}}", "part"),
 )
 _FACTORIES = {
     "record": collection_context,
@@ -66,17 +54,12 @@ _FACTORIES = {
 }
 
 
-def _refuse(methods: tuple[str, ...]) -> object:
-    def refuse(_request: Request) -> Response:
-        raise MethodNotAllowed(methods)
-
-    return refuse
-
-
-def _add_routes(config: Configurator, table: tuple[tuple[str, str, str, tuple[str, ...]], ...]) -> None:
-    for name, pattern, leads_to, methods in table:
-        config.add_route(name, pattern, factory=_FACTORIES[leads_to])
-        config.add_view(_refuse(methods), route_name=name, permission=PUBLIC, require_csrf=False)
+def _add_routes(config: Configurator, table: tuple[tuple[str, str, str], ...]) -> None:
+    known = "|".join(entity.policy.collection for entity in config.registry.datamap.records())
+    for name, pattern, leads_to in table:
+        config.add_route(
+            name, pattern.replace("{records}", f"{{collection:{known}}}"), factory=_FACTORIES[leads_to]
+        )
 
 
 def _domain_actions(config: Configurator) -> None:

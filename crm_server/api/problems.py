@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from pyramid.csrf import BadCSRFOrigin, BadCSRFToken
+from pyramid.exceptions import PredicateMismatch
 from pyramid.httpexceptions import HTTPException
 
 from compliance.audit.events import Event, write
@@ -23,6 +24,7 @@ from crm_server.kernel.errors import (
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
+    from pyramid.registry import Registry
     from pyramid.request import Request
     from pyramid.response import Response
 
@@ -91,9 +93,29 @@ def app_error(error: AppError, request: Request) -> Response:
     return problem(error, request)
 
 
-def not_found(_context: Any, request: Request) -> Response:
-    """No such address."""
+def not_found(error: Any, request: Request) -> Response:
+    """No such address, or none that takes this method."""
+    route = getattr(request, "matched_route", None)
+    if route is not None and isinstance(error, PredicateMismatch):
+        return problem(MethodNotAllowed(_methods(request.registry).get(route.name, ())), request)
     return problem(NotFound(_("There is no such address.")), request)
+
+
+def _methods(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """The methods that each route takes, as the views were declared."""
+    found: dict[str, tuple[str, ...]] | None = getattr(registry, "api_methods", None)
+    if found is None:
+        collected: dict[str, set[str]] = {}
+        for item in registry.introspector.get_category("views") or ():
+            view = item["introspectable"]
+            if view["route_name"] and view["request_methods"]:
+                methods = view["request_methods"]
+                names = {methods} if isinstance(methods, str) else set(methods)
+                collected.setdefault(view["route_name"], set()).update(
+                    names | ({"HEAD"} if "GET" in names else set())
+                )
+        found = registry.api_methods = {name: tuple(sorted(names)) for name, names in collected.items()}
+    return found
 
 
 def forbidden(context: Any, request: Request) -> Response:

@@ -8,16 +8,13 @@ from uuid import UUID
 from compliance.datamap.text import _
 from crm_server.api.body import json_object
 from crm_server.api.context import UUID_PATTERN, collection_context, named
-from crm_server.api.problems import MethodNotAllowed
 from crm_server.kernel.errors import BadQuery, Errors
-from crm_server.permissions import PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyramid.config import Configurator
     from pyramid.request import Request
-    from pyramid.response import Response
 
 COLLECTION = "{collection:[a-z-]+}"
 RECORD = f"{COLLECTION}/{{id:{UUID_PATTERN}}}"
@@ -42,12 +39,6 @@ def add_action(config: Configurator, name: str, pattern: str, views: Mapping[str
         views: HTTP method to (view, permission). Any other method is answered with 405.
     """
     config.add_route(name, f"/{pattern}", factory=collection_context if "{collection" in pattern else None)
-    methods = tuple(views) + (("HEAD",) if "GET" in views else ())
-
-    def refuse(_request: Request) -> Response:
-        raise MethodNotAllowed(methods)
-
-    config.add_view(refuse, route_name=name, permission=PUBLIC, require_csrf=False)
     for method, (view, permission) in views.items():
         config.add_view(view, route_name=name, request_method=method, permission=permission)
 

@@ -79,7 +79,7 @@ class TestMethods:
     @pytest.mark.parametrize(
         "method,path,allowed",
         [
-            ("PUT", f"/contacts/{KEY}", "GET, HEAD, PATCH, DELETE"),
+            ("PUT", f"/contacts/{KEY}", "DELETE, GET, HEAD, PATCH"),
             ("DELETE", "/contacts", "GET, HEAD, POST"),
             ("GET", "/contacts/bulk", "POST"),
             ("GET", f"/contacts/{KEY}/restore", "POST"),
