@@ -7,10 +7,13 @@ Used by the wizard, the command line and the API; the engine turns it into one f
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dc_field
 from typing import Any, Literal, Self
+
+import msgspec
 
 from compliance.datamap import EntityDef, Semantic
 from crm_server.importing.errors import ImportFileError, ValueProblem, _
@@ -31,6 +34,7 @@ __all__ = [
     "surveyed",
 ]
 
+MAX_FEEDS = 500
 FULL_NAME = "@full_name"
 """Pseudo-field: one column with a whole name, split into salutation, given and family name."""
 
@@ -87,31 +91,18 @@ class ImportMapping:
 
         Raises ImportFileError ``mapping.invalid`` when names or types don't fit.
         """
+        broken = ImportFileError(
+            "mapping.invalid", _("The mapping can't be read. Save it again from the import page.")
+        )
         try:
-            feeds = tuple(
-                Feed(
-                    **{
-                        **item,
-                        "columns": tuple(item.get("columns") or ()),
-                        "values": dict(item.get("values") or {}),
-                    }
-                )
-                for item in data["feeds"]
-            )
-            rest = {
-                name: data[name] for name in ("duplicates", "blank", "preset") if data.get(name) is not None
-            }
-            return cls(
-                entity=str(data["entity"]),
-                feeds=feeds,
-                key=tuple(data.get("key") or ()),
-                options=Options(**(data.get("options") or {})),
-                **rest,
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ImportFileError(
-                "mapping.invalid", _("The mapping can't be read. Save it again from the import page.")
-            ) from error
+            found = msgspec.convert(data, cls)
+            found.options.tzinfo  # noqa: B018 - an unknown zone raises
+        except (msgspec.ValidationError, ValueError, KeyError, OSError) as error:
+            raise broken from error
+        country = found.options.country
+        if len(found.feeds) > MAX_FEEDS or (country is not None and not re.fullmatch(r"[A-Z]{2}", country)):
+            raise broken
+        return found
 
 
 @dataclass(frozen=True, slots=True)

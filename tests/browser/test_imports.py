@@ -77,7 +77,7 @@ class TestImport:
         page.goto("/contacts?q=Beispielfrau")
         expect(page.locator("main")).to_contain_text("Nothing found")
 
-    @pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])
+    @pytest.mark.parametrize("width, dark", [(390, False), (1440, True)])
     def test_the_pages_fit_phones_and_the_dark(
         self, width: int, *, dark: bool, open_as: Opener, tmp_path: Path
     ) -> None:

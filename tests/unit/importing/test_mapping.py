@@ -236,8 +236,28 @@ class TestRows:
             options=Options(country="CN"),
         )
         assert ImportMapping.from_json(mapping.to_json()) == mapping
-        with pytest.raises(ImportFileError, match="mapping"):
-            ImportMapping.from_json({"feeds": 3})
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            {},
+            {"feeds": 3},
+            {"feeds": [{"field": 5}]},
+            {"feeds": [{"columns": ["a"]}]},
+            {"feeds": [], "key": "email"},
+            {"feeds": [], "duplicates": "explode"},
+            {"feeds": [{"field": "email", "values": "x"}]},
+            {"feeds": [{"field": "email", "missing": "invent"}]},
+            {"feeds": [], "options": {"zone": "Nowhere/At all"}},
+            {"feeds": [], "options": {"zone": "../../etc/passwd"}},
+            {"feeds": [], "options": {"country": "Germany"}},
+            {"feeds": [{"field": "email"}] * 501},
+        ],
+    )
+    def test_a_mapping_that_makes_no_sense_is_refused_as_such(self, nonsense: dict[str, object]) -> None:
+        with pytest.raises(ImportFileError) as caught:
+            ImportMapping.from_json({"entity": "contact", **nonsense})
+        assert caught.value.code == "mapping.invalid"
 
     def test_mistakes_in_a_mapping_are_found_before_the_first_row(self, entities: DataMap) -> None:
         mapping = ImportMapping(
