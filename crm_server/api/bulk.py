@@ -80,8 +80,8 @@ def _one(
     except (Unavailable, OutcomeUnknown):
         raise
     except AppError as error:
-        if savepoint.is_active:
-            savepoint.rollback()
+        # A failed flush leaves the savepoint inactive but in place: it is rolled back in either state.
+        savepoint.rollback()
         # The error tells codes and places; values that a lost update carries are for single changes.
         document = problem_document(error, request)
         kept = ("type", "code", "title", "detail", "errors", "version", "reason")

@@ -13,7 +13,7 @@ from crm_server.api.answers import answer, empty, etag, expected_version
 from crm_server.api.body import json_object
 from crm_server.api.context import PartContext, key_of, named, pairs, words
 from crm_server.api.idempotency import Done, once
-from crm_server.api.problems import MethodNotAllowed
+from crm_server.api.problems import READ_ONLY, MethodNotAllowed
 from crm_server.api.records import page_document, represent
 from crm_server.kernel.errors import Errors, NotFound
 from crm_server.kernel.listing import Condition, Group, fetch, parse_parameters, read_one
@@ -100,7 +100,7 @@ def delete_part(context: PartContext, request: Request) -> Response:
 def _changeable(context: PartContext) -> PartContext:
     """Refuse changes of parts that are only ever added by the system, such as the history of stages."""
     if "version" not in context.part.fields:
-        raise MethodNotAllowed(("GET", "HEAD"))
+        raise MethodNotAllowed(READ_ONLY)
     return context
 
 

@@ -33,6 +33,8 @@ log = structlog.get_logger("kontor.api")
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:kontor:problem:"
 PATHS = r"^/api/"
+READ_ONLY = ("GET", "HEAD")
+"""The methods of parts that only the system adds to, such as the history of stages."""
 
 
 class MethodNotAllowed(AppError):
@@ -97,7 +99,13 @@ def not_found(error: Any, request: Request) -> Response:
     """No such address, or none that takes this method."""
     route = getattr(request, "matched_route", None)
     if route is not None and isinstance(error, PredicateMismatch):
-        return problem(MethodNotAllowed(_methods(request.registry).get(route.name, ())), request)
+        allowed = _methods(request.registry).get(route.name, ())
+        if request.matchdict and "part" in request.matchdict:
+            known = request.registry.api_parts.get(
+                (request.matchdict["collection"], request.matchdict["part"])
+            )
+            allowed = READ_ONLY if known is not None and "version" not in known[0].fields else allowed
+        return problem(MethodNotAllowed(allowed), request)
     return problem(NotFound(_("There is no such address.")), request)
 
 

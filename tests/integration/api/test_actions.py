@@ -68,7 +68,9 @@ class TestActions:
         assert won.json["status"] == "won"
         history = manager.get(f"/opportunities/{deal}/stage-changes", status=200).json["data"]
         assert {item["to_stage_id"] for item in history} >= {stages["Offer"], stages["Won"]}
-        manager.post(f"/opportunities/{deal}/stage-changes", {}, status=405)
+        refused = manager.post(f"/opportunities/{deal}/stage-changes", {}, status=405)
+        assert refused.headers["Allow"] == "GET, HEAD"
+        assert manager.call("PUT", f"/opportunities/{deal}/stage-changes", {}).headers["Allow"] == "GET, HEAD"
 
     def test_tags_are_put_on_and_taken_off(self, manager: Client) -> None:
         account = manager.post("/accounts", {"name": "Tagged"}).json["id"]

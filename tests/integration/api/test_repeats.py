@@ -131,6 +131,19 @@ class TestBulk:
         assert count(api_engine, name) == 2
         assert manager.get(f"/accounts/{old}").json["grade"] == "a"
 
+    def test_what_the_database_refuses_does_not_spoil_the_items_after_it(self, manager: Client) -> None:
+        name = f"Taken {uuid4()}"[:60]
+        items = [
+            {"action": "create", "data": {"name": given}} for given in (name, name.upper(), f"{name[:-1]}!")
+        ]
+        results = manager.post("/tags/bulk", {"items": items}, status=200).json["results"]
+        assert [result["status"] for result in results] == [201, 422, 201]
+        assert results[1]["error"]["errors"][0] | {"message": ""} == {
+            "pointer": "/name",
+            "code": "taken",
+            "message": "",
+        }
+
     def test_all_or_nothing(self, manager: Client, api_engine: Engine) -> None:
         name = f"Nothing {uuid4()}"
         items = [
