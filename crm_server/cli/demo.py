@@ -36,7 +36,7 @@ def demo(scale: str, if_empty: bool, today: datetime | None, processes: int, as_
     """
     settings = load()
     engine = create_engine(settings.database_url, hide_parameters=True)
-    if not loader.is_empty(engine):
+    if not loader.missing(engine, loader.SCALES[scale]):
         if if_empty:
             return
         click.echo("There is data already. Demo data goes into an empty database: make reset", err=True)

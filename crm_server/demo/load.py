@@ -76,10 +76,19 @@ class Login:
     role: str
 
 
-def is_empty(engine: Engine) -> bool:
-    """Whether there are no accounts yet."""
+def missing(engine: Engine, contacts: int) -> list[int]:
+    """The chunks that are not loaded yet; none when there are accounts that are not of the demo.
+
+    A chunk is one transaction, so a load that was cut off is continued and never doubled.
+    """
+    wanted = {f"A-{start + 1:07d}": index for index, start in enumerate(range(0, contacts, CHUNK))}
     with engine.connect() as connection:
-        return connection.execute(select(Account.id).limit(1)).first() is None
+        there = set(
+            connection.execute(select(Account.external_id).where(Account.external_id.in_(wanted))).scalars()
+        )
+        if not there and connection.execute(select(Account.id).limit(1)).first() is not None:
+            return []
+    return [index for key, index in wanted.items() if key not in there]
 
 
 def load(
@@ -90,7 +99,7 @@ def load(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Login], str]:
-    """Fill an empty database.
+    """Fill an empty database, or go on where an earlier load was cut off.
 
     Args:
         url: Address of the application role.
@@ -103,6 +112,7 @@ def load(
         The users and their common password.
     """
     engine = create_engine(url, hide_parameters=True)
+    wanted = missing(engine, contacts)
     password = "-".join(secrets.token_hex(3) for _ in range(3))
     with Session(engine) as session:
         session.info[db.ACTOR] = system_actor(Origin.CLI)
@@ -111,10 +121,10 @@ def load(
         session.commit()
     engine.dispose()
     jobs = [
-        (url, index, min(CHUNK, contacts - start), around, first_case + start)
-        for index, start in enumerate(range(0, contacts, CHUNK))
+        (url, index, min(CHUNK, contacts - index * CHUNK), around, first_case + index * CHUNK)
+        for index in wanted
     ]
-    done = 0
+    done = contacts - sum(job[2] for job in jobs)
     for count in _run(jobs, processes):
         done += count
         if progress is not None:
@@ -129,7 +139,7 @@ def load(
 
 
 def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[int]:
-    if processes == 1 or len(jobs) == 1:
+    if processes == 1 or len(jobs) < 2:
         yield from map(_load_chunk, jobs)
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -179,20 +189,40 @@ def _reserve_cases(session: Session, contacts: int) -> int:
     return first
 
 
+def _kept(session: Session, model: type[Any], key: str, **values: Any) -> Any:
+    """The row with this value of `key`; made if it is not there, so that a second start finds the first one's."""
+    found = session.scalars(select(model).where(getattr(model, key) == values[key])).first()
+    if found is None:
+        found = model(**values)
+        session.add(found)
+    else:
+        for name, value in values.items():
+            setattr(found, name, value)
+    session.flush()
+    return found
+
+
+def _linked(session: Session, model: type[Any], **keys: Any) -> None:
+    """A row that only ties two others."""
+    if session.get(model, tuple(keys.values())) is None:
+        session.add(model(**keys))
+
+
 def _foundations(session: Session, today: date, password: str) -> Surroundings:
     """Users, teams, territories, products and tags: what the chunks refer to."""
-    teams = {name: Team(name=name) for name in ("Sales", "Service")}
-    territories = {name: Territory(name=name) for name, _parent, _country in TERRITORIES}
-    session.add_all([*teams.values(), *territories.values()])
-    session.flush()
+    teams = {name: _kept(session, Team, "name", name=name) for name in ("Sales", "Service")}
+    territories: dict[str, Territory] = {}
     for name, parent, _country in TERRITORIES:
-        if parent is not None:
-            territories[name].parent_id = territories[parent].id
+        above = territories[parent].id if parent else None
+        territories[name] = _kept(session, Territory, "name", name=name, parent_id=above)
     roles = {role.name: role.id for role in session.scalars(select(Role))}
     hashed = PasswordHasher().hash(password)
     users = {}
     for login, name, role, locale, team, territory in USERS:
-        user = User(
+        user = _kept(
+            session,
+            User,
+            "login",
             login=login,
             name=name,
             email=f"{login}@example.com",
@@ -200,17 +230,15 @@ def _foundations(session: Session, today: date, password: str) -> Surroundings:
             password_hash=hashed,
             timezone=_ZONE[locale],
         )
-        session.add(user)
-        session.flush()
-        session.add(UserRole(user_id=user.id, role_id=roles[role]))
+        _linked(session, UserRole, user_id=user.id, role_id=roles[role])
         if team is not None:
-            session.add(TeamMember(team_id=teams[team].id, user_id=user.id))
+            _linked(session, TeamMember, team_id=teams[team].id, user_id=user.id)
         if territory is not None:
-            session.add(TerritoryMember(territory_id=territories[territory].id, user_id=user.id))
+            _linked(session, TerritoryMember, territory_id=territories[territory].id, user_id=user.id)
         users[login] = user
     products = _catalogue(session)
-    session.add_all(Tag(name=name, colour=colour) for name, colour in TAGS)
-    session.flush()
+    for name, colour in TAGS:
+        _kept(session, Tag, "name", name=name, colour=colour)
     pipeline = session.scalars(select(Pipeline).where(Pipeline.is_default)).one()
     stages = session.scalars(
         select(StageModel).where(StageModel.pipeline_id == pipeline.id).order_by(StageModel.position)
@@ -233,15 +261,15 @@ _ZONE = {"en": "Europe/Berlin", "zh_Hans": "Asia/Shanghai"}
 
 
 def _catalogue(session: Session) -> list[str]:
-    listed = PriceList(name="Standard EUR", currency="EUR")
-    session.add(listed)
-    session.flush()
+    listed = _kept(session, PriceList, "name", name="Standard EUR", currency="EUR")
     made = []
     for name, sku, category, unit, price in names.PRODUCTS:
-        product = Product(name=name, sku=sku, category=category, unit=unit)
-        session.add(product)
-        session.flush()
-        session.add(Price(price_list_id=listed.id, product_id=product.id, unit_price=price, currency="EUR"))
+        product = _kept(session, Product, "sku", name=name, sku=sku, category=category, unit=unit)
+        priced = select(Price.id).where(Price.price_list_id == listed.id, Price.product_id == product.id)
+        if session.scalar(priced) is None:
+            session.add(
+                Price(price_list_id=listed.id, product_id=product.id, unit_price=price, currency="EUR")
+            )
         made.append(str(product.id))
     return made
 

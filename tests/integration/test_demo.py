@@ -49,6 +49,10 @@ class TestWorld:
             ), phone
 
 
+def _stop(_job: object) -> int:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="module")
 def loaded(cluster: Cluster, template: str) -> Connection:
     copy_database(cluster, template, "kontor_demo")
@@ -66,6 +70,21 @@ class TestLoading:
         assert counts["crm.opportunity"] > 100
         assert counts["crm.activity"] > 500
         assert counts["crm.case"] > 50
+
+    def test_a_load_that_was_cut_off_is_continued_and_a_whole_one_is_not_doubled(
+        self, cluster: Cluster, template: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy_database(cluster, template, "kontor_demo_again")
+        url = cluster.url_for(manage.APP, "kontor_demo_again")
+        engine = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_demo_again"))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            # After the users and before the first chunk.
+            patch.setattr(load, "_load_chunk", _stop)
+            load.load(url, 300, today=date(2026, 6, 1))
+        assert load.missing(engine, 300) == [0]
+        load.load(url, 300, today=date(2026, 6, 1))
+        assert load.count(engine)["crm.contact"] == 300
+        assert load.missing(engine, 300) == []
 
     @pytest.mark.parametrize("table", ["account", "contact", "lead", "opportunity", "activity", '"case"'])
     def test_no_row_is_without_its_event(self, loaded: Connection, table: str) -> None:
