@@ -77,10 +77,11 @@ class TestLoading:
         copy_database(cluster, template, "kontor_demo_again")
         url = cluster.url_for(manage.APP, "kontor_demo_again")
         engine = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_demo_again"))
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            # After the users and before the first chunk.
-            patch.setattr(load, "_load_chunk", _stop)
+        # After the users and before the first chunk.
+        monkeypatch.setattr(load, "_load_chunk", _stop)
+        with pytest.raises(KeyboardInterrupt):
             load.load(url, 300, today=date(2026, 6, 1))
+        monkeypatch.undo()
         assert load.missing(engine, 300) == [0]
         load.load(url, 300, today=date(2026, 6, 1))
         assert load.count(engine)["crm.contact"] == 300
