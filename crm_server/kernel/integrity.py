@@ -37,6 +37,8 @@ def explain(error: IntegrityError, entity: EntityDef) -> AppError:
 def _columns_of(entity: EntityDef, constraint: str) -> list[str]:
     table = entity.table
     for item in (*table.constraints, *table.indexes):
-        if getattr(item, "name", None) == constraint:
-            return [column.name for column in getattr(item, "columns", ())]
+        columns = [column.name for column in getattr(item, "columns", ())]
+        # An index on an expression, such as lower(name), lists no columns: its name tells.
+        if getattr(item, "name", None) == constraint and columns:
+            return columns
     return [name for name in entity.fields if f"_{name}" in constraint][:1]
