@@ -77,7 +77,10 @@ class Ui:
     @cached_property
     def actor(self) -> Any:
         """Who is logged in, or None; also None where that can't be found out, on error pages."""
-        return self._request.environ.get("kontor.identity")
+        try:
+            return self._request.identity
+        except Exception:  # noqa: BLE001 - the database is away, and the page that says so must still come
+            return None
 
     @property
     def theme(self) -> str:

@@ -15,10 +15,13 @@ from webtest import TestApp
 from crm_server.app import main
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
+from crm_server.kernel.errors import Unavailable
 from crm_server.models import datamap
 from crm_server.permissions import BUILT_IN_ROLES
 from crm_server.services import records
 from crm_server.settings import Settings
+from crm_server.web.views import home
+from security.identity.sessions import new_session_token
 
 ROLES = {role.name: role for role in BUILT_IN_ROLES}
 
@@ -259,3 +262,40 @@ class TestEveryEntity:
         row = app.get(f"/{collection}/filter-row")
         for name in re.findall(r'<option value="([a-z_]+)"', row.text.split("</select>")[0]):
             app.get(f"/{collection}/filter-row?ff={name}", status=200)
+
+
+class TestErrors:
+    def test_a_database_that_is_away_is_told_as_such_with_a_page(self, application, monkeypatch) -> None:
+        def away(*_arguments, **_named):
+            raise Unavailable
+
+        monkeypatch.setattr(application.registry.hot, "run", away)
+        app = TestApp(application, extra_environ={"HTTP_HOST": "localhost", "wsgi.url_scheme": "https"})
+        cookie = f"__Host-kontor={new_session_token().text}"
+        page = app.get(
+            "/contacts", headers={"Cookie": cookie, "Accept-Language": "zh-CN,zh;q=0.9"}, status=503
+        )
+        assert "暂时无法连接 Kontor" in page.text
+        assert "Content-Security-Policy" in page.headers
+
+    def test_a_mistake_of_ours_shows_a_number_and_no_traceback(self, browse, monkeypatch) -> None:
+        def broken(_request):
+            raise RuntimeError("secret detail")
+
+        monkeypatch.setattr(home, "_tasks", broken)
+        page = browse("User").get("/", status=500)
+        assert "secret detail" not in page.text
+        assert "Traceback" not in page.text
+        assert page.headers["X-Request-Id"] in page.text
+
+    def test_a_lead_is_converted_through_the_page(self, browse, engine) -> None:
+        key = make(engine, "lead", {"family_name": "Wandel", "company": "Wandel GmbH"})
+        app = browse("User")
+        form = next(
+            f for f in app.get(f"/leads/{key}/convert").forms.values() if f.action.endswith("/convert")
+        )
+        form["deal"] = False
+        page = form.submit().follow()
+        assert "Wandel" in page.text
+        again = form.submit(status=422)
+        assert "Somebody else changed this record" in again.text
