@@ -268,7 +268,9 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     problems += [
         f"{name}: no such setting; see docs/settings.md"
         for name in sorted(source)
-        if name.startswith("KONTOR_") and name.removesuffix("_FILE") not in known | SHELL_VARIABLES
+        if name.startswith("KONTOR_")
+        and not name.startswith(SHELL_PREFIXES)
+        and name.removesuffix("_FILE") not in known | SHELL_VARIABLES
     ]
     if problems:
         raise SettingsError("Kontor can't start with these settings:\n  " + "\n  ".join(problems))
@@ -276,7 +278,8 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
 
 
 # Read by the scripts around the application and not by the application itself.
-SHELL_VARIABLES = frozenset({"KONTOR_PORT", "KONTOR_STATE", "KONTOR_PYTHON", "KONTOR_TOKEN", "KONTOR_URL"})
+SHELL_VARIABLES = frozenset({"KONTOR_PORT", "KONTOR_PYTHON", "KONTOR_SUPERUSER_URL", "KONTOR_BENCH_SIZES"})
+SHELL_PREFIXES = ("KONTOR_PASSWORD_",)
 
 
 def _raw(source: Mapping[str, str], variable: str) -> str | None:

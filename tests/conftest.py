@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL of this test process alone. KONTOR_TEST_STATE keeps its folder for the next run."""
+    """A PostgreSQL of this test process alone."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with tempfile.TemporaryDirectory(prefix=f"kontor-test-{worker}-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
