@@ -83,12 +83,14 @@ def configure(level: str = "info", style: str = "json") -> None:
     root.setLevel(level.upper())
     # Its access lines hold addresses and query strings; ours are written by the application.
     logging.getLogger("granian.access").disabled = True
-    _REQUESTS.quick = style == "json" and root.isEnabledFor(logging.INFO)
+    _REQUESTS.wanted = root.isEnabledFor(logging.INFO)
+    _REQUESTS.quick = style == "json"
 
 
 class _Requests:
     """How the lines of requests are written: past the machinery of loggers where nothing of it is needed."""
 
+    wanted = True
     quick = False
 
 
@@ -102,6 +104,8 @@ def request_line(**facts: str | float) -> None:
     Args:
         facts: Request id, method, route, status, milliseconds; nothing personal.
     """
+    if not _REQUESTS.wanted:
+        return
     if not _REQUESTS.quick:
         _request_log.info("request", **facts)
         return
