@@ -60,6 +60,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.include("crm_server.api", route_prefix="/api/v1")
     config.include("crm_server.web")
     config.include("crm_server.domain.identity")
+    config.include("crm_server.domain.audit.views")
     config.include("crm_server.health")
     app: Router = config.make_wsgi_app()
     settle(app)

@@ -1,0 +1,67 @@
+"""The words for what stands in events: actions, classes, outcomes. An action without a word is shown as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compliance.datamap.text import _
+
+if TYPE_CHECKING:
+    from compliance.datamap.text import Text
+
+CLASSES: dict[str, Text] = {
+    "change": _("Change"),
+    "read": _("Access"),
+    "authentication": _("Log-in"),
+    "authorization": _("Permission"),
+    "export": _("Export"),
+    "configuration": _("Configuration"),
+    "job": _("Background job"),
+    "audit": _("Audit log"),
+}
+OUTCOMES: dict[str, Text] = {
+    "success": _("Success"),
+    "failure": _("Failure"),
+    "denied": _("Denied"),
+}
+COLOURS = {"success": "green", "failure": "red", "denied": "orange"}
+ACTIONS: dict[str, Text] = {
+    "create": _("Created"),
+    "update": _("Changed"),
+    "delete": _("Moved to the bin"),
+    "restore": _("Restored"),
+    "purge": _("Removed for good"),
+    "tag": _("Tagged"),
+    "untag": _("Tag removed"),
+    "read": _("Looked at"),
+    "list": _("List looked at"),
+    "search": _("Searched"),
+    "changes": _("Change feed read"),
+    "download": _("File downloaded"),
+    "export": _("Exported"),
+    "import": _("Imported"),
+    "deny": _("Refused"),
+    "login": _("Logged in"),
+    "logout": _("Logged out"),
+    "session_ended": _("Session ended"),
+    "password_changed": _("Password changed"),
+    "password_set": _("Password set"),
+    "factor_added": _("Second factor added"),
+    "factor_removed": _("Second factor removed"),
+    "role_given": _("Role given"),
+    "role_taken": _("Role taken away"),
+    "user_enabled": _("Account enabled"),
+    "user_disabled": _("Account disabled"),
+    "token_created": _("API token made"),
+    "token_revoked": _("API token revoked"),
+    "link_made": _("One-time link made"),
+    "audit_list": _("Audit log looked at"),
+    "audit_read": _("Audit event looked at"),
+    "audit_proof": _("Proof taken out"),
+    "audit_export": _("Audit log exported"),
+}
+
+
+def action_word(action: str) -> Text | str:
+    """An action in the reader's words, else as it stands in the log."""
+    return ACTIONS.get(action, action.replace("_", " "))
