@@ -137,7 +137,7 @@ class TestLists:
         page = open_as("sales1", "/accounts")
         page.get_by_role("button", name="Filter").click()
         page.select_option("#ff", "kind")
-        page.select_option("#f-fv", "customer")
+        page.locator("select#f-fv").select_option("customer")
         page.locator("#filter-dialog").get_by_role("button", name="Apply").click()
         expect(page.locator(".k-chip")).to_contain_text("Kind is Customer")
         badges = page.locator("tbody .k-badge-green", has_text="Customer")

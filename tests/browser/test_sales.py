@@ -85,7 +85,7 @@ class TestSales:
         touch = page.context.new_cdp_session(page)
         x, y = start["x"] + 30, start["y"] + start["height"] - 8
         touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-        page.wait_for_timeout(400)
+        expect(page.locator(".k-ghost")).to_be_visible()
         goal = min(target["x"] + 40, 380)
         for step in range(1, 9):
             point = {"x": x + (goal - x) * step / 8, "y": y}

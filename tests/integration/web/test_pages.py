@@ -224,6 +224,7 @@ class TestRecords:
         page = app.get(f"/accounts/{key}")
         app.post(f"/accounts/{key}/delete", {"csrf_token": token(page), "version": "1"}, status=303)
         assert "To the bin" in app.get("/bin?kind=account").text
+        assert "lies in the bin" in app.get(f"/accounts/{key}").text
         app.post(f"/accounts/{key}/purge", {"csrf_token": token(app.get("/profile"))}, status=403)
         manager = browse("Manager")
         manager.post(f"/accounts/{key}/purge", {"csrf_token": token(manager.get("/profile"))}, status=303)
@@ -287,6 +288,16 @@ class TestErrors:
         assert "secret detail" not in page.text
         assert "Traceback" not in page.text
         assert page.headers["X-Request-Id"] in page.text
+
+    @pytest.mark.parametrize("entity", ["pipeline", "stage", "tag"])
+    def test_records_of_the_set_up_have_pages_as_well(self, browse, engine, entity) -> None:
+        values: dict[str, object] = {"name": f"Set-up {uuid4().hex[:8]}"}
+        if entity == "stage":
+            values["pipeline_id"] = str(make(engine, "pipeline", {"name": "For a stage"}))
+        key = make(engine, entity, values)
+        app = browse("Manager")
+        for tail in ("", "/edit"):
+            assert str(values["name"]) in app.get(f"/{datamap()[entity].policy.collection}/{key}{tail}").text
 
     def test_a_lead_is_converted_through_the_page(self, browse, engine) -> None:
         key = make(engine, "lead", {"family_name": "Wandel", "company": "Wandel GmbH"})

@@ -69,7 +69,8 @@ function equip(board) {
     // The card may have been taken by its link: letting go is no click.
     const swallow = (event) => event.preventDefault();
     window.addEventListener("click", swallow, { capture: true, once: true });
-    setTimeout(() => window.removeEventListener("click", swallow, { capture: true }), 300);
+    const next = () => window.removeEventListener("click", swallow, { capture: true });
+    window.addEventListener("pointerdown", next, { capture: true, once: true });
     ended.ghost.remove();
     ended.card.classList.remove("k-lifted");
     for (const one of board.querySelectorAll(".k-over")) one.classList.remove("k-over");
