@@ -9,12 +9,16 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from cryptography import x509
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from compliance.audit.log.reading import LogReader
+from crm_server.domain.audit.places import places
 from crm_server.migrations import HEAD, manage
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ WARN_DAYS = 21
 STUCK_MINUTES = 15
 SILENT_SECONDS = 60
 SKEW_SECONDS = 5.0
+SEALING_LATE, SEALING_STUCK = 5.0, 30.0
 
 
 class Level(StrEnum):
@@ -66,7 +71,7 @@ def examine(settings: Settings) -> list[Finding]:
             at_head = _schema(connection)
             findings.append(at_head)
             if at_head.level is Level.OK:
-                for check in (_rights, _jobs):
+                for check in (_rights, _jobs, partial(_sealing, settings)):
                     findings += _safely(check, connection)
     except DBAPIError as error:
         findings.append(
@@ -84,15 +89,15 @@ def examine(settings: Settings) -> list[Finding]:
 def _safely(check: Callable[[Connection], Iterator[Finding]], connection: Connection) -> list[Finding]:
     try:
         return list(check(connection))
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, psycopg2.Error) as error:
         connection.rollback()
-        name = check.__name__.strip("_")
+        name = getattr(check, "func", check).__name__.strip("_")
         return [
             Finding(name, Level.ERROR, f"This can't be checked ({_reason(error)}).", "Run: kontor db upgrade")
         ]
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: SQLAlchemyError | psycopg2.Error) -> str:
     original = getattr(error, "orig", None)
     return str(getattr(original, "pgcode", None) or type(original or error).__name__)
 
@@ -249,6 +254,40 @@ def _jobs(connection: Connection) -> Iterator[Finding]:
         )
     if not row.stuck and not row.failed:
         yield Finding("jobs", Level.OK, "No job is stuck or failed.")
+
+
+def _sealing(settings: Settings, connection: Connection) -> Iterator[Finding]:
+    """Whether events get their place in the signed log, and whether the log is signed (AUD-12)."""
+    where = places(settings)
+    raw: Any = connection.connection.dbapi_connection
+    found = LogReader(raw, where.mirror, where.keys).status()
+    start = (
+        "Start the sealer: systemctl start kontor-sealer (on a trial: make run). Its log says what keeps it."
+    )
+    if found.origin is None:
+        yield Finding("sealing", Level.WARNING, "The audit log is not sealed yet; events wait safely.", start)
+        return
+    if found.lag > SEALING_LATE:
+        level = Level.ERROR if found.lag > SEALING_STUCK else Level.WARNING
+        said = f"The oldest event that waits for its seal is {found.lag:.0f} seconds old."
+        yield Finding("sealing", level, said, start)
+    else:
+        yield Finding("sealing", Level.OK, f"{found.size:,} events have their place in the signed log.")
+    if found.signed_size is None or found.signed_at is None:
+        yield Finding(
+            "checkpoint",
+            Level.WARNING,
+            f"The audit log's files in {where.mirror} can't be read.",
+            "Let the application's user read them, or name their folder in KONTOR_AUDIT_MIRROR.",
+        )
+        return
+    said = f"The newest checkpoint covers {found.signed_size:,} events, of {found.signed_at:%Y-%m-%d %H:%M:%S} UTC."
+    late = found.size - found.signed_size
+    if late > 0 and (datetime.now(UTC) - found.signed_at).total_seconds() > SEALING_STUCK:
+        remedy = "Is a synchronous standby away, or the disk full? The sealer's log says what keeps it."
+        yield Finding("checkpoint", Level.ERROR, f"{said} {late:,} events are not signed.", remedy)
+    else:
+        yield Finding("checkpoint", Level.OK, said)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -84,6 +84,32 @@ class TestTrail:
         assert "Nothing is signed yet" in refused.stderr
 
 
+class TestDoctor:
+    def test_it_tells_lag_and_checkpoint_and_what_to_do(
+        self, site: Site, login: Callable[..., Client]
+    ) -> None:
+        def sealing() -> dict[str, dict[str, str]]:
+            told = json.loads(site.kontor("doctor", "--json").stdout)["findings"]
+            return {item["check"]: item for item in told if item["check"] in {"sealing", "checkpoint"}}
+
+        assert "not sealed yet" in sealing()["sealing"]["text"]
+        sealer = site.start_sealer()
+        work(login("Manager"))
+        size = site.wait_until_sealed()
+        found = sealing()
+        assert {item["level"] for item in found.values()} == {"ok"}
+        assert f"covers {size:,} events" in found["checkpoint"]["text"]
+        sealer.terminate()
+        sealer.wait(10)
+        site.run(
+            "insert into audit.event (event_id, occurred_at, event_class, action, outcome, actor_ref, origin) "
+            "values (gen_random_uuid(), now() - interval '2 minutes', 'x', 'x', 'success', gen_random_uuid(), 'web')"
+        )
+        found = sealing()
+        assert found["sealing"]["level"] == "error"
+        assert "kontor-sealer" in found["sealing"]["remedy"]
+
+
 class TestProcess:
     def test_the_key_is_made_once_and_is_its_owners_alone(
         self, site: Site, login: Callable[..., Client]
