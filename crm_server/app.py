@@ -55,9 +55,9 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.set_default_csrf_options(require_csrf=True, callback=_has_cookie_authority)
 
     # Routes are tried in this order: what is asked most often comes first.
-    # Imports and exports stand below names that the API's own patterns would take for collections and records.
-    config.include("crm_server.domain.imports")
     config.include("crm_server.api", route_prefix="/api/v1")
+    # Imports and exports stand below names that the pages' own patterns would take for collections and records.
+    config.include("crm_server.domain.imports")
     config.include("crm_server.web")
     config.include("crm_server.domain.identity")
     config.include("crm_server.domain.audit.views")
