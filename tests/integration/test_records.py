@@ -32,7 +32,13 @@ class TestRecords:
     def test_every_problem_is_told_at_once_with_its_pointer(self, session: Session) -> None:
         with pytest.raises(ValidationFailed) as caught:
             records(session, "account").create(
-                {"kind": "friend", "email": "nobody", "colour": "red", "version": 3, "parent_id": str(uuid4())}
+                {
+                    "kind": "friend",
+                    "email": "nobody",
+                    "colour": "red",
+                    "version": 3,
+                    "parent_id": str(uuid4()),
+                }
             )
         found = {item.pointer: item.code for item in caught.value.errors}
         assert found == {
@@ -94,7 +100,8 @@ class TestRecords:
         service.delete(account.id)
         service.purge(account.id)
         actions = session.execute(
-            text("select action from audit.event where object_ref = :id order by event_id"), {"id": account.id}
+            text("select action from audit.event where object_ref = :id order by event_id"),
+            {"id": account.id},
         ).scalars()
         assert list(actions) == ["create", "delete", "restore", "delete", "purge"]
 
@@ -106,7 +113,9 @@ class TestRecords:
 
     def test_field_rules_of_the_role_hold_for_writing(self, session: Session) -> None:
         act_as(
-            session, permissions=frozenset({"crm:account:create"}), fields={"general": "write", "financial": "read"}
+            session,
+            permissions=frozenset({"crm:account:create"}),
+            fields={"general": "write", "financial": "read"},
         )
         with pytest.raises(ValidationFailed) as caught:
             records(session, "account").create({"name": "No", "annual_revenue": 5, "currency": "EUR"})

@@ -59,7 +59,9 @@ def names(owner: Engine, prefix: str) -> list[str]:
 
 
 class TestTransaction:
-    def test_what_a_view_wrote_is_committed_when_it_returns(self, own_settings: Settings, owner: Engine) -> None:
+    def test_what_a_view_wrote_is_committed_when_it_returns(
+        self, own_settings: Settings, owner: Engine
+    ) -> None:
         def view(request: Request) -> Response:
             request.db.add(Account(name="returned"))
             return Response("ok")
