@@ -64,6 +64,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: turns errors that an operator can act on into one sentence and an exit code."""
+    from sqlalchemy.exc import OperationalError
+
     from crm_server.kernel.errors import AppError
     from crm_server.local.errors import LocalError
     from crm_server.settings import SettingsError
@@ -82,7 +84,16 @@ def main() -> None:
         click.echo(f"kontor: {error}", err=True)
         sys.exit(3)
     except AppError as error:
-        click.echo(f"kontor: {error.title} {error.detail or ''}".rstrip(), err=True)
+        words = [text.interpolate() for text in (error.title, error.detail) if text is not None]
+        click.echo(f"kontor: {' '.join(words)}", err=True)
+        sys.exit(1)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        click.echo(f"kontor: The database can't be reached: {reason}", err=True)
+        click.echo("  Check KONTOR_DATABASE_URL, and that PostgreSQL runs: kontor doctor", err=True)
+        sys.exit(3)
+    except OSError as error:
+        click.echo(f"kontor: {error.filename or 'A file'}: {error.strerror}.", err=True)
         sys.exit(1)
 
 

@@ -190,6 +190,10 @@ def _text(file: BinaryIO, *, encoding: str | None, delimiter: str | None, header
             "file.encoding",
             _("Unknown encoding. Choose one of: ${names}", mapping={"names": ", ".join(ENCODINGS)}),
         )
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"\0'):
+        raise ImportFileError(
+            "file.delimiter", _("The delimiter must be one character, such as a comma, a semicolon or a tab.")
+        )
     guess = decide_encoding(file)
     codec = encoding or guess.codec
     confidence = 1.0 if encoding else guess.confidence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from io import BufferedRandom
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -41,7 +42,7 @@ def actor(request: Request) -> Actor | None:
 def request_tween(
     handler: Callable[[Request], Response], registry: Registry
 ) -> Callable[[Request], Response]:
-    """Outermost: checks the host name, times the request, logs it without addresses, bodies or query strings."""
+    """Checks the host name and the address, times the request, logs it without addresses, bodies or query strings."""
     hosts = frozenset(registry.settings["kontor"].hosts)
 
     def tween(request: Request) -> Response:
@@ -49,8 +50,14 @@ def request_tween(
         if request.domain not in hosts:
             # A page built with a wrong host name could send links and cookies elsewhere.
             response: Response = HTTPBadRequest("This host name is not served here.")
+        elif not _is_text(request):
+            response = HTTPBadRequest("The address is not valid UTF-8.")
         else:
             response = handler(request)
+        body = request.environ.get("wsgi.input")
+        if isinstance(body, BufferedRandom):
+            # WebOb copies a large body into a temporary file and would leave it to the collector.
+            body.close()
         seconds = time.perf_counter() - started
         matched = getattr(request, "matched_route", None)
         route = "none" if matched is None else matched.name
@@ -66,6 +73,16 @@ def request_tween(
     return tween
 
 
+def _is_text(request: Request) -> bool:
+    """Whether path and query are UTF-8: routes, views and error pages all read them as text."""
+    try:
+        request.path_info  # noqa: B018 - reading decodes
+        request.GET  # noqa: B018 - as above
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def settle(app: Router) -> None:
     """Put the attributes that were added to requests on the application's own class of requests, once.
 
@@ -79,8 +96,12 @@ def settle(app: Router) -> None:
 
 
 def includeme(config: Configurator) -> None:
-    """Add the request's id and actor, and the outermost tween."""
+    """Add the request's id and actor, and the tween; only the one that sets headers is further out."""
     config.set_request_factory(type("Request", (Request,), {}))
     config.add_request_method(request_id, "request_id", reify=True)
     config.add_request_method(actor, "actor", reify=True)
-    config.add_tween("crm_server.kernel.request.request_tween", over="security.web.headers.headers_tween")
+    config.add_tween(
+        "crm_server.kernel.request.request_tween",
+        under="security.web.headers.headers_tween",
+        over="pyramid.tweens.excview_tween_factory",
+    )

@@ -44,8 +44,8 @@ _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PLAIN_MAIL = re.compile(
     r"[A-Za-z0-9_+%-]+(?:\.[A-Za-z0-9_+%-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
-# PostgreSQL's dates reach further, Python's not; years beyond are always typing errors.
-_FIRST, _LAST = date(1, 1, 1), date(9999, 12, 31)
+# Earlier and later years are typing errors, and in another time zone the last ones would not exist.
+_FIRST_YEAR, _LAST_YEAR = 1800, 2999
 
 
 def decode(policy: FieldPolicy, value: Any, *, country: str = "DE") -> Any:
@@ -168,9 +168,11 @@ def _date(_policy: FieldPolicy, value: Any, _country: str) -> date:
     if not isinstance(value, str) or len(value) != 10:
         raise problem
     try:
-        return date.fromisoformat(value)
+        found = date.fromisoformat(value)
     except ValueError:
         raise problem from None
+    _check_year(found)
+    return found
 
 
 def _datetime(_policy: FieldPolicy, value: Any, _country: str) -> datetime:
@@ -186,7 +188,19 @@ def _datetime(_policy: FieldPolicy, value: Any, _country: str) -> datetime:
         raise problem from None
     if found.tzinfo is None:
         raise problem
+    _check_year(in_utc)
     return in_utc
+
+
+def _check_year(found: date) -> None:
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise Rejected(
+            "range",
+            _(
+                "The year must lie between ${low} and ${high}.",
+                mapping={"low": _FIRST_YEAR, "high": _LAST_YEAR},
+            ),
+        )
 
 
 def _uuid(_policy: FieldPolicy, value: Any, _country: str) -> UUID:

@@ -39,13 +39,14 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
     environment = {name: value for name, value in environment.items() if name != SEALER_URL}
     programs = Path(sys.executable).parent
     kontor = str(programs / "kontor")
+    # HTTP/1.1 alone: over HTTP/2 the server resets a stream whose body was refused, so that the reason never arrives.
     application = [
         str(programs / "granian"),
         *("--interface", "wsgi", "--factory", "crm_server.app:main"),
         *("--host", HOST, "--port", str(port)),
         *("--workers", str(_WORKERS), "--blocking-threads", str(_THREADS)),
         *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key), "--ssl-protocol-min", "tls1.2"),
-        *("--respawn-failed-workers", "--no-ws", "--workers-kill-timeout", "10"),
+        *("--http", "1", "--respawn-failed-workers", "--no-ws", "--workers-kill-timeout", "10"),
     ]
     found = [
         Process("app", application, environment),

@@ -165,7 +165,10 @@ def file_size(count: int, locale: str) -> str:
 
 def local_input(value: datetime, zone: ZoneInfo) -> str:
     """A moment as an input of type datetime-local takes it, in the reader's time zone."""
-    return value.astimezone(zone).strftime("%Y-%m-%dT%H:%M")
+    try:
+        return value.astimezone(zone).strftime("%Y-%m-%dT%H:%M")
+    except OverflowError:
+        return value.strftime("%Y-%m-%dT%H:%M")
 
 
 def parse_local(text: str, zone: ZoneInfo) -> str | None:

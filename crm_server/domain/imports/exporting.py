@@ -156,6 +156,9 @@ class Export:
     def _columns(self, query: ListQuery) -> list[str]:
         shown = presentation(self._entity, self._actor)
         wanted = query.fields or tuple(shown.fields)
+        for name in wanted:
+            if name not in shown.fields:
+                raise BadQuery("fields", _("There is no field ${name} here.", mapping={"name": name}))
         return [
             name
             for name in wanted
@@ -173,7 +176,9 @@ class Export:
 
     def _cell(self, name: str, row: dict[str, Any]) -> object:
         if name in self._labelled:
-            target = row.get(name.removesuffix("_id"))
+            short = name.removesuffix("_id")
+            # A reference that is its own short name arrives beside its label (`created_by`, `created_by_label`).
+            target = row.get(short if short != name else f"{name}_label")
             return target["name"] if target else None
         value = row.get(name)
         policy = self._entity.fields[name].policy

@@ -10,6 +10,7 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from crm_server.importing.rows import SourceRow
@@ -107,9 +108,10 @@ def _lenient(line: str, delimiter: str, quote: str) -> tuple[list[str], bool]:
     The second reading is sound enough only if each quote is closed on the line.
     """
     if line.count(quote) % 2 == 0:
-        return next(csv.reader([line], delimiter=delimiter, quotechar=quote), []), True
-    plain = next(csv.reader([line], delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
-    return [cell.strip(quote) for cell in plain], False
+        with suppress(csv.Error):
+            return next(csv.reader([line], delimiter=delimiter, quotechar=quote), []), True
+    # Split by hand: a cell longer than the reader takes is told as one row that can't be read.
+    return [cell.strip(quote)[:MAX_FIELD] for cell in line.rstrip("\r\n").split(delimiter)], False
 
 
 def read_rows(

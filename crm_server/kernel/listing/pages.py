@@ -129,10 +129,15 @@ def _place(item: FieldDef, text: str, mark: str, reader: Reader) -> cursors.Plac
     if value is None:
         fits = bool(item.column.nullable)
     elif parameter_type(item.semantic) == "text":
-        fits = isinstance(value, str) and value.isprintable()
+        fits = isinstance(value, str) and _storable(value)
     else:
         value = read_value(item.policy, value, reader, "cursor")
         fits = not isinstance(value, Period)
     if not fits:
         raise refused
     return cursors.Place(value, place.key, place.backward)
+
+
+def _storable(text: str) -> bool:
+    """Whether PostgreSQL could hold the text: a forged cursor may carry anything, a true one any letter there is."""
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)

@@ -47,10 +47,13 @@ def export(request: Request) -> Response:
         custom=registry.custom_columns,
     )
     file = made.file(kind, now().date())
+    # What goes wrong with the first block is still an error and no broken file.
+    first = next(file.blocks, b"")
     # The event stands before the first row leaves; an export that can't be recorded doesn't begin.
     write(request.db.connection(), actor, [made.event(kind, done=False)])
 
     def blocks() -> Iterator[bytes]:
+        yield first
         yield from file.blocks
         with db.open_session(registry.session_factory, actor) as session:
             write(session.connection(), actor, [made.event(kind, done=True)])
