@@ -37,6 +37,8 @@ OUTCOMES = ("success", "failure", "denied")
 
 _FIRST_CUSTOM = 1000
 _NEVER = frozenset({Access.SYSTEM, Access.SECRET})
+# Columns that each change touches; the database names all that it saw, which says nothing to a reader.
+_BOOKKEEPING = frozenset({"version", "event_id", "created_at", "created_by", "updated_at", "updated_by"})
 _CLEAR = frozenset({"read", "write"})
 # Keys are made a moment before the event's time, and events of an import may be older than their key by hours.
 _MARGIN = timedelta(days=1)
@@ -264,9 +266,10 @@ def _changes(
     if entity is None:
         return ()
     numbers: list[int] = list(meta.get("fields") or ())
-    found = [
-        _change(actor, entity, name, values) for name in (meta.get("columns") or ()) if name in entity.fields
+    columns = [
+        name for name in (meta.get("columns") or ()) if name in entity.fields and name not in _BOOKKEEPING
     ]
+    found = [_change(actor, entity, name, values) for name in columns]
     for number in numbers:
         item = entity.field_by_number(number)
         if item is not None:

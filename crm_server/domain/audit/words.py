@@ -26,8 +26,8 @@ OUTCOMES: dict[str, Text] = {
 }
 COLOURS = {"success": "green", "failure": "red", "denied": "orange"}
 ACTIONS: dict[str, Text] = {
-    "create": _("Created"),
-    "update": _("Changed"),
+    "create": _("Record created"),
+    "update": _("Record changed"),
     "delete": _("Moved to the bin"),
     "restore": _("Restored"),
     "purge": _("Removed for good"),
