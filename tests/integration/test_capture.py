@@ -105,8 +105,10 @@ class TestCapture:
             "delete from audit.event",
             "truncate audit.event",
             "update audit.event_payload set body = ''",
-            "insert into crm.change (entity, record_id, operation, version, changed_at) "
-            "values (1, gen_random_uuid(), 'create', 1, now())",
+            (
+                "insert into crm.change (entity, record_id, operation, version, changed_at) "
+                "values (1, gen_random_uuid(), 'create', 1, now())"
+            ),
         ],
     )
     def test_the_application_role_can_not_bend_the_log(self, session: Session, statement: str) -> None:

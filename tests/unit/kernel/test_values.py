@@ -26,7 +26,7 @@ def policy(semantic: Semantic, **options: Any) -> FieldPolicy:
 
 class TestDecode:
     @pytest.mark.parametrize(
-        ("semantic", "value", "stored"),
+        "semantic, value, stored",
         [
             (Semantic.TEXT, "  Müller  ", "Müller"),
             (Semantic.TEXT, "   ", None),
@@ -55,7 +55,7 @@ class TestDecode:
         assert decode(policy(semantic), value) == stored
 
     @pytest.mark.parametrize(
-        ("semantic", "value", "code"),
+        "semantic, value, code",
         [
             (Semantic.TEXT, 5, "type"),
             (Semantic.TEXT, "a\x00b", "control_character"),
@@ -96,7 +96,7 @@ class TestDecode:
             assert caught.value.code == "required"
 
     @given(
-        st.sampled_from([item for item in Semantic if item not in {Semantic.JSON}]),
+        st.sampled_from([item for item in Semantic if item != Semantic.JSON]),
         st.one_of(
             st.none(),
             st.booleans(),
