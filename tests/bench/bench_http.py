@@ -188,7 +188,8 @@ def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[S
             "read one",
             head
             + pick % ",".join(f'"{item}"' for item in ids)
-            + 'function request() return wrk.format("GET", "/api/v1/contacts/" .. items[math.random(#items)], headers) end',
+            + 'function request() return wrk.format("GET", "/api/v1/contacts/" '
+            ".. items[math.random(#items)], headers) end",
             ("GET", f"/api/v1/contacts/{ids[0]}", None),
         ),
         Scenario(

@@ -144,7 +144,7 @@ class Authenticator:
         return found
 
 
-def _actor(
+def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
     user: tuple[Any, ...],
     grants: list[Grant],
     origin: Origin,
