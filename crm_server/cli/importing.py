@@ -42,12 +42,16 @@ class _Tools:
     @contextmanager
     def service(self) -> Iterator[tuple[ImportService, Session]]:
         from crm_server.domain.imports.services import ImportLimits, ImportService
+        from crm_server.importing.texts import translate
         from crm_server.kernel import db
 
         with db.open_session(self.factory, self.actor) as session:
             limits = ImportLimits(self.limit, self.country, self.currency)
             # This process does the work itself, so nothing is put into the queue.
-            yield ImportService(session, self.datamap, limits, lambda _session, _key: None), session
+            service = ImportService(
+                session, self.datamap, limits, lambda _session, _key: None, translate=translate
+            )
+            yield service, session
             db.commit(session)
 
     def state(self, import_id: UUID) -> ImportState:

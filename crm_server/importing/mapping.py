@@ -23,6 +23,7 @@ from crm_server.importing.values.convert import Converter, Options, Style, build
 from crm_server.importing.values.places import fold
 
 __all__ = [
+    "CUSTOM",
     "FULL_NAME",
     "Feed",
     "FieldProblem",
@@ -37,6 +38,8 @@ __all__ = [
 MAX_FEEDS = 500
 FULL_NAME = "@full_name"
 """Pseudo-field: one column with a whole name, split into salutation, given and family name."""
+CUSTOM = "custom."
+"""Begins the names of custom fields among those of an entity: ``custom.size``."""
 
 Combine = Literal["join", "first"]
 Duplicates = Literal["update", "skip", "create"]
@@ -155,6 +158,12 @@ def check_mapping(mapping: ImportMapping, entity: EntityDef, columns: Iterable[s
             )
     no_key = _("Records are recognised by this field, but no column feeds it.")
     problems += [FieldProblem(name, "mapping.key", no_key) for name in mapping.key if name not in fed]
+    no_custom = _("Records can't be recognised by a custom field.")
+    problems += [
+        FieldProblem(name, "mapping.key_custom", no_custom)
+        for name in mapping.key
+        if name in fed and name.startswith(CUSTOM)
+    ]
     if not mapping.key or mapping.duplicates == "create":
         problems += [
             FieldProblem(name, "mapping.required", _("A required field is fed by no column."))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from compliance.datamap import EntityDef, Semantic
 from crm_server.importing.errors import ValueProblem
-from crm_server.importing.mapping import FULL_NAME, Feed, ImportMapping, Missing
+from crm_server.importing.mapping import CUSTOM, FULL_NAME, Feed, ImportMapping, Missing
 from crm_server.importing.presets import find_preset
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.synonyms import SYNONYMS
@@ -68,9 +68,14 @@ def propose_mapping(
     options = options or Options()
     if preset := find_preset(columns, entity.name):
         mapping = preset.mapping(columns, entity, options)
-        return mapping, [
-            Proposal(name, feed.field, 1.0, "preset") for feed in mapping.feeds for name in feed.columns
-        ]
+        used = {name for feed in mapping.feeds for name in feed.columns}
+        told = [Proposal(name, feed.field, 1.0, "preset") for feed in mapping.feeds for name in feed.columns]
+        # A preset can't know what fields there are in this installation.
+        rest = [name for name in columns if name not in used]
+        found = _assign(_scores(entity, rest, list(sample), options, translate))
+        own = [item for item in found if item.field.startswith(CUSTOM) and item.score >= _SURE]
+        feeds = (*mapping.feeds, *(_feed(item, entity) for item in own))
+        return replace(mapping, feeds=feeds), [*told, *own]
     rows = list(sample)
     proposals = _assign(_scores(entity, columns, rows, options, translate))
     taken = [item for item in proposals if item.score >= _SURE]
@@ -150,8 +155,10 @@ def _names(entity: EntityDef, translate: Callable[[object, str], str] | None) ->
     for name, item in entity.fields.items():
         if not item.writable:
             continue
+        short = name.removeprefix(CUSTOM)
         words = {
             name,
+            short,
             name.removesuffix("_id"),
             str(item.policy.label),
             *common.get(name, ()),
@@ -159,7 +166,7 @@ def _names(entity: EntityDef, translate: Callable[[object, str], str] | None) ->
         }
         if translate is not None:
             words |= {translate(item.policy.label, locale) for locale in ("en", "zh_Hans")}
-        own_words = {name, str(item.policy.label)}
+        own_words = {name, short, str(item.policy.label)}
         names[name] = Words(frozenset(map(fold, own_words)), frozenset(fold(word) for word in words if word))
     if {"given_name", "family_name"} <= entity.fields.keys():
         names[FULL_NAME] = Words(frozenset(), frozenset(fold(word) for word in common[FULL_NAME]))

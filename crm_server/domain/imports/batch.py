@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, String, any_, bindparam, func, insert, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, insert
 
 from compliance.audit.capture import plain
-from compliance.datamap import DataMap, EntityDef, Semantic
+from compliance.datamap import DataMap, EntityDef
 from crm_server.domain.imports.bulk import Bulk, Change
+from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
-from crm_server.domain.imports.references import Resolver, by_index
+from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import Rules
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
@@ -62,19 +62,6 @@ class Work:
         return any(not problem.warning for problem in self.problems)
 
 
-@dataclass(slots=True)
-class _Existing:
-    """A record that has the key: as stored, or made by this very batch."""
-
-    record_id: UUID | None
-    version: int
-    values: dict[str, Any]
-    subject: UUID | None
-    ours: bool
-    pending: dict[str, Any] | None = None
-    change: Change | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What stays the same over all batches of a run."""
@@ -107,6 +94,9 @@ class Batch:
         self._seen: set[int] = set()
         self._fresh: list[int] = []
         self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
+        self._finder = Finder(
+            plan.entity, plan.mapping.key, {*plan.rules.written, *self._columns}, plan.import_id
+        )
 
     def parse(self, rows: Sequence[tuple[int, SourceRow]]) -> list[Work]:
         """What the rows say, without asking the database; may run in another thread."""
@@ -121,9 +111,10 @@ class Batch:
         self._resolve(connection, works)
         for work in works:
             self._finish(work)
-        existing = self._find(connection, works)
-        creates: list[tuple[Work, _Existing | None]] = []
-        changes: list[tuple[Work, _Existing]] = []
+        keys = {work.key for work in works if work.key is not None and not work.failed}
+        existing = self._finder.find(connection, keys)
+        creates: list[tuple[Work, Existing | None]] = []
+        changes: list[tuple[Work, Existing]] = []
         notes: list[dict[str, Any]] = []
         counts: Counts = Counter()
         for work in works:
@@ -195,7 +186,7 @@ class Batch:
             work.problems += self._rules.complete(work.values)
         names = self._mapping.key
         if names and all(work.values.get(name) is not None for name in names):
-            work.key = tuple(self._normal(name, work.values[name]) for name in names)
+            work.key = tuple(self._finder.normal(name, work.values[name]) for name in names)
 
     def _money(self, work: Work, name: str, amount: Amount) -> None:
         policy = self._entity.fields[name].policy
@@ -218,53 +209,12 @@ class Batch:
         if currency_field in self._entity.fields:
             work.values.setdefault(currency_field, currency)
 
-    def _normal(self, name: str, value: Any) -> str:
-        return str(value).lower() if self._entity.fields[name].semantic is Semantic.EMAIL else str(value)
-
-    def _find(self, connection: Connection, works: Sequence[Work]) -> dict[tuple[str, ...], _Existing]:
-        """Records that have one of the keys; of several with the same key the oldest counts."""
-        keys = {work.key for work in works if work.key is not None and not work.failed}
-        if not keys:
-            return {}
-        table = self._entity.table
-        first = self._mapping.key[0]
-        column = table.c[first]
-        semantic = self._entity.fields[first].semantic
-        wanted = [key[0] for key in keys]
-        condition: Any = func.lower(column) if semantic is Semantic.EMAIL else column
-        if semantic not in _TEXTS and semantic is not Semantic.EMAIL:
-            condition = column.cast(String)
-        names = [name for name in self._entity.fields if name in self._compared() or name in _BOOKKEEPING]
-        subject = self._entity.policy.subject
-        if subject in self._entity.fields:
-            names.append(subject or "")
-        query = select(*(table.c[name] for name in dict.fromkeys((*names, *self._mapping.key)))).where(
-            condition == any_(bindparam("wanted", wanted, type_=ARRAY(String)))
-        )
-        if "deleted_at" in self._entity.fields:
-            query = query.where(table.c.deleted_at.is_(None))
-        found: dict[tuple[str, ...], _Existing] = {}
-        with by_index(connection):
-            rows = connection.execute(query.order_by(table.c.id)).mappings().all()
-        for row in rows:
-            key = tuple(self._normal(name, row[name]) for name in self._mapping.key)
-            ours = row.get("import_id") == self._import_id
-            found.setdefault(
-                key, _Existing(row["id"], row["version"], dict(row), row.get(subject or ""), ours)
-            )
-        return found
-
-    def _compared(self) -> set[str]:
-        return set(self._rules.written) | {
-            name for feed in self._mapping.feeds for name in (feed.field,) if name in self._entity.fields
-        }
-
     def _decide(
         self,
         work: Work,
-        existing: dict[tuple[str, ...], _Existing],
-        creates: list[tuple[Work, _Existing | None]],
-        changes: list[tuple[Work, _Existing]],
+        existing: dict[tuple[str, ...], Existing],
+        creates: list[tuple[Work, Existing | None]],
+        changes: list[tuple[Work, Existing]],
         notes: list[dict[str, Any]],
         counts: Counts,
     ) -> None:
@@ -300,8 +250,8 @@ class Batch:
     def _create(
         self,
         work: Work,
-        existing: dict[tuple[str, ...], _Existing],
-        creates: list[tuple[Work, _Existing | None]],
+        existing: dict[tuple[str, ...], Existing],
+        creates: list[tuple[Work, Existing | None]],
         counts: Counts,
     ) -> None:
         missing = [name for name in self._required if work.values.get(name) is None]
@@ -314,15 +264,15 @@ class Batch:
         fresh = None
         self._remember(work)
         if work.key is not None:
-            fresh = _Existing(None, 0, work.values, None, ours=True, pending=work.values)
+            fresh = Existing(None, 0, work.values, None, ours=True, pending=work.values)
             existing.setdefault(work.key, fresh)
         creates.append((work, fresh))
 
     def _merge(
         self,
         work: Work,
-        there: _Existing,
-        changes: list[tuple[Work, _Existing]],
+        there: Existing,
+        changes: list[tuple[Work, Existing]],
         counts: Counts,
         *,
         repeated: bool,
@@ -352,8 +302,8 @@ class Batch:
     def _write(
         self,
         connection: Connection,
-        creates: Sequence[tuple[Work, _Existing | None]],
-        changes: Sequence[tuple[Work, _Existing]],
+        creates: Sequence[tuple[Work, Existing | None]],
+        changes: Sequence[tuple[Work, Existing]],
         notes: list[dict[str, Any]],
         counts: Counts,
     ) -> None:
@@ -404,10 +354,6 @@ class Batch:
             "problems": [problem_json(problem) for problem in work.problems] or None,
             "before": None,
         }
-
-
-_BOOKKEEPING = frozenset({"id", "version", "import_id", "name", "given_name", "family_name", "language"})
-_TEXTS = frozenset({Semantic.TEXT, Semantic.LONG_TEXT, Semantic.PHONE, Semantic.URL, Semantic.CHOICE})
 
 
 def check_currency(code: str) -> None:

@@ -21,6 +21,7 @@ from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import Audit, DataMap, EntityDef
 from crm_server.domain import names
 from crm_server.domain.imports.copying import copy_rows
+from crm_server.domain.imports.custom import custom_fields, insert_values, store_values
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
 from crm_server.kernel.ids import new_id
@@ -66,6 +67,7 @@ class Bulk:
             for name, item in entity.fields.items()
             if item.policy.handling.audit is not Audit.OFF and name not in _BOOKKEEPING
         }
+        self._custom = custom_fields(entity)
         self._named = {"given_name", "family_name", "name"} <= entity.fields.keys()
 
     def compose(self, record: dict[str, Any], old: Mapping[str, Any] | None = None) -> None:
@@ -107,6 +109,8 @@ class Bulk:
             rows.append(row)
             events.append(self._event("create", (row["id"], event_id, 1), {}, record))
         copy_rows(self._connection, self.entity.table, list(rows[0]), (row.values() for row in rows))
+        if self._custom:
+            insert_values(self._connection, self.entity, records)
         self._log(events)
         return keys
 
@@ -115,9 +119,15 @@ class Bulk:
         done: list[UUID] = []
         groups: dict[tuple[str, ...], list[Change]] = {}
         for change in changes:
-            groups.setdefault(tuple(sorted(change.after)), []).append(change)
+            own = tuple(sorted(change.after.keys() - self._custom.keys()))
+            groups.setdefault(own, []).append(change)
         for fields, members in groups.items():
             done += self._update_group(fields, members)
+        if self._custom:
+            # A change that came too late must not leave its custom values behind.
+            applied = set(done)
+            told = [(change.record_id, change.after) for change in changes if change.record_id in applied]
+            store_values(self._connection, self.entity, told)
         return done
 
     def _update_group(self, fields: tuple[str, ...], members: Sequence[Change]) -> list[UUID]:
@@ -195,8 +205,9 @@ class Bulk:
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Columns that any record fills, with the value of those records that leave them out."""
-        used = {name for record in records for name in record if name in self.entity.fields}
-        return {name: _default(self.entity.table, name) for name in self.entity.fields if name in used}
+        table = self.entity.table
+        used = {name for record in records for name in record if name in table.c}
+        return {name: _default(table, name) for name in self.entity.fields if name in used}
 
     def _event(
         self,

@@ -7,7 +7,7 @@ Called by pages, API and command line. Nothing here changes anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,19 @@ from translationstring import TranslationString
 
 from compliance.datamap import DataMap
 from compliance.datamap.text import DOMAIN, _
+from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, ImportRow, SavedMapping
 from crm_server.domain.imports.storage import open_file
 from crm_server.importing.detect import FileProfile
-from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, compile_mapping
+from crm_server.importing.mapping import (
+    FULL_NAME,
+    FieldProblem,
+    ImportMapping,
+    ReferenceText,
+    compile_mapping,
+)
 from crm_server.importing.readers import open_rows
+from crm_server.importing.texts import translate
 from crm_server.importing.values.convert import Style
 from crm_server.importing.values.numbers import Amount
 from crm_server.importing.writers.csv_writer import write_csv
@@ -163,7 +171,12 @@ def preview(session: Session, datamap: DataMap, state: ImportState, *, rows: int
         return []
     file = open_file(session, state.id, state.size)
     styles = {name: Style(date_order=state.mapping.options.date_order) for name in state.profile.columns}
-    read = compile_mapping(state.mapping, datamap[state.entity], styles)
+    entity = widened(session, datamap, datamap[state.entity])
+    # The mapping may still name what there is not; the page says so above the preview.
+    known = tuple(
+        feed for feed in state.mapping.feeds if feed.field in entity.fields or feed.field == FULL_NAME
+    )
+    read = compile_mapping(replace(state.mapping, feeds=known), entity, styles, translate=translate)
     found = []
     for row in islice(open_rows(file, state.profile), rows):
         values, problems = read(row)

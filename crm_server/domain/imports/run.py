@@ -23,13 +23,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap
 from crm_server.domain.imports.batch import Batch, Counts, Plan, Work, problem_json
+from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import RefusedError, rules_for
 from crm_server.domain.imports.storage import open_file
 from crm_server.importing.detect import FileProfile
 from crm_server.importing.errors import ImportFileError, _
-from crm_server.importing.mapping import FieldProblem, ImportMapping, compile_mapping, surveyed
+from crm_server.importing.mapping import FULL_NAME, FieldProblem, ImportMapping, compile_mapping, surveyed
 from crm_server.importing.readers import open_rows
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values.convert import Style, survey
@@ -108,8 +109,11 @@ class Runner:
             job = session.get(Import, import_id, with_for_update=True)
             if job is None or job.state not in {"queued", "working"} or job.phase not in {"check", "run"}:
                 return None
-            entity = self._datamap[job.entity]
+            entity = widened(session, self._datamap, self._datamap[job.entity])
             mapping = ImportMapping.from_json(job.mapping)
+            if any(feed.field not in entity.fields and feed.field != FULL_NAME for feed in mapping.feeds):
+                # A custom field was taken out of use after the mapping had been checked.
+                raise ImportFileError("mapping.unknown_field", _("There is no such field to import into."))
             resumed = job.state == "working" and job.phase == "run" and job.rows_done > 0
             if not resumed:
                 job.rows_done, job.counts, job.styles = 0, {}, None
@@ -133,18 +137,18 @@ class Runner:
             return job
 
     def _rows(self, job: Import, report: Report | None) -> Counts:
-        entity = self._datamap[job.entity]
         mapping = ImportMapping.from_json(job.mapping)
         styles = {
             name: Style(**{**data, "notes": tuple(data["notes"])})
             for name, data in (job.styles or {}).items()
         }
-        read = compile_mapping(mapping, entity, styles, translate=self._translate)
         dry = job.phase == "check"
         total = job.rows_total or 0
         with self._sessions() as reading:
             # Chunks are read outside the transactions that write.
             connection = reading.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            entity = widened(reading, self._datamap, self._datamap[job.entity])
+            read = compile_mapping(mapping, entity, styles, translate=self._translate)
             resolver = Resolver(connection, self._datamap, self._actor, job.id, dry=dry)
             rules = rules_for(entity, connection, self._datamap, self._actor)
             plan = Plan(self._datamap, entity, mapping, read, self._actor, resolver, rules, job.id, dry)

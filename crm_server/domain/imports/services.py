@@ -15,6 +15,7 @@ from sqlalchemy import delete, select
 
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef
+from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, SavedMapping
 from crm_server.domain.imports.storage import drop_file, open_file, store_file
 from crm_server.importing.detect import FileProfile, inspect_file, redo_profile
@@ -160,7 +161,7 @@ class ImportService:
         """Why the import can't run as it is: wrong mapping, or fields and records that the actor may not
         write.
         """
-        entity = self._datamap[job.entity]
+        entity = widened(self._session, self._datamap, self._datamap[job.entity])
         mapping = ImportMapping.from_json(job.mapping)
         found = check_mapping(mapping, entity, FileProfile.from_json(job.profile).columns)
         denied = _("You may not change this field.")
@@ -269,7 +270,7 @@ class ImportService:
     def _propose(
         self, file: BinaryIO, profile: FileProfile, entity: str, preset: str | None
     ) -> tuple[ImportMapping, list[Proposal]]:
-        target = self._datamap[entity]
+        target = widened(self._session, self._datamap, self._datamap[entity], actor=self._actor)
         options = Options(
             country=self._limits.country, currency=self._limits.currency, zone=self._actor.timezone
         )

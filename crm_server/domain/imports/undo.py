@@ -18,6 +18,7 @@ from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef, Semantic
 from crm_server.domain.imports.batch import Counts, problem_json
 from crm_server.domain.imports.bulk import Bulk, Change
+from crm_server.domain.imports.custom import custom_fields, load_values, widened
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem, ImportMapping
@@ -112,7 +113,11 @@ class Undo:
             if not notes:
                 return Counter()
             connection = session.connection()
+            entity = widened(session, self._datamap, entity)
             present = self._present(connection, entity, [note.record_id for note in notes if note.record_id])
+            if used := custom_fields(entity).keys() & {name for note in notes for name in note.before or ()}:
+                for key, stored in load_values(connection, entity, list(present), used).items():
+                    present[key] |= stored
             # A record that several rows of the file changed is taken back step by step, the last row first.
             changes: dict[UUID, Change] = {}
             counts: Counts = Counter()
@@ -155,7 +160,7 @@ class Undo:
 
     def _present(
         self, connection: Connection, entity: EntityDef, keys: Iterable[UUID]
-    ) -> dict[UUID, Mapping[str, Any]]:
+    ) -> dict[UUID, dict[str, Any]]:
         table = entity.table
         query = select(table).where(table.c.id.in_(list(keys)))
         if "deleted_at" in entity.fields:

@@ -120,7 +120,7 @@ def build_converter(  # noqa: PLR0911 - one answer a meaning
     """
     semantic = policy.semantic
     if semantic in _SIMPLE:
-        return _SIMPLE[semantic]
+        return _short_enough(_SIMPLE[semantic], policy.max_length)
     match semantic:
         case Semantic.TEXT | Semantic.LONG_TEXT | Semantic.TIMEZONE:
             return _text_converter(policy.max_length, single_line=semantic is not Semantic.LONG_TEXT)
@@ -139,7 +139,9 @@ def build_converter(  # noqa: PLR0911 - one answer a meaning
         case Semantic.INTEGER | Semantic.SMALL_INTEGER:
             return _integer_converter(policy, style)
         case Semantic.PERCENT:
-            return lambda text: round(numbers.parse_percent(text, style.separator, shares=style.shares))
+            return _within(
+                policy, lambda text: round(numbers.parse_percent(text, style.separator, shares=style.shares))
+            )
         case Semantic.CHOICE:
             return _choice_converter(policy, options, translate)
         case _:
@@ -156,10 +158,7 @@ def _text_converter(limit: int | None, *, single_line: bool) -> Converter:
             # Addresses come with line breaks; the field has one line.
             text = ", ".join(part.strip() for part in text.splitlines() if part.strip())
         if limit is not None and len(text) > limit:
-            raise ValueProblem(
-                "text.too_long",
-                _("The text is longer than ${limit} characters. Shorten it.", mapping={"limit": limit}),
-            )
+            raise _too_long(limit)
         return text
 
     return convert
@@ -170,8 +169,17 @@ def _integer_converter(policy: FieldPolicy, style: Style) -> Converter:
         value = numbers.parse_number(text, style.separator)
         if value != value.to_integral_value():
             raise ValueProblem("number.not_whole", _("A whole number is needed."))
-        number = int(value)
-        low, high = policy.minimum, policy.maximum
+        return int(value)
+
+    return _within(policy, convert)
+
+
+def _within(policy: FieldPolicy, convert: Callable[[str], int]) -> Converter:
+    """The same, refusing numbers outside the bounds of the field."""
+    low, high = policy.minimum, policy.maximum
+
+    def bounded(text: str) -> int:
+        number = convert(text)
         if (low is not None and number < low) or (high is not None and number > high):
             raise ValueProblem(
                 "number.range",
@@ -179,7 +187,28 @@ def _integer_converter(policy: FieldPolicy, style: Style) -> Converter:
             )
         return number
 
-    return convert
+    return bounded
+
+
+def _short_enough(convert: Converter, limit: int | None) -> Converter:
+    """The same, refusing text that is longer than the field takes."""
+    if limit is None:
+        return convert
+
+    def limited(text: str) -> Any:
+        value = convert(text)
+        if isinstance(value, str) and len(value) > limit:
+            raise _too_long(limit)
+        return value
+
+    return limited
+
+
+def _too_long(limit: int) -> ValueProblem:
+    return ValueProblem(
+        "text.too_long",
+        _("The text is longer than ${limit} characters. Shorten it.", mapping={"limit": limit}),
+    )
 
 
 def _choice_converter(

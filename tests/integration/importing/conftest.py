@@ -15,12 +15,14 @@ from webtest import TestApp
 
 from compliance.datamap import DataMap
 from crm_server.domain.identity.models import ApiToken, Role, User, UserRole
+from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import
 from crm_server.domain.imports.storage import store_file
 from crm_server.importing.detect import inspect_file
 from crm_server.importing.mapping import ImportMapping
 from crm_server.importing.propose import propose_mapping
 from crm_server.importing.readers import open_rows
+from crm_server.importing.texts import translate
 from crm_server.importing.values.convert import Options
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
@@ -90,11 +92,14 @@ def upload(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> 
         data = content.encode() if isinstance(content, str) else content
         file = io.BytesIO(data)
         profile = inspect_file(file)
+        with db.open_session(sessions, actor) as session:
+            target = widened(session, entities, entities[entity])
         mapping, _all = propose_mapping(
-            entities[entity],
+            target,
             profile.columns,
             islice(open_rows(file, profile), 50),
             options=Options(country=country, **settings),
+            translate=translate,
         )
         if change is not None:
             mapping = change(mapping)

@@ -11,6 +11,7 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.imports import queries
+from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.views import form
 from crm_server.domain.imports.views.common import (
     import_id,
@@ -115,7 +116,7 @@ def show(request: Request) -> Any:
 
 def _mapping_page(request: Request, state: ImportState) -> dict[str, Any]:
     registry = request.registry
-    entity = registry.datamap[state.entity]
+    entity = widened(request.db, registry.datamap, registry.datamap[state.entity], actor=request.actor)
     say = translator_of(request)
     service = service_of(request)
     job = service.get(state.id)
@@ -207,7 +208,8 @@ def change(request: Request) -> Any:
         if act == "use":
             _use_saved(request, state)
             return back
-        mapping = form.read_form(request.POST, state, request.registry.datamap[state.entity])
+        known = request.registry.datamap
+        mapping = form.read_form(request.POST, state, widened(request.db, known, known[state.entity]))
         problems = service.set_mapping(key, mapping)
         if act == "keep" and (name := text_of(request.POST.get("mapping_name"))):
             service.save_mapping(name, mapping)

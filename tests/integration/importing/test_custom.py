@@ -1,0 +1,275 @@
+# ruff: noqa: PLR0917 - fixtures are many
+"""Custom fields in imports and exports: proposed, read, written, audited, undone and exported like others."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from compliance.audit.events import read_payload
+from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.datamap import DataMap
+from crm_server.domain.contacts.models import Contact
+from crm_server.domain.custom_fields.definitions import forget_in
+from crm_server.domain.custom_fields.models import CustomField, CustomValue
+from crm_server.domain.imports.custom import custom_fields, widened
+from crm_server.domain.imports.models import Import, ImportRow
+from crm_server.domain.imports.run import Runner
+from crm_server.domain.imports.services import ImportLimits, ImportService
+from crm_server.domain.imports.undo import Undo
+from crm_server.importing.errors import ImportFileError
+from crm_server.importing.mapping import ImportMapping
+from crm_server.importing.texts import translate
+from crm_server.kernel import db
+from crm_server.kernel.actor import Actor
+from crm_server.migrations import manage
+from crm_server.models import datamap
+from crm_server.services import records
+from crm_server.settings import Settings
+
+Upload = Callable[..., UUID]
+
+_DIET = {"vegan": {"en": "Vegan", "zh_Hans": "纯素"}, "any": {"en": "Eats anything", "zh_Hans": "不限"}}
+FIELDS: tuple[dict[str, Any], ...] = (
+    {"name": "shoe_size", "label_en": "Shoe size", "label_zh": "鞋码", "semantic": "integer",
+     "policy": {"handling": "person_fact", "minimum": 20, "maximum": 60}},
+    {"name": "diet", "label_en": "Diet", "label_zh": "饮食", "semantic": "choice",
+     "policy": {"handling": "person_fact", "choices": _DIET}},
+    {"name": "met_on", "label_en": "Met on", "label_zh": "相识日期", "semantic": "date",
+     "policy": {"handling": "person_fact"}},
+    {"name": "called_at", "label_en": "Called at", "semantic": "datetime", "policy": {"handling": "person_fact"}},
+    {"name": "vip", "label_en": "Very important", "semantic": "boolean", "policy": {"handling": "person_fact"}},
+    {"name": "motto", "label_en": "Motto", "semantic": "text", "policy": {"handling": "person_note", "max_length": 20}},
+)  # fmt: skip
+
+LIST = """External id,Last name,Shoe size,饮食,Met on,Called at,Very important,Motto
+1,Ann,42,Vegan,31.03.2020,2026-01-05 10:00,yes,Onward
+2,Bob,99,any,1.4.2020,,no,
+3,Cyd,,Cheese,32.1.2020,,perhaps,This motto is longer than twenty
+4,Dee,,,,,,
+"""
+
+
+class TestRun:
+    def test_columns_are_proposed_by_label_in_both_languages_and_values_arrive_typed(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        import_id = upload(LIST)
+        mapping = ImportMapping.from_json(reader.get_one(Import, import_id).mapping)
+        fed = {feed.field for feed in mapping.feeds}
+        assert fed >= {f"custom.{name}" for name in fields}
+        counts = runner.run(import_id)
+        assert (counts["created"], counts["failed"]) == (2, 2)
+        ann = reader.scalars(select(Contact).where(Contact.external_id == "1")).one()
+        assert stored(reader, ann) == {
+            "shoe_size": 42, "diet": "vegan", "met_on": dt.date(2020, 3, 31), "vip": True, "motto": "Onward",
+            "called_at": dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC),
+        }  # fmt: skip
+        dee = reader.scalars(select(Contact).where(Contact.external_id == "4")).one()
+        assert set(stored(reader, dee).values()) == {None}
+        told = {
+            row.line: {(item["field"], item["code"]) for item in row.problems or ()}
+            for row in reader.scalars(select(ImportRow).where(ImportRow.outcome == "failed"))
+        }
+        assert told == {
+            3: {("custom.shoe_size", "number.range")},
+            4: {
+                ("custom.diet", "choice.unknown"),
+                ("custom.met_on", "date.impossible"),
+                ("custom.vip", "boolean.unreadable"),
+                ("custom.motto", "text.too_long"),
+            },
+        }
+
+    def test_they_are_told_in_the_event_of_their_record_by_number(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        # AUD-1: the value of a custom field changes with an event, whichever way it is written.
+        runner.run(upload("External id,Last name,Shoe size,Diet\n1,Ann,42,纯素\n"))
+        runner.run(upload("External id,Shoe size,Diet\n1,43,\n"))
+        reader.rollback()
+        ann = reader.scalars(select(Contact)).one()
+        assert ann.version == 2
+        first, second = reader.scalars(
+            select(AuditEvent).where(AuditEvent.object_ref == ann.id).order_by(AuditEvent.event_id)
+        )
+        size, diet = (reader.get_one(CustomField, fields[name]).number for name in ("shoe_size", "diet"))
+        assert {size, diet} <= set(first.meta["fields"])
+        created = changes(reader, first)
+        assert (created[str(size)], created[str(diet)]) == ([None, 42], [None, "vegan"])
+        assert (second.action, second.event_id, second.meta["fields"]) == ("update", ann.event_id, [size])
+        assert changes(reader, second) == {str(size): [42, 43]}
+        assert stored(reader, ann)["shoe_size"] == 43
+
+    def test_a_dry_run_tells_the_same_and_writes_nothing(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        del fields
+        counts = runner.run(upload(LIST, phase="check"))
+        assert (counts["created"], counts["failed"]) == (2, 2)
+        assert counts["problem:custom.diet choice.unknown"] == 1
+        assert reader.scalar(select(func.count()).select_from(CustomValue)) == 0
+
+    def test_the_same_values_again_change_nothing_and_a_blank_cell_does_as_the_mapping_says(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        del fields
+        rows = "External id,Last name,Shoe size,Diet,Met on\n1,Ann,42,any,2020-03-31\n"
+        runner.run(upload(rows))
+        assert runner.run(upload(rows))["unchanged"] == 1
+        blank = "External id,Last name,Shoe size,Diet,Met on\n1,Ann,,,\n"
+        assert runner.run(upload(blank))["unchanged"] == 1
+
+        def clear(mapping: ImportMapping) -> ImportMapping:
+            return dataclasses.replace(mapping, blank="clear")
+
+        assert runner.run(upload(blank, change=clear))["updated"] == 1
+        reader.rollback()
+        ann = reader.scalars(select(Contact)).one()
+        assert set(stored(reader, ann).values()) == {None}
+        assert ann.version == 2
+
+    def test_a_required_field_must_be_filled_in(
+        self, declare: Callable[..., UUID], upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        declare(
+            name="badge", label_en="Badge", semantic="text",
+            policy={"handling": "person_fact", "required": True},
+        )  # fmt: skip
+        counts = runner.run(upload("External id,Last name,Badge\n1,Ann,A-1\n2,Bob,\n"))
+        assert (counts["created"], counts["failed"]) == (1, 1)
+        note = reader.scalars(select(ImportRow)).one()
+        assert [(item["field"], item["code"]) for item in note.problems or ()] == [
+            ("custom.badge", "required")
+        ]
+
+    def test_a_field_that_was_taken_out_of_use_meanwhile_ends_the_import_with_its_reason(
+        self,
+        fields: dict[str, UUID],
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        actor: Actor,
+    ) -> None:
+        import_id = upload(LIST)
+        with db.open_session(sessions, actor) as session:
+            fields_of: Any = records(session, "custom_field")
+            fields_of.retire(fields["diet"])
+            db.commit(session)
+        with pytest.raises(ImportFileError):
+            runner.run(import_id)
+        with db.open_session(sessions, actor) as session:
+            job = session.get_one(Import, import_id)
+            assert (job.state, job.error) == ("failed", "mapping.unknown_field")
+
+
+class TestUndo:
+    def test_gives_changed_records_their_old_values_back(
+        self,
+        fields: dict[str, UUID],
+        upload: Upload,
+        runner: Runner,
+        reader: Session,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+    ) -> None:
+        del fields
+        runner.run(upload("External id,Last name,Shoe size,Met on\n1,Ann,42,2020-03-31\n2,Bob,,\n"))
+        second = upload(
+            "External id,Last name,Shoe size,Diet,Met on\n1,Ann,43,any,2021-01-01\n2,Weber,44,vegan,\n3,Cyd,40,any,\n"
+        )
+        assert runner.run(second)["updated"] == 2
+        with db.open_session(sessions, actor) as session:
+            session.execute(update(Import).where(Import.id == second).values(state="queued", phase="undo"))
+            session.commit()
+        counts = Undo(sessions, entities, actor).run(second)
+        assert (counts["undo_restored"], counts["undo_deleted"], counts["undo_kept"]) == (2, 1, 0)
+        ann, bob = reader.scalars(
+            select(Contact).where(Contact.deleted_at.is_(None)).order_by(Contact.external_id)
+        )
+        assert (stored(reader, ann)["shoe_size"], stored(reader, ann)["diet"]) == (42, None)
+        assert stored(reader, ann)["met_on"] == dt.date(2020, 3, 31)
+        assert (bob.family_name, set(stored(reader, bob).values())) == ("Bob", {None})
+        told = changes(reader, reader.get_one(AuditEvent, ann.event_id))
+        assert [43, 42] in told.values()
+        assert ["any", None] in told.values()
+
+
+class TestRights:
+    def test_who_may_not_write_a_field_may_not_import_into_it(
+        self,
+        fields: dict[str, UUID],
+        upload: Upload,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+    ) -> None:
+        import_id = upload(LIST)
+        # Of the fields only the motto is in the group of personal ones.
+        levels = {"general": "write", "personal": "read"}
+        narrow = dataclasses.replace(actor, all_permissions=False, fields=levels)
+        with db.open_session(sessions, narrow) as session:
+            service = ImportService(session, entities, ImportLimits(1 << 20), lambda _session, _key: None)
+            problems = service.problems(session.get_one(Import, import_id))
+            offered = custom_fields(widened(session, entities, entities["contact"], actor=narrow))
+        denied = {problem.field for problem in problems if problem.code == "not_allowed"}
+        assert denied & {f"custom.{name}" for name in fields} == {"custom.motto"}
+        assert offered.keys() == {f"custom.{name}" for name in fields} - {"custom.motto"}
+
+
+@pytest.fixture
+def declare(
+    sessions: sessionmaker[Session], actor: Actor, import_settings: Settings
+) -> Iterator[Callable[..., UUID]]:
+    """Declares custom fields of contacts; they are gone afterwards."""
+
+    def make(**raw: Any) -> UUID:
+        with db.open_session(sessions, actor) as session:
+            service: Any = records(session, "custom_field")
+            key: UUID = service.declare("contact", raw).id
+            db.commit(session)
+        return key
+
+    yield make
+    owner = manage.owner_engine(import_settings.owner_database_url)
+    with owner.begin() as connection:
+        connection.execute(text("truncate crm.custom_field, crm.custom_value"))
+    owner.dispose()
+    with db.open_session(sessions, actor) as session:
+        forget_in(session)
+
+
+@pytest.fixture
+def fields(declare: Callable[..., UUID]) -> dict[str, UUID]:
+    return {raw["name"]: declare(**raw) for raw in FIELDS}
+
+
+@pytest.fixture
+def runner(sessions: sessionmaker[Session], entities: DataMap, actor: Actor) -> Runner:
+    return Runner(sessions, entities, actor, translate=translate)
+
+
+@pytest.fixture
+def reader(sessions: sessionmaker[Session], actor: Actor) -> Any:
+    with db.open_session(sessions, actor) as session:
+        yield session
+
+
+def stored(reader: Session, contact: Contact) -> dict[str, Any]:
+    """The values of a contact by name, as the record service reads them."""
+    service = records(reader, "contact")
+    assert service.custom is not None
+    return service.custom.load(datamap()["contact"], [contact.id])[contact.id]
+
+
+def changes(reader: Session, event: AuditEvent) -> dict[str, Any]:
+    found: dict[str, Any] = read_payload(reader.get_one(AuditPayload, event.event_id).body)["changes"]
+    return found
