@@ -47,7 +47,7 @@ class TestSales:
         new_deal(page, name)
         page.goto("/opportunities/board?owner=me")
         card = page.locator("[data-deal]", has_text=name)
-        card.scroll_into_view_if_needed()
+        card.evaluate("card => card.scrollIntoView({block: 'center'})")
         start = card.bounding_box()
         target = column(page, "Qualification").bounding_box()
         assert start
@@ -77,7 +77,7 @@ class TestSales:
         new_deal(page, name)
         page.goto("/opportunities/board?owner=me")
         card = page.locator("[data-deal]", has_text=name)
-        card.scroll_into_view_if_needed()
+        card.evaluate("card => card.scrollIntoView({block: 'center'})")
         start = card.bounding_box()
         target = column(page, "Qualification").bounding_box()
         assert start
