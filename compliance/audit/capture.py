@@ -9,6 +9,7 @@ no list of places to remember, and no statement to forget.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from compliance.datamap.vocabulary import Audit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sqlalchemy.orm import InstanceState
+    from sqlalchemy.orm import InstanceState, Mapper
 
     from compliance.datamap.policy import EntityPolicy, FieldPolicy
 
@@ -91,16 +92,19 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
         instance.id = uuid7()
     numbers: list[int] = []
     changes: dict[str, list[Any]] = {}
-    for attribute in state.mapper.column_attrs:
-        name = attribute.key
-        if name in _BOOKKEEPING:
+    values = instance.__dict__
+    audited = _audited(state.mapper)
+    # A new row has no history, and only what was touched can have changed: this runs for each change there is.
+    for name in tuple(values if action == "create" else state.committed_state):
+        policy = audited.get(name)
+        if policy is None:
             continue
-        policy: FieldPolicy = attribute.columns[0].info[POLICY]
-        history = state.attrs[name].history
-        if policy.handling.audit is Audit.OFF or not history.has_changes():
-            continue
-        old = history.deleted[0] if history.deleted else None
-        new = history.added[0] if history.added else None
+        if action == "create":
+            old, new = None, values[name]
+        else:
+            history = state.attrs[name].history
+            old = history.deleted[0] if history.deleted else None
+            new = history.added[0] if history.added else None
         if old == new:
             continue
         numbers.append(policy.number)
@@ -128,6 +132,15 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
             event_id=instance.event_id,
         )
     )
+
+
+@cache
+def _audited(mapper: Mapper[Any]) -> dict[str, FieldPolicy]:
+    """The attributes of a class whose changes are told, with their policies."""
+    found = {
+        item.key: item.columns[0].info[POLICY] for item in mapper.column_attrs if item.key not in _BOOKKEEPING
+    }
+    return {name: policy for name, policy in found.items() if policy.handling.audit is not Audit.OFF}
 
 
 def _meaning(action: str, instance: Any, state: InstanceState[Any]) -> str:

@@ -31,6 +31,7 @@ from compliance.audit.log.tiles import Mirror
 from compliance.audit.siem.formats import FORMATS, Sender, render
 from compliance.audit.siem.forwarder import FileCursor, Forwarder, SinkSettings
 from compliance.audit.siem.transport.stream import StreamTransport
+from tests.bench import bench_audit_overhead
 from tests.integration.audit.certificates import Authority
 from tests.integration.audit.conftest import ORIGIN, Cluster, insert_events, prepare
 from tests.integration.audit.test_siem import Rsyslog, tls
@@ -206,7 +207,7 @@ def run(count: int = 100_000, seconds: float = 10.0) -> list[Row]:
         rows += latency(cluster, folder, signer, seconds, 500)
         rows += forwarding(folder, 20_000, Mirror(folder / "mirror", count).leaves)
     rows += rendering()
-    return rows
+    return rows + bench_audit_overhead.run()
 
 
 if __name__ == "__main__":
