@@ -314,6 +314,8 @@ class Batch:
             if "owner_id" in self._entity.fields and self._actor.id.int:
                 record.setdefault("owner_id", self._actor.id)
             self._rules.create(record)
+        moved = [there.change for _work, there in changes if there.change is not None]
+        self._rules.begin(connection, records, moved)
         bulk.insert(records, self._import_id)
         for _work, there in changes:
             change = there.change
@@ -324,7 +326,7 @@ class Batch:
             change.before |= {
                 name: there.values.get(name) for name in change.after if name not in change.before
             }
-        done = set(bulk.update([there.change for _work, there in changes if there.change is not None]))
+        done = set(bulk.update(moved))
         for work, there in changes:
             change = there.change
             if change is None:
@@ -339,9 +341,7 @@ class Batch:
             before = None if there.ours else {name: plain(value) for name, value in change.before.items()}
             note = self._note(work, "merged" if there.ours else "updated", change.record_id)
             notes.append(note | {"record_version": change.version + 1, "before": before})
-        self._rules.saved(
-            connection, records, [there.change for _work, there in changes if there.change is not None]
-        )
+        self._rules.saved(connection, records, moved)
 
     def _note(self, work: Work, outcome: str, record_id: UUID | None = None) -> dict[str, Any]:
         return {

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, any_, bindparam, insert, literal, select
+from sqlalchemy import Connection, any_, bindparam, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
 from compliance.datamap import DataMap, EntityDef
+from crm_server.domain.accounts.queries import MAX_DEPTH
 from crm_server.domain.pipeline.services import forecast_of
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem
@@ -21,10 +22,12 @@ from crm_server.kernel.clock import now
 from crm_server.kernel.ids import new_id
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from crm_server.domain.imports.bulk import Change
     from crm_server.kernel.actor import Actor
 
-__all__ = ["LeadRules", "OpportunityRules", "RefusedError", "Rules", "rules_for"]
+__all__ = ["AccountRules", "LeadRules", "OpportunityRules", "RefusedError", "Rules", "rules_for"]
 
 _DEPTH = 50
 
@@ -59,6 +62,11 @@ class Rules:
     def change(self, _after: dict[str, Any], _old: dict[str, Any]) -> None:
         """Completes a change; ``old`` are the stored values. Raises RefusedError."""
 
+    def begin(
+        self, _connection: Connection, _records: Sequence[dict[str, Any]], _changes: Sequence[Change]
+    ) -> None:
+        """What must be done before the batch is written."""
+
     def saved(
         self, connection: Connection, _records: Sequence[dict[str, Any]], changes: Sequence[Change]
     ) -> None:
@@ -68,8 +76,8 @@ class Rules:
         for name in self._loops:
             moved = [change.record_id for change in changes if change.after.get(name) is not None]
             if moved and self._circle(connection, name, moved):
-                text = _("A record can't stand above itself, nor above those that it reports to.")
-                raise RefusedError(FieldProblem(name, "cycle", text))
+                told = _("A record can't stand above itself, nor above those that it reports to.")
+                raise RefusedError(FieldProblem(name, "cycle", told))
 
     def _circle(self, connection: Connection, name: str, keys: Sequence[Any]) -> bool:
         table = self._entity.table
@@ -90,6 +98,56 @@ class Rules:
         )
 
 
+# The lock of the account service: two changes that each look right alone could make the hierarchy too deep.
+_HIERARCHY = text("select pg_advisory_xact_lock(hashtext('kontor.account.hierarchy'))")
+# Levels from the topmost account down to each moved one, and from there to its lowest; deleted ones don't count.
+_TOO_DEEP = text("""
+with recursive up as (
+  select id as start, parent_id, 1 as levels, 1 as hops from crm.account where id = any(:keys)
+  union all
+  select up.start, a.parent_id, up.levels + (a.deleted_at is null or up.hops = 1)::int, up.hops + 1
+    from up join crm.account a on a.id = up.parent_id where up.hops <= :depth),
+down as (
+  select id as start, id, 0 as levels from crm.account where id = any(:keys)
+  union all
+  select down.start, a.id, down.levels + 1
+    from down join crm.account a on a.parent_id = down.id
+   where a.deleted_at is null and down.levels <= :depth)
+select 1 from (select start, max(levels) as levels from up group by start) above
+  join (select start, max(levels) as levels from down group by start) below using (start)
+ where above.levels + below.levels > :depth limit 1
+""").bindparams(bindparam("keys", type_=ARRAY(Uuid)))
+
+
+class AccountRules(Rules):
+    """A hierarchy without circles, and of no more levels than the account service allows."""
+
+    def begin(
+        self, connection: Connection, records: Sequence[dict[str, Any]], changes: Sequence[Change]
+    ) -> None:
+        """Whoever moves accounts waits for others who do, as in the service."""
+        if self._moved(records, changes):
+            connection.execute(_HIERARCHY)
+
+    def saved(
+        self, connection: Connection, records: Sequence[dict[str, Any]], changes: Sequence[Change]
+    ) -> None:
+        """A row that makes the hierarchy too deep raises RefusedError."""
+        super().saved(connection, records, changes)
+        moved = self._moved(records, changes)
+        if moved and connection.execute(_TOO_DEEP, {"keys": moved, "depth": MAX_DEPTH}).first() is not None:
+            told = _("The hierarchy would have more than ${n} levels.", mapping={"n": MAX_DEPTH})
+            raise RefusedError(FieldProblem("parent_id", "too_deep", told))
+
+    @staticmethod
+    def _moved(records: Sequence[dict[str, Any]], changes: Sequence[Change]) -> list[UUID]:
+        """Keys of accounts that get another parent; new ones get their key here if they have none yet."""
+        keys = [
+            record.setdefault("id", new_id()) for record in records if record.get("parent_id") is not None
+        ]
+        return keys + [change.record_id for change in changes if change.after.get("parent_id") is not None]
+
+
 class LeadRules(Rules):
     """Leads are converted by an act of their own, and a converted one is history."""
 
@@ -106,8 +164,8 @@ class LeadRules(Rules):
     def change(self, _after: dict[str, Any], old: dict[str, Any]) -> None:
         """A converted lead can't be changed."""
         if old.get("status") == "converted":
-            text = _("This lead has been converted. Import the contact that was made from it.")
-            raise RefusedError(FieldProblem("", "lead.converted", text))
+            told = _("This lead has been converted. Import the contact that was made from it.")
+            raise RefusedError(FieldProblem("", "lead.converted", told))
 
 
 class OpportunityRules(Rules):
@@ -228,6 +286,8 @@ class OpportunityRules(Rules):
 def rules_for(entity: EntityDef, connection: Connection, datamap: DataMap, actor: Actor) -> Rules:
     """The rules of an entity."""
     match entity.name:
+        case "account":
+            return AccountRules(datamap, entity, actor)
         case "opportunity":
             return OpportunityRules(connection, datamap, entity, actor)
         case "lead":

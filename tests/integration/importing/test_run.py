@@ -231,6 +231,49 @@ class TestRun:
         assert [(step.from_stage_id, step.to_stage_id) for step in history] == [(None, big.stage_id)]
 
 
+class TestHierarchy:
+    @pytest.fixture(autouse=True)
+    def _chain(self, sessions: sessionmaker[Session], actor: Actor) -> None:
+        """A1 stands on top, A10 at the bottom of as many levels as there may be; B1 to B3 are another group."""
+        with db.open_session(sessions, actor) as session:
+            for name, levels in (("A", 10), ("B", 3)):
+                parent = None
+                for level in range(1, levels + 1):
+                    account = Account(name=f"{name}{level}", external_id=f"{name}{level}", parent_id=parent)
+                    session.add(account)
+                    session.flush()
+                    parent = account.id
+            db.commit(session)
+
+    @pytest.mark.parametrize(
+        "name, parent, refusal",
+        [
+            ("New", "A9", None),
+            ("New", "A10", "too_deep"),
+            ("B1", "A7", None),
+            ("B1", "A8", "too_deep"),
+            ("B2", "A8", None),
+            ("B1", "B3", "cycle"),
+            ("B1", "B1", "cycle"),
+        ],
+    )
+    def test_a_row_may_make_no_circle_and_no_more_levels_than_the_account_service(
+        self, name: str, parent: str, refusal: str | None, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        rows = f"External id,Name,Parent account\n{name},{name},{parent}\nOther,Other,B1\n"
+        counts = runner.run(upload(rows, entity="account"))
+        notes = reader.scalars(select(ImportRow).where(ImportRow.outcome == "failed")).all()
+        told = [(item["field"], item["code"]) for note in notes for item in note.problems or ()]
+        assert told == ([("parent_id", refusal)] if refusal else [])
+        assert counts["created"] + counts["updated"] == (1 if refusal else 2)
+        above = reader.scalar(
+            select(Account.name).where(
+                Account.id == select(Account.parent_id).where(Account.name == name).scalar_subquery()
+            )
+        )
+        assert above == (parent if refusal is None else None)
+
+
 class TestResume:
     def test_a_killed_run_goes_on_behind_its_last_committed_batch(
         self,
