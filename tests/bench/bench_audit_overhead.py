@@ -123,6 +123,7 @@ def exploring(settings: Settings, count: int) -> Iterator[Row]:
     engine = db.create_app_engine(settings)
     with db.open_session(db.session_factory(engine, settings), system_actor()) as session:
         (person,) = session.execute(text("select md5('7')::uuid")).one()
+        page(session, datamap(), Filters())
         for name, filters in (
             ("everything", Filters()),
             ("one person", Filters(person=person)),
