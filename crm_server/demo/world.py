@@ -358,7 +358,7 @@ class World:
         self, region: Region, account: str, owner: str, after: datetime, city: str, team: str, territory: str
     ) -> tuple[str, str]:
         pick = self.random
-        moment = min(after + timedelta(days=pick.random() * 200), self.end)
+        moment = after + pick.random() * min(timedelta(days=200), self.end - after)
         number = self.index * CHUNK + len(self.chunk.rows["crm.contact"]) + 1
         given, family, name, mail = self._person(region, number)
         subject = self._add("crm.data_subject", moment, owner)
