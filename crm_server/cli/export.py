@@ -44,6 +44,7 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
         names = ", ".join(item.policy.collection for item in entities.records())
         raise click.UsageError(f"There is no list of that name. There are: {names}")
     from compliance.audit.events import write
+    from crm_server.domain.imports.custom import listed
     from crm_server.domain.imports.exporting import Export
     from crm_server.importing.texts import translator
 
@@ -52,7 +53,13 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
     try:
         with db.open_session(db.session_factory(engine), actor) as session:
             made = Export(
-                session, entities, found, _query(options), actor, translate=translator(options["language"])
+                session,
+                entities,
+                found,
+                _query(options),
+                actor,
+                translate=translator(options["language"]),
+                custom=listed(session, entities),
             )
             file = made.file(kind, now().date())
             write(session.connection(), actor, [made.event(kind, done=False)])

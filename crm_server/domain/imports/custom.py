@@ -22,13 +22,23 @@ from crm_server.domain.custom_fields.services import CustomFieldStore
 from crm_server.domain.imports.copying import copy_rows
 from crm_server.importing.mapping import CUSTOM
 from crm_server.importing.texts import Labels
+from crm_server.kernel.listing import CustomColumn
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
+    from crm_server.kernel.listing.scope import CustomColumns
 
-__all__ = ["CustomFieldDef", "custom_fields", "insert_values", "load_values", "store_values", "widened"]
+__all__ = [
+    "CustomFieldDef",
+    "custom_fields",
+    "insert_values",
+    "listed",
+    "load_values",
+    "store_values",
+    "widened",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +73,18 @@ def widened(
         )
         found[CUSTOM + name] = CustomFieldDef(CUSTOM + name, policy, table.c[item.column], item.id)
     return replace(entity, fields=MappingProxyType({**entity.fields, **found})) if found else entity
+
+
+def listed(session: Session, datamap: DataMap) -> CustomColumns:
+    """The custom fields as lists want to know them, with labels in all languages. Needs the session no more."""
+    found = {
+        entity.name: {
+            item.short: CustomColumn(item.field_id, item.short, item.policy, item.column.name)
+            for item in custom_fields(widened(session, datamap, entity)).values()
+        }
+        for entity in datamap.records()
+    }
+    return lambda entity: found.get(entity.name, {})
 
 
 def custom_fields(entity: EntityDef) -> dict[str, CustomFieldDef]:

@@ -18,6 +18,7 @@ from babel.numbers import get_currency_precision
 from compliance.audit.events import Event
 from compliance.datamap import DataMap, EntityDef, Semantic
 from crm_server.importing.errors import _
+from crm_server.importing.mapping import CUSTOM
 from crm_server.importing.writers.csv_writer import write_csv
 from crm_server.importing.writers.vcard_writer import write_vcards
 from crm_server.importing.writers.xlsx_writer import write_xlsx
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
+    from compliance.datamap import FieldPolicy
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
     from crm_server.kernel.listing import Page
-    from crm_server.kernel.listing.scope import CustomColumns
+    from crm_server.kernel.listing.scope import CustomColumn, CustomColumns
 
 __all__ = ["FORMATS", "Export", "ExportFile"]
 
@@ -46,6 +48,8 @@ FORMATS = {
 _PAGE = 200
 _BLOCK = 64 << 10
 _LEFT_OUT = frozenset({Semantic.BYTES, Semantic.JSON, Semantic.UUID_LIST})
+_ALL_CUSTOM = "custom"
+"""Name under which the listing gives all custom fields of a row."""
 _TECHNICAL = frozenset({"version", "event_id", "deleted_at", "deleted_by", "subject_id", "import_id"})
 Translate = Callable[[object], str]
 
@@ -79,11 +83,22 @@ class Export:
         self._actor = actor
         self._translate = translate
         self._custom = {} if custom is None else {"custom": custom}
+        # Custom fields under their full name, as far as the actor may know of them.
+        self._own: dict[str, CustomColumn] = {
+            CUSTOM + name: item
+            for name, item in ({} if custom is None else custom(entity)).items()
+            if actor.field_level(item.policy.handling.access) != "hidden"
+        }
         self._names = self._columns(query)
         followed = set(includable(datamap, entity, actor))
         self._labelled = {name for name in self._names if name.removesuffix("_id") in followed}
         money = {self._currency(name) for name in self._names} - {None}
-        fields = dict.fromkeys((*self._names, *sorted(filter(None, money))))
+        fields = dict.fromkeys(
+            (
+                *(_ALL_CUSTOM if name in self._own else name for name in self._names),
+                *sorted(filter(None, money)),
+            )
+        )
         self._query = replace(
             query,
             fields=tuple(fields),
@@ -120,7 +135,7 @@ class Export:
 
     def header(self) -> list[str]:
         """Names of the columns in the reader's language."""
-        return [self._translate(self._entity.fields[name].policy.label) for name in self._names]
+        return [self._translate(self._policy(name).label) for name in self._names]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All rows of the list as the listing gives them."""
@@ -155,20 +170,24 @@ class Export:
 
     def _columns(self, query: ListQuery) -> list[str]:
         shown = presentation(self._entity, self._actor)
-        wanted = query.fields or tuple(shown.fields)
-        for name in wanted:
-            if name not in shown.fields:
+        found: dict[str, None] = {}
+        for name in query.fields or (*shown.fields, _ALL_CUSTOM):
+            if name == _ALL_CUSTOM:
+                found |= dict.fromkeys(self._own)
+            elif name in self._own:
+                found[name] = None
+            elif name not in shown.fields:
                 raise BadQuery("fields", _("There is no field ${name} here.", mapping={"name": name}))
-        return [
-            name
-            for name in wanted
-            if name in shown.fields
-            and name not in _TECHNICAL
-            and shown.fields[name].semantic not in _LEFT_OUT
-        ]
+            elif name not in _TECHNICAL and shown.fields[name].semantic not in _LEFT_OUT:
+                found[name] = None
+        return list(found)
+
+    def _policy(self, name: str) -> FieldPolicy:
+        own = self._own.get(name)
+        return self._entity.fields[name].policy if own is None else own.policy
 
     def _currency(self, name: str) -> str | None:
-        found = self._entity.fields[name].policy.currency_field
+        found = self._policy(name).currency_field
         return found if found in self._entity.fields else None
 
     def _cells(self, row: dict[str, Any]) -> list[object]:
@@ -180,8 +199,9 @@ class Export:
             # A reference that is its own short name arrives beside its label (`created_by`, `created_by_label`).
             target = row.get(short if short != name else f"{name}_label")
             return target["name"] if target else None
-        value = row.get(name)
-        policy = self._entity.fields[name].policy
+        own = self._own.get(name)
+        value = row.get(name) if own is None else row[_ALL_CUSTOM].get(own.name)
+        policy = self._policy(name)
         if value is None or (isinstance(value, str) and policy.semantic is not Semantic.CHOICE):
             return _moment(value, policy.semantic)
         match policy.semantic:
@@ -207,9 +227,17 @@ class Export:
 
 
 def _moment(value: Any, semantic: Semantic) -> Any:
-    """Dates and times as such, whether the listing gave them as text or not."""
-    if isinstance(value, str) and semantic is Semantic.DATE and len(value) == 10:
-        return dt.date.fromisoformat(value) if value[4:5] == "-" else value
-    if isinstance(value, str) and semantic is Semantic.DATETIME:
-        return dt.datetime.fromisoformat(value)
-    return value
+    """Dates and times as such, whether the listing gave them as text or not; masked ones stay as they are."""
+    read = _READERS.get(semantic)
+    if read is None or not isinstance(value, str):
+        return value
+    try:
+        return read(value)
+    except ValueError:
+        return value
+
+
+_READERS: dict[Semantic, Callable[[str], dt.date]] = {
+    Semantic.DATE: dt.date.fromisoformat,
+    Semantic.DATETIME: dt.datetime.fromisoformat,
+}

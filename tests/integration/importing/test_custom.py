@@ -3,36 +3,47 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime as dt
+import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
+from python_calamine import CalamineWorkbook
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
+from webtest import TestApp
 
 from compliance.audit.events import read_payload
 from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import DataMap
+from crm_server.cli.export import export
+from crm_server.cli.importing import import_command
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.custom_fields.definitions import forget_in
 from crm_server.domain.custom_fields.models import CustomField, CustomValue
-from crm_server.domain.imports.custom import custom_fields, widened
+from crm_server.domain.imports.custom import custom_fields, listed, widened
+from crm_server.domain.imports.exporting import Export
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.run import Runner
 from crm_server.domain.imports.services import ImportLimits, ImportService
 from crm_server.domain.imports.undo import Undo
 from crm_server.importing.errors import ImportFileError
 from crm_server.importing.mapping import ImportMapping
-from crm_server.importing.texts import translate
+from crm_server.importing.texts import translate, translator
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
+from crm_server.kernel.listing import ListQuery
 from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.services import records
 from crm_server.settings import Settings
+from security.access.masks import HIDDEN
 
 Upload = Callable[..., UUID]
 
@@ -223,6 +234,112 @@ class TestRights:
         denied = {problem.field for problem in problems if problem.code == "not_allowed"}
         assert denied & {f"custom.{name}" for name in fields} == {"custom.motto"}
         assert offered.keys() == {f"custom.{name}" for name in fields} - {"custom.motto"}
+
+
+class TestExport:
+    def test_they_are_columns_of_a_list_in_the_readers_language_and_come_back_unchanged(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, browser_of: Callable[..., TestApp]
+    ) -> None:
+        del fields
+        runner.run(upload(LIST))
+        answer = browser_of("Manager").get("/api/v1/contacts/export")
+        rows = {row["External id"]: row for row in table(answer.body)}
+        told = [rows["1"][name] for name in ("Shoe size", "Diet", "Met on", "Very important", "Motto")]
+        assert told == ["42", "Vegan", "2020-03-31", "true", "Onward"]
+        assert rows["4"]["Shoe size"] == ""
+
+        counts = runner.run(upload(answer.body))
+        assert (counts["unchanged"], counts["failed"]) == (2, 0)
+
+        chinese = browser_of("Manager", locale="zh_Hans").get(
+            "/contacts/export?fields=name,custom.diet,custom.shoe_size&sort=name"
+        )
+        assert list(csv.reader(io.StringIO(chinese.body.decode("utf-8-sig"), newline=""))) == [
+            ["名称", "饮食", "鞋码"],
+            ["Ann", "纯素", "42"],
+            ["Dee", "", ""],
+        ]
+
+    def test_a_workbook_has_them_as_numbers_and_dates(
+        self, fields: dict[str, UUID], upload: Upload, runner: Runner, browser_of: Callable[..., TestApp]
+    ) -> None:
+        del fields
+        runner.run(upload(LIST))
+        browser = browser_of("Manager")
+        book = browser.get("/contacts/export?format=xlsx&fields=name,custom.shoe_size,custom.met_on&q=Ann")
+        rows = CalamineWorkbook.from_filelike(io.BytesIO(book.body)).get_sheet_by_index(0).to_python()
+        assert rows == [["Name", "Shoe size", "Met on"], ["Ann", 42.0, dt.date(2020, 3, 31)]]
+        browser.get("/contacts/export?fields=custom.nothing", status=400)
+
+    def test_field_rules_hide_and_mask_them(
+        self,
+        fields: dict[str, UUID],
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+    ) -> None:
+        del fields
+        runner.run(upload(LIST))
+
+        def exported(levels: dict[str, str]) -> list[dict[str, str]]:
+            may = frozenset({"crm:contact:read"})
+            narrow = dataclasses.replace(actor, all_permissions=False, permissions=may, fields=levels)
+            with db.open_session(sessions, narrow) as session:
+                made = Export(
+                    session, entities, entities["contact"], ListQuery(), narrow,
+                    translate=translator("en"), custom=listed(session, entities),
+                )  # fmt: skip
+                return table(b"".join(made.file("csv", dt.date(2026, 1, 1)).blocks))
+
+        masked = next(row for row in exported({"general": "masked", "personal": "read"}) if row["Motto"])
+        assert (masked["Met on"], masked["Shoe size"], masked["Motto"]) == (HIDDEN, HIDDEN, "Onward")
+        rows = exported({"general": "read", "personal": "hidden"})
+        assert "Motto" not in rows[0]
+        assert {row["Shoe size"] for row in rows} == {"42", ""}
+
+    def test_the_command_line_takes_them_in_and_gives_them_out(
+        self,
+        fields: dict[str, UUID],
+        sessions: sessionmaker[Session],
+        import_settings: Settings,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        del fields, sessions
+        monkeypatch.setenv("KONTOR_DATABASE_URL", import_settings.database_url.replace("+psycopg2", ""))
+        path = tmp_path / "list.csv"
+        path.write_text("External id,Last name,饮食,鞋码\n1,Ann,不限,41\n")
+        done = CliRunner().invoke(import_command, [str(path)])
+        assert done.exit_code == 0, done.output
+        out = CliRunner().invoke(export, ["contacts", "--fields", "name,custom.diet,custom.shoe_size"])
+        assert out.output.lstrip("\ufeff").splitlines() == ["Name,Diet,Shoe size", "Ann,Eats anything,41"]
+
+
+class TestWizard:
+    def test_offers_them_by_label_and_shows_what_becomes_of_the_cells(
+        self, fields: dict[str, UUID], browser_of: Callable[..., TestApp], work: Callable[[], None]
+    ) -> None:
+        del fields
+        browser = browser_of("Manager")
+        answer = browser.post("/api/v1/imports?entity=contact&filename=a.csv", LIST.encode(), status=201)
+        key = answer.json["id"]
+        page = browser.get(f"/imports/{key}")
+        form = next(one for one in page.forms.values() if "field-0" in one.fields)
+        assert form["field-2"].value == "custom.shoe_size"
+        assert ("custom.motto", "Motto") in [(value, label) for value, _on, label in form["field-2"].options]
+        page = form.submit("act", value="save").follow()
+        assert "31.03.2020" in page
+        assert "2020-03-31" in page
+        browser.post(f"/api/v1/imports/{key}/run", status=202)
+        work()
+        counts = browser.get(f"/api/v1/imports/{key}").json["counts"]
+        assert (counts["created"], counts["failed"]) == (2, 2)
+
+
+def table(body: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline="")))
 
 
 @pytest.fixture

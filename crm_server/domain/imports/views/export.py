@@ -10,6 +10,7 @@ from pyramid.view import view_config
 
 from compliance.audit.events import write
 from crm_server.api.context import pairs
+from crm_server.domain.imports.custom import listed
 from crm_server.domain.imports.exporting import Export
 from crm_server.domain.imports.views.common import translator_of
 from crm_server.kernel import db
@@ -44,7 +45,7 @@ def export(request: Request) -> Response:
         parse_parameters(wanted),
         actor,
         translate=translator_of(request),
-        custom=registry.custom_columns,
+        custom=listed(request.db, registry.datamap),
     )
     file = made.file(kind, now().date())
     # What goes wrong with the first block is still an error and no broken file.
