@@ -13,6 +13,9 @@ from compliance.audit.capture import NoActorError
 from compliance.audit.events import read_payload
 from compliance.audit.models import AuditEvent, AuditPayload
 from crm_server.domain.accounts.models import Account
+from crm_server.domain.identity.models import ApiToken, User
+from crm_server.domain.identity.services.login import Client
+from crm_server.domain.identity.services.sessions import SessionService
 from crm_server.kernel.ids import new_id
 
 
@@ -76,6 +79,40 @@ class TestCapture:
         assert session.execute(
             text("select version, event_id from crm.account where id = :id"), {"id": account.id}
         ).one() == (2, event.event_id)
+
+    @pytest.mark.parametrize("also", ["", ", name = 'Renamed'"], ids=["alone", "beside a change"])
+    def test_when_something_was_last_used_is_no_change_of_it(self, session: Session, also: str) -> None:
+        user = User(login=f"user-{new_id()}", name="Example User")
+        session.add(user)
+        session.flush()
+        token = ApiToken(user_id=user.id, name="Script", prefix="example0", token_hash=b"x" * 32)
+        session.add(token)
+        session.flush()
+        for table, column, key in (
+            ("api_token", "last_used_at", token.id),
+            ("user", "last_login_at", user.id),
+        ):
+            before = len(events_of(session, key))
+            session.execute(
+                text(f'update identity."{table}" set {column} = now(){also} where id = :id'),
+                {"id": key},
+            )
+            version = session.scalar(
+                text(f'select version from identity."{table}" where id = :id'),
+                {"id": key},
+            )
+            assert (len(events_of(session, key)) - before, version) == ((1, 2) if also else (0, 1))
+
+    def test_a_login_is_no_change_of_the_user(self, session: Session) -> None:
+        user = User(login=f"user-{new_id()}", name="Example User")
+        session.add(user)
+        session.flush()
+        SessionService().begin(session, user, "password", Client(None))
+        session.refresh(user)
+        assert (user.version, user.last_login_at is not None) == (1, True)
+        assert [event.action for event in events_of(session, user.id) if event.event_class == "change"] == [
+            "create"
+        ]
 
     def test_a_core_insert_without_event_is_caught(self, session: Session) -> None:
         key = new_id()

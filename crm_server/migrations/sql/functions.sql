@@ -28,12 +28,15 @@ declare
   request uuid := nullif(current_setting('kontor.request', true), '')::uuid;
   source text := coalesce(nullif(current_setting('kontor.origin', true), ''), 'sql');
   fresh uuid := kontor.uuid7();
+  -- When something was last used is bookkeeping: the use has an event of its own, and nobody edits these columns, so
+  -- they are no change of the record and raise no version.
+  bookkeeping constant text[] := array['last_used_at', 'last_login_at'];
 begin
   if tg_op = 'UPDATE' then
     select array_agg(n.key order by n.key) into changed
       from jsonb_each(to_jsonb(new)) n join jsonb_each(to_jsonb(old)) o on o.key = n.key
      where n.value is distinct from o.value;
-    if changed is null then
+    if changed is null or changed <@ bookkeeping then
       return new;
     end if;
     record_id := new.id;
