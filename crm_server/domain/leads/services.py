@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, FieldError, ValidationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from uuid import UUID
 
     from crm_server.kernel.errors import Errors
@@ -91,6 +92,7 @@ class LeadService(PersonService):
 
         Raises:
             Conflict: the lead has been converted; `extra` holds what was made of it.
+            ValidationFailed: a part can't be made; pointers begin with it (`/opportunity/name`, `/contact/email`).
         """
         self.require("update")
         lead = self.lock(lead_id, version=version)
@@ -107,9 +109,10 @@ class LeadService(PersonService):
             account_id = contact.account_id
         deal = None
         if opportunity is not None:
-            deal = self.other(OpportunityService).create(
-                self._deal(lead, opportunity, account_id, contact.id)
-            )
+            with _part("opportunity"):
+                deal = self.other(OpportunityService).create(
+                    self._deal(lead, opportunity, account_id, contact.id)
+                )
         self._move_along(lead, contact.id, account_id, deal.id if deal else None)
         lead.status, lead.converted_at = "converted", now()
         lead.converted_account_id, lead.converted_contact_id = account_id, contact.id
@@ -124,7 +127,8 @@ class LeadService(PersonService):
             return self._must_exist(service, account_id, "/account_id").id
         if not lead.company:
             return None
-        made = service.create({**_handed_on(lead, _TO_ACCOUNT), **_owner(lead)})
+        with _part("account"):
+            made = service.create({**_handed_on(lead, _TO_ACCOUNT), **_owner(lead)})
         return made.id
 
     def _contact(self, lead: Any, contact_id: UUID | None, account_id: UUID | None) -> Any:
@@ -133,11 +137,13 @@ class LeadService(PersonService):
             raw = {**_handed_on(lead, _TO_CONTACT), **_owner(lead)}
             if account_id is not None:
                 raw["account_id"] = str(account_id)
-            return service.create(raw, subject_id=lead.subject_id)
+            with _part("contact"):
+                return service.create(raw, subject_id=lead.subject_id)
         contact = self._must_exist(service, contact_id, "/contact_id")
         subjects.join(self.session, self.datamap, lead.subject_id, contact.subject_id)
         if contact.account_id is None and account_id is not None:
-            service.update(contact.id, {"account_id": str(account_id)}, version=contact.version)
+            with _part("contact"):
+                service.update(contact.id, {"account_id": str(account_id)}, version=contact.version)
         return contact
 
     @staticmethod
@@ -169,6 +175,17 @@ class LeadService(PersonService):
         )
         documents.move(self.session, self.datamap, ("lead", lead.id), ("contact", contact_id))
         tags.copy(self.session, self.datamap, ("lead", lead.id), ("contact", contact_id))
+
+
+@contextmanager
+def _part(name: str) -> Iterator[None]:
+    """Tell what is wrong with a record that is made on the way as a part of the whole: /opportunity/name."""
+    try:
+        yield
+    except ValidationFailed as error:
+        raise ValidationFailed(
+            [FieldError(f"/{name}{one.pointer}", one.code, one.message) for one in error.errors]
+        ) from None
 
 
 def _handed_on(lead: Any, names: Mapping[str, str]) -> dict[str, Any]:

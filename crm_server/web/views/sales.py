@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -229,7 +230,9 @@ def convert(request: Request) -> Any:
         return _refused(request, lead, sent, {}, [LostUpdate.title])
     except ValidationFailed as failed:
         known = [forms.FormField(name, deal.fields[name].policy) for name in _DEAL]
-        at, others = forms.placed(failed.errors, known)
+        # What is wrong with the deal stands at its fields; the rest (account, contact) is told above the form.
+        errors = [replace(one, pointer=one.pointer.removeprefix("/opportunity")) for one in failed.errors]
+        at, others = forms.placed(errors, known)
         return _refused(request, lead, sent, at, others)
     except AppError as error:
         return _refused(request, lead, sent, {}, [error.detail or error.title])

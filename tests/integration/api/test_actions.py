@@ -51,6 +51,14 @@ class TestActions:
         assert refused["contact_id"] == first.json["contact_id"]
         manager.post(f"/leads/{lead}/convert", {"account_id": "1", "x": 1}, status=422)
 
+    def test_what_is_wrong_with_a_part_of_a_conversion_is_told_at_the_part(self, manager: Client) -> None:
+        lead = manager.post("/leads", {"family_name": "Example", "company": "Example AG"}, status=201).json
+        told = manager.post(f"/leads/{lead['id']}/convert", {"opportunity": {"x": 1}}, status=422).json[
+            "errors"
+        ]
+        assert "/opportunity/x" in {item["pointer"] for item in told}
+        assert all(item["pointer"].startswith("/opportunity/") for item in told)
+
     def test_a_deal_moves_along_its_pipeline(self, manager: Client, pipeline: dict[str, Any]) -> None:
         stages = pipeline["stages"]
         deal = manager.post(
@@ -101,6 +109,9 @@ class TestActions:
         assert sent.body == body
         assert "attachment" in sent.headers["Content-Disposition"]
         assert "sandbox" in sent.headers["Content-Security-Policy"]
+        assert len(login("Reader").get(path, status=200).json["data"]) == 1
+        refused = login("Reader").get(f"/attachments/{made.json['id']}/content", status=403).json
+        assert (refused["reason"], "personal data" in refused["detail"]) == ("field:personal", True)
         stranger = login(own={"permissions": ["crm:tag:read"], "field_rules": {"general": "read"}})
         stranger.get(f"/attachments/{made.json['id']}/content", status=403)
         manager.delete(f"/attachments/{made.json['id']}", status=204)
