@@ -24,7 +24,7 @@ from crm_server.domain.custom_fields.definitions import (
 from crm_server.domain.custom_fields.models import FIRST_NUMBER, CustomField, CustomValue
 from crm_server.kernel import handling
 from crm_server.kernel.db import actor_of
-from crm_server.kernel.errors import Conflict, NotAllowed
+from crm_server.kernel.errors import Conflict, Errors, NotAllowed
 from crm_server.kernel.presenter import mask_kind
 from crm_server.kernel.values import Rejected, decode
 from crm_server.permissions import Permission
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from compliance.datamap import DataMap, EntityDef
-    from crm_server.kernel.errors import Errors
 
 PRESETS = {
     "business": handling.BUSINESS,
@@ -124,6 +123,7 @@ class CustomFieldService(SettingService):
             return
         self.session.execute(_ONE_AT_A_TIME)
         self._check_name(values.get("name") or "", entity, errors)
+        self._check_free(values.get("name"), entity.number, errors)
         last = self.session.scalar(
             select(func.max(CustomField.number)).where(CustomField.entity == entity.number)
         )
@@ -148,7 +148,12 @@ class CustomFieldService(SettingService):
         return found
 
     def restore(self, record_id: UUID) -> Any:
-        """Bring a retired field back, with its values."""
+        """Bring a retired field back, with its values, unless another one has its name by now."""
+        self.require("delete")
+        self.session.execute(_ONE_AT_A_TIME)
+        retired, errors = self.get(record_id, deleted=True), Errors()
+        self._check_free(retired.name, retired.entity, errors)
+        errors.raise_if_any()
         found = super().restore(record_id)
         forget_in(self.session)
         return found
@@ -163,6 +168,17 @@ class CustomFieldService(SettingService):
             errors.add("/name", "format", _("Use small letters, digits and _, beginning with a letter."))
         elif name in entity.fields or name == "custom":
             errors.add("/name", "taken", _("This value is already in use."))
+
+    def _check_free(self, name: str | None, entity: int, errors: Errors) -> None:
+        """The index would refuse it as well, but names the kind of record as the place."""
+        taken = select(CustomField.id).where(
+            CustomField.entity == entity, CustomField.name == name, CustomField.deleted_at.is_(None)
+        )
+        if self.session.scalar(taken) is not None:
+            text_ = _(
+                "There is a custom field of this name already. Choose another name, or retire that one."
+            )
+            errors.add("/name", "taken", text_)
 
     @staticmethod
     def _semantic(word: str | None, errors: Errors) -> Semantic | None:
@@ -227,6 +243,16 @@ class CustomFieldService(SettingService):
                 "type",
                 _("Each choice has a key and labels by language, English among them."),
             )
+            return
+        seen: set[tuple[str, str]] = set()
+        for key, labels in (choices or {}).items():
+            told = {
+                (language, label.strip().casefold()) for language, label in labels.items() if label.strip()
+            }
+            if told & seen:
+                text_ = _("“${label}” stands twice in the list of choices.", mapping={"label": labels["en"]})
+                errors.add(f"/policy/choices/{key}", "twice", text_)
+            seen |= told
 
     @staticmethod
     def _check_coherence(

@@ -57,6 +57,19 @@ class TestDeclaring:
             ),
             (
                 declared(
+                    semantic="choice",
+                    policy={
+                        "choices": {
+                            "red": {"en": "Red"},
+                            "blue": {"en": "Blue"},
+                            "red_3": {"en": "red "},
+                        }
+                    },
+                ),
+                {"/policy/choices/red_3": "twice"},
+            ),
+            (
+                declared(
                     policy={
                         "handling": {
                             "privacy": "identifier",
@@ -88,6 +101,18 @@ class TestDeclaring:
         with pytest.raises(ValidationFailed) as refused:
             service("custom_field").declare("product", declared())
         assert codes(refused) == {"/policy/handling": "no_subject"}
+
+    def test_a_name_that_is_taken_is_told_at_the_name(self, service: Service) -> None:
+        fields = service("custom_field")
+        first = fields.declare("contact", declared())
+        with pytest.raises(ValidationFailed) as refused:
+            fields.declare("contact", declared())
+        assert codes(refused) == {"/name": "taken"}
+        fields.retire(first.id)
+        fields.declare("contact", declared())
+        with pytest.raises(ValidationFailed) as refused:
+            fields.restore(first.id)
+        assert codes(refused) == {"/name": "taken"}
 
     def test_label_and_place_change_but_not_the_type(self, service: Service) -> None:
         field = service("custom_field").declare("contact", declared())
