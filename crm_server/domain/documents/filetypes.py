@@ -6,7 +6,10 @@ not in it. What a file is called never decides alone, and neither does its conte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import re
+import zipfile
+from typing import TYPE_CHECKING, BinaryIO
 
 import puremagic
 
@@ -63,6 +66,16 @@ TEXT: Mapping[str, str] = {
 }
 ALLOWED = sorted({*BINARY, *TEXT})
 
+_MAIN_PARTS = {
+    "docx": re.compile(r"word/document\d*\.xml"),
+    "xlsx": re.compile(r"xl/workbook\d*\.xml"),
+    "pptx": re.compile(r"ppt/presentation\d*\.xml"),
+}
+_END_RECORD, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
+_TAIL = 22 + 0xFFFF + 20
+"""The end record with the longest comment, and before it what would point to a directory of ZIP64."""
+_LARGEST_DIRECTORY = 1 << 20
+
 _PROGRAMS = (
     b"MZ",
     b"\x7fELF",
@@ -103,7 +116,43 @@ def media_type(filename: str, head: bytes) -> str:
     named, expected = BINARY[extension]
     if not _known_as(head) & expected:
         raise _disagrees()
+    # OpenDocument 1.3 part 2 §3.3: the first part is called mimetype and holds nothing but the type, in clear.
+    if named.startswith(_OPEN) and not head[30:].startswith(b"mimetype" + named.encode()):
+        raise _disagrees()
     return named
+
+
+def check_package(filename: str, content: BinaryIO) -> None:
+    """Refuse an archive that calls itself a document of Word, Excel or PowerPoint and has not its parts.
+
+    ECMA-376 part 2 (Open Packaging Conventions) demands `[Content_Types].xml`; the main part lies where all known
+    writers put it (Word on the web numbers it: `word/document2.xml`). Only the archive's directory is read.
+
+    Args:
+        filename: As the sender named it.
+        content: The whole file, seekable.
+
+    Raises:
+        UnsupportedMedia: it is something else.
+    """
+    main = _MAIN_PARTS.get(filename.rpartition(".")[2].lower())
+    if main is None:
+        return
+    size = content.seek(0, io.SEEK_END)
+    content.seek(max(0, size - _TAIL))
+    tail = content.read(_TAIL)
+    end = tail.rfind(_END_RECORD)
+    directory = int.from_bytes(tail[end + 12 : end + 16], "little")
+    # A directory of millions of entries would fill the memory; a document has some dozens, and no need of ZIP64.
+    if end < 0 or directory > _LARGEST_DIRECTORY or _ZIP64 in tail:
+        raise _disagrees()
+    try:
+        with zipfile.ZipFile(content) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        raise _disagrees() from None
+    if "[Content_Types].xml" not in names or not any(map(main.fullmatch, names)):
+        raise _disagrees()
 
 
 def _known_as(head: bytes) -> set[str]:

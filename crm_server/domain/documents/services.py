@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,9 +12,10 @@ from urllib.parse import quote
 from sqlalchemy import delete, insert, select
 
 from compliance.audit.events import Event, write
+from compliance.datamap import Access
 from compliance.datamap.text import _
 from crm_server.domain.base import DomainService
-from crm_server.domain.documents.filetypes import media_type
+from crm_server.domain.documents.filetypes import check_package, media_type
 from crm_server.domain.documents.models import CHUNK_BYTES, Attachment, AttachmentChunk
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import open_session, setting
@@ -50,7 +52,7 @@ class AttachmentService(DomainService):
 
         Raises:
             TooLarge: more than the setting `upload_limit`; nothing is kept.
-            UnsupportedMedia: see `filetypes.media_type`.
+            UnsupportedMedia: see `filetypes.media_type` and `filetypes.check_package`.
             BadRequest: the file is empty.
         """
         entity, record = self._place(place, "update")
@@ -72,6 +74,7 @@ class AttachmentService(DomainService):
         if not number:
             raise BadRequest(_("The file is empty."))
         self._write(batch)
+        check_package(name, io.BufferedReader(_Stored(self.session, key, size), CHUNK_BYTES))
         found = Attachment(
             id=key,
             record_type=entity.number,
@@ -105,8 +108,22 @@ class AttachmentService(DomainService):
         )
 
     def open(self, attachment_id: UUID) -> Attachment:
-        """An attachment that the actor is about to read; the reading is an event of the audit log."""
+        """An attachment that the actor is about to read; the reading is an event of the audit log.
+
+        A file may hold anything about anybody, and no mask reaches into it: whoever sees personal fields masked or not
+        at all may not read it.
+
+        Raises:
+            NotAllowed: the role has no level of reading for personal fields.
+        """
         found = self._readable(attachment_id, "read")
+        if not readable_by(self.actor):
+            raise NotAllowed(
+                "field:personal",
+                _(
+                    "Files may hold personal data in clear, and your role sees personal data masked or not at all."
+                ),
+            )
         event = Event(
             "read",
             "download",
@@ -181,6 +198,11 @@ def stream(factory: sessionmaker[Session], actor: Actor, attachment_id: UUID) ->
             following = rows[-1].number + 1
 
 
+def readable_by(actor: Actor) -> bool:
+    """Whether an actor may read the content of files, given that the record is theirs to read."""
+    return actor.field_level(Access.PERSONAL) in {"read", "write"}
+
+
 def download_headers(attachment: Attachment) -> dict[str, str]:
     """Headers of a download: never shown inside the page, never guessed at (RFC 6266, RFC 8187)."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", attachment.filename)
@@ -234,6 +256,44 @@ def clean_filename(text: str) -> str:
     return name or "file"
 
 
+class _Stored(io.RawIOBase):
+    """A file that has just been stored, to look into here and there without holding it."""
+
+    def __init__(self, session: Session, key: UUID, size: int) -> None:
+        super().__init__()
+        self._session, self._key, self._size, self._at = session, key, size, 0
+        self._held: tuple[int, bytes] = (-1, b"")
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read up to the end of the chunk that the place lies in."""
+        number, start = divmod(self._at, CHUNK_BYTES)
+        if self._held[0] != number:
+            body = self._session.scalar(
+                select(AttachmentChunk.body).where(
+                    AttachmentChunk.attachment_id == self._key, AttachmentChunk.number == number
+                )
+            )
+            self._held = (number, bytes(body or b""))
+        part = self._held[1][start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
 def _chunks_of(stream_in: BinaryIO) -> Iterator[bytes]:
     """Exactly 64 KiB each but the last, however little each read gives."""
     held = b""
@@ -249,4 +309,4 @@ def _chunks_of(stream_in: BinaryIO) -> Iterator[bytes]:
         yield held
 
 
-__all__ = ["AttachmentService", "download_headers", "forget", "move", "stream"]
+__all__ = ["AttachmentService", "download_headers", "forget", "move", "readable_by", "stream"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -84,6 +85,21 @@ class TestStoring:
                 ("contact", contact.id), "letter.pdf", io.BytesIO(b"MZ\x90\0" + b"\0" * 999)
             )
 
+    def test_an_archive_is_no_letter_however_large_it_is(self, service: Service, contact: Any) -> None:
+        for parts, sound in ((("a.txt",), False), (("[Content_Types].xml", "word/document.xml"), True)):
+            target = io.BytesIO()
+            with zipfile.ZipFile(target, "w") as made:
+                made.writestr("word/media/image1.png", bytes(3 * CHUNK_BYTES))
+                for part in parts:
+                    made.writestr(part, "x")
+            target.seek(0)
+            store = service("attachment").store
+            if sound:
+                assert store(("contact", contact.id), "letter.docx", target).size > 3 * CHUNK_BYTES
+            else:
+                with pytest.raises(UnsupportedMedia):
+                    store(("contact", contact.id), "letter.docx", target)
+
     def test_there_is_no_place_without_a_record(self, service: Service) -> None:
         with pytest.raises(NotFound):
             service("attachment").store(("contact", new_id()), "a.txt", io.BytesIO(b"a"))
@@ -96,7 +112,7 @@ class TestRights:
         self, session: Session, service: Service, contact: Any, user: Callable[..., Any]
     ) -> None:
         made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
-        user("crm:contact:read")
+        user("crm:contact:read", personal="read")
         narrow = records(session, "attachment")
         assert narrow.open(made.id).id == made.id  # type: ignore[attr-defined]
         with pytest.raises(NotAllowed):
@@ -106,6 +122,19 @@ class TestRights:
         user("crm:account:read")
         with pytest.raises(NotAllowed):
             records(session, "attachment").open(made.id)  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("level", ["masked", "hidden"])
+    def test_no_mask_reaches_into_a_file_so_it_stays_closed_to_who_sees_masks(
+        self, session: Session, service: Service, contact: Any, user: Callable[..., Any], level: str
+    ) -> None:
+        place = ("contact", contact.id)
+        made = service("attachment").store(place, "a.txt", io.BytesIO(b"a"))
+        user("crm:contact:read", personal=level)
+        narrow = records(session, "attachment")
+        assert [item.id for item in narrow.of(place)] == [made.id]  # type: ignore[attr-defined]
+        with pytest.raises(NotAllowed) as refused:
+            narrow.open(made.id)  # type: ignore[attr-defined]
+        assert refused.value.reason == "field:personal"
 
     def test_reading_one_is_an_event(self, session: Session, service: Service, contact: Any) -> None:
         made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from crm_server.domain.documents.filetypes import media_type
+from crm_server.domain.documents.filetypes import check_package, media_type
 from crm_server.domain.documents.models import Attachment
 from crm_server.domain.documents.services import clean_filename, download_headers
 from crm_server.kernel.errors import UnsupportedMedia
@@ -46,6 +46,46 @@ class TestAccepted:
     )
     def test_what_offices_send_each_other(self, name: str, head: bytes, kind: str) -> None:
         assert media_type(name, head) == kind
+
+
+class TestPackages:
+    @pytest.mark.parametrize(
+        "name,parts",
+        [
+            ("letter.docx", ("[Content_Types].xml", "word/document.xml")),
+            ("web.docx", ("[Content_Types].xml", "word/document2.xml")),
+            ("sums.xlsx", ("[Content_Types].xml", "xl/workbook.xml")),
+            ("Talk.PPTX", ("[Content_Types].xml", "ppt/presentation.xml")),
+            ("data.zip", ("a.txt",)),
+        ],
+    )
+    def test_documents_have_the_parts_of_their_format(self, name: str, parts: tuple[str, ...]) -> None:
+        check_package(name, io.BytesIO(archive(*parts)))
+
+    @pytest.mark.parametrize(
+        "name,content",
+        [
+            ("letter.docx", archive("a.txt")),
+            ("letter.docx", archive("word/document.xml")),
+            ("letter.docx", archive("[Content_Types].xml", "xl/workbook.xml")),
+            ("sums.xlsx", archive("[Content_Types].xml", "word/document.xml")),
+            ("letter.docx", archive("[Content_Types].xml", "word/document.xml")[:60]),
+            ("letter.docx", archive(*(f"{number:0>99}" for number in range(8_000)))),
+        ],
+    )
+    def test_an_archive_that_calls_itself_a_document_is_refused(self, name: str, content: bytes) -> None:
+        with pytest.raises(UnsupportedMedia):
+            check_package(name, io.BytesIO(content))
+
+    def test_open_documents_begin_with_their_type(self) -> None:
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w") as made:
+            made.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+            made.writestr("content.xml", "x")
+        assert media_type("letter.odt", target.getvalue()) == "application/vnd.oasis.opendocument.text"
+        for content in (archive("content.xml"), target.getvalue().replace(b"text", b"xxxx")):
+            with pytest.raises(UnsupportedMedia):
+                media_type("letter.odt", content)
 
 
 class TestRefused:
