@@ -17,8 +17,9 @@ from crm_server.domain.imports import queries
 from crm_server.domain.imports.queries import ImportState
 from crm_server.domain.imports.views.common import import_id, readable, require_any, service_of, translator_of
 from crm_server.domain.imports.views.pages import error_response
+from crm_server.domain.imports.views.refusals import mapping_from, place_of
 from crm_server.importing.errors import _
-from crm_server.importing.mapping import FieldProblem, ImportMapping
+from crm_server.importing.mapping import FieldProblem
 from crm_server.kernel.errors import BadQuery, TooLarge
 from crm_server.permissions import Permission
 
@@ -80,12 +81,12 @@ def delete(request: Request) -> Response:
 @view_config(route_name="api_import_mapping", request_method="PUT", permission=Permission.LOGGED_IN)
 def set_mapping(request: Request) -> Response:
     """PUT the whole mapping; the answer lists what is wrong with it under ``mapping_problems``."""
+    named(request, ())
     body = json_object(request)
     key = import_id(request)
     with readable():
         state = queries.one_import(request.db, request.actor, key)
-        mapping = ImportMapping.from_json({**body, "entity": state.entity})
-        service_of(request).set_mapping(key, mapping)
+        service_of(request).set_mapping(key, mapping_from(body, state.entity))
     return _one(request, key)
 
 
@@ -137,7 +138,9 @@ def _one(request: Request, key: UUID, *, status: int = 200, headers: Any = ()) -
     request.db.flush()
     state = queries.one_import(request.db, request.actor, key)
     problems = service_of(request).problems(service_of(request).get(key)) if _editable(state) else []
-    document = state.to_json() | {"mapping_problems": [_problem(request, item) for item in problems]}
+    document = state.to_json() | {
+        "mapping_problems": [_problem(request, item, place_of(item, state.mapping)) for item in problems]
+    }
     return answer(document, status, headers)
 
 
@@ -145,9 +148,10 @@ def _editable(state: ImportState) -> bool:
     return state.phase in {None, "check"} and not state.running
 
 
-def _problem(request: Request, item: FieldProblem) -> dict[str, Any]:
+def _problem(request: Request, item: FieldProblem, place: str) -> dict[str, Any]:
     say = translator_of(request)
     return {
+        "pointer": place,
         "field": item.field,
         "code": item.code,
         "message": say(item.message),

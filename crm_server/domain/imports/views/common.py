@@ -11,7 +11,7 @@ from uuid import UUID
 
 from crm_server.domain.imports.jobs import enqueue
 from crm_server.domain.imports.services import ImportLimits, ImportService, importable
-from crm_server.importing.errors import ImportFileError
+from crm_server.importing.errors import ImportFileError, _
 from crm_server.importing.texts import translate
 from crm_server.kernel.errors import AppError, NotAllowed
 
@@ -26,6 +26,7 @@ class FileRefused(AppError):
 
     status = 422
     code = "file_refused"
+    title = _("The file, or the mapping for it, can't be used as it is.")
 
     def __init__(self, error: ImportFileError) -> None:
         super().__init__(error.message, reason=error.code, line=error.line)
