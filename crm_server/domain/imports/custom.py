@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, Uuid, any_, bindparam, delete, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import Connection, Table, Uuid, any_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from compliance.datamap import DataMap, EntityDef
 from compliance.datamap.registry import FieldDef
@@ -135,22 +135,24 @@ def store_values(
     given = [
         (key, known[name], value) for key, after in changes for name, value in after.items() if name in known
     ]
-    gone = [(key, item.field_id) for key, item, value in given if value is None]
+    if not given:
+        return
+    # Removing and copying takes half of the time of INSERT with ON CONFLICT.
+    places = {
+        "records": [key for key, _item, _value in given],
+        "fields": [item.field_id for _key, item, _value in given],
+    }
+    connection.execute(_REMOVE, places)
     rows = [row for row in given if row[2] is not None]
-    if gone:
-        table: Any = given[0][1].column.table
-        connection.execute(delete(table).where(tuple_(table.c.record_id, table.c.field_id).in_(gone)))
     if rows:
         table, typed = _typed(rows)
-        statement = insert(table)
-        columns = [name for name in typed[0] if name not in {"record_id", "field_id"}]
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[table.c.record_id, table.c.field_id],
-                set_={name: statement.excluded[name] for name in columns},
-            ),
-            typed,
-        )
+        copy_rows(connection, table, list(typed[0]), (row.values() for row in typed))
+
+
+_REMOVE = text(
+    "delete from crm.custom_value v using unnest(:records, :fields) as gone (record_id, field_id)"
+    " where v.record_id = gone.record_id and v.field_id = gone.field_id"
+).bindparams(bindparam("records", type_=ARRAY(Uuid)), bindparam("fields", type_=ARRAY(Uuid)))
 
 
 def _typed(rows: Sequence[tuple[UUID, CustomFieldDef, Any]]) -> tuple[Table, list[dict[str, Any]]]:
