@@ -6,7 +6,7 @@ Called by the runner inside one transaction. A dry run does all of it but the wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,11 @@ from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
 from crm_server.domain.imports.references import Resolver
-from crm_server.domain.imports.rules import Rules
+from crm_server.domain.imports.rules import Rules, check_currency
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values.numbers import Amount
-from crm_server.kernel.values import currencies
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -48,13 +47,14 @@ _EXISTS = _("The record exists already and was left as it was.")
 
 @dataclass(slots=True)
 class Work:
-    """One row on its way."""
+    """One row on its way. ``assumed`` are sums for which the file names no currency."""
 
     ordinal: int
     line: int
     values: dict[str, Any]
     problems: list[FieldProblem] = field(default_factory=list)
     key: tuple[str, ...] | None = None
+    assumed: dict[str, Amount] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -94,9 +94,10 @@ class Batch:
         self._seen: set[int] = set()
         self._fresh: list[int] = []
         self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
-        self._finder = Finder(
-            plan.entity, plan.mapping.key, {*plan.rules.written, *self._columns}, plan.import_id
-        )
+        known = plan.entity.fields
+        money = {known[name].policy.currency_field or "" for name in self._columns if name in known}
+        compared = {*plan.rules.written, *self._columns, *money}
+        self._finder = Finder(plan.entity, plan.mapping.key, compared, plan.import_id)
 
     def parse(self, rows: Sequence[tuple[int, SourceRow]]) -> list[Work]:
         """What the rows say, without asking the database; may run in another thread."""
@@ -191,7 +192,8 @@ class Batch:
     def _money(self, work: Work, name: str, amount: Amount) -> None:
         policy = self._entity.fields[name].policy
         currency_field = policy.currency_field or ""
-        currency = work.values.get(currency_field) or amount.currency or self._mapping.options.currency
+        named = work.values.get(currency_field) or amount.currency
+        currency = named or self._mapping.options.currency
         columns = self._columns.get(name, ())
         try:
             check_currency(currency)
@@ -206,8 +208,25 @@ class Batch:
             )
             return
         work.values[name] = minor
+        if not named:
+            work.assumed[name] = amount
         if currency_field in self._entity.fields:
             work.values.setdefault(currency_field, currency)
+
+    def _keep_currency(self, work: Work, there: Existing) -> None:
+        """A sum without a currency is in that of its record: to change it would change the other sums there."""
+        for name, amount in work.assumed.items():
+            currency_field = self._entity.fields[name].policy.currency_field or ""
+            stored = there.values.get(currency_field)
+            if stored is None or stored == work.values.get(currency_field):
+                continue
+            try:
+                work.values[name] = amount.minor(stored)
+            except ValueProblem as problem:
+                work.problems.append(
+                    FieldProblem(name, problem.code, problem.message, self._columns.get(name, ()))
+                )
+            del work.values[currency_field]
 
     def _decide(
         self,
@@ -277,6 +296,9 @@ class Batch:
         *,
         repeated: bool,
     ) -> None:
+        self._keep_currency(work, there)
+        if work.failed:
+            return
         if there.pending is not None:
             there.pending.update({name: value for name, value in work.values.items() if value is not None})
             return
@@ -356,12 +378,6 @@ class Batch:
         }
 
 
-def check_currency(code: str) -> None:
-    """Raises ValueProblem ``currency.unknown`` for what is no code of ISO 4217."""
-    if code not in currencies():
-        raise ValueProblem("currency.unknown", _("Unknown currency. Write its three-letter code, like EUR."))
-
-
 def _must_be_given(item: Any) -> bool:
     column = item.column
     return item.policy.required and item.writable and column.default is None and column.server_default is None
@@ -378,6 +394,3 @@ def problem_json(problem: FieldProblem) -> dict[str, Any]:
         "columns": list(problem.columns),
         "warning": problem.warning,
     }
-
-
-Translate = Callable[[object, str], str]

@@ -16,10 +16,11 @@ from sqlalchemy.types import Uuid
 from compliance.datamap import DataMap, EntityDef
 from crm_server.domain.accounts.queries import MAX_DEPTH
 from crm_server.domain.pipeline.services import forecast_of
-from crm_server.importing.errors import _
+from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem
 from crm_server.kernel.clock import now
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.values import currencies
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from crm_server.domain.imports.bulk import Change
     from crm_server.kernel.actor import Actor
 
-__all__ = ["AccountRules", "LeadRules", "OpportunityRules", "RefusedError", "Rules", "rules_for"]
+__all__ = [
+    "AccountRules",
+    "LeadRules",
+    "OpportunityRules",
+    "RefusedError",
+    "Rules",
+    "check_currency",
+    "rules_for",
+]
 
 _DEPTH = 50
 
@@ -281,6 +290,12 @@ class OpportunityRules(Rules):
         ]  # fmt: skip
         if rows:
             connection.execute(insert(self._datamap["stage_change"].table), rows)
+
+
+def check_currency(code: str) -> None:
+    """Raises ValueProblem ``currency.unknown`` for what is no code of ISO 4217."""
+    if code not in currencies():
+        raise ValueProblem("currency.unknown", _("Unknown currency. Write its three-letter code, like EUR."))
 
 
 def rules_for(entity: EntityDef, connection: Connection, datamap: DataMap, actor: Actor) -> Rules:

@@ -33,6 +33,7 @@ from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.run import Runner
 from crm_server.domain.imports.services import ImportLimits, ImportService
 from crm_server.domain.imports.undo import Undo
+from crm_server.domain.pipeline.models import Opportunity
 from crm_server.importing.errors import ImportFileError
 from crm_server.importing.mapping import ImportMapping
 from crm_server.importing.texts import translate, translator
@@ -179,6 +180,34 @@ class TestRun:
         with db.open_session(sessions, actor) as session:
             job = session.get_one(Import, import_id)
             assert (job.state, job.error) == ("failed", "mapping.unknown_field")
+
+
+class TestMoney:
+    @pytest.fixture(autouse=True)
+    def _deal(self, declare: Callable[..., UUID], upload: Upload, runner: Runner) -> None:
+        """A deal in dollars, and a custom sum that shares its currency."""
+        declare(
+            "opportunity", name="budget", label_en="Their budget", semantic="money",
+            policy={"handling": "figures", "currency_field": "currency"},
+        )  # fmt: skip
+        runner.run(upload("External id,Name,Amount,Currency\n1,Big,1000.50,USD\n", entity="opportunity"))
+
+    @pytest.mark.parametrize(
+        "cell, currency, budget", [("2500", "USD", 250_000), ("2,500.5", "USD", 250_050), ("", "USD", None)]
+    )
+    def test_a_sum_without_a_currency_is_in_that_of_its_record(
+        self, cell: str, currency: str, budget: int | None, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        counts = runner.run(
+            upload(f'External id,Their budget\n1,"{cell}"\n', entity="opportunity", currency="EUR")
+        )
+        assert counts["failed"] == 0
+        deal = reader.scalars(select(Opportunity)).one()
+        assert (deal.amount, deal.currency) == (100_050, currency)
+        service = records(reader, "opportunity")
+        assert service.custom is not None
+        entity = datamap()["opportunity"]
+        assert service.custom.load(entity, [deal.id])[deal.id] == {"budget": budget}
 
 
 class TestUndo:
@@ -346,12 +375,12 @@ def table(body: bytes) -> list[dict[str, str]]:
 def declare(
     sessions: sessionmaker[Session], actor: Actor, import_settings: Settings
 ) -> Iterator[Callable[..., UUID]]:
-    """Declares custom fields of contacts; they are gone afterwards."""
+    """Declares custom fields, of contacts if nothing else is said; they are gone afterwards."""
 
-    def make(**raw: Any) -> UUID:
+    def make(entity: str = "contact", **raw: Any) -> UUID:
         with db.open_session(sessions, actor) as session:
             service: Any = records(session, "custom_field")
-            key: UUID = service.declare("contact", raw).id
+            key: UUID = service.declare(entity, raw).id
             db.commit(session)
         return key
 
