@@ -15,6 +15,7 @@ from crm_server.api.answers import answer
 from crm_server.api.context import UUID_PATTERN, known_parts, named
 from crm_server.api.openapi_actions import ATTACHMENT_PATHS, action_paths, action_schemas
 from crm_server.api.openapi_domains import domain_paths, domain_schemas
+from crm_server.api.openapi_imports import import_paths, import_schemas
 from crm_server.api.schema import read_schema, write_schema
 from crm_server.api.texts import localizer
 from crm_server.models import datamap
@@ -51,9 +52,9 @@ def document() -> dict[str, Any]:
         if owner is not None:
             _schemas_of(piece, schemas, without=link, suffix=_suffix(owner, piece, link))
             paths |= _part_paths(owner, name, piece, _suffix(owner, piece, link))
-    paths |= domain_paths(data) | ATTACHMENT_PATHS | part.OTHER_PATHS
+    paths |= domain_paths(data) | import_paths(data) | ATTACHMENT_PATHS | part.OTHER_PATHS
     schemas["Attachment"] = read_schema(data["attachment"], _says)
-    schemas |= action_schemas() | domain_schemas()
+    schemas |= action_schemas() | domain_schemas() | import_schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -245,6 +246,7 @@ def _key(name: str) -> dict[str, Any]:
         "name": name,
         "in": "path",
         "required": True,
+        "description": "Key of the record." if name == "id" else "Key of the part.",
         "schema": {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"},
     }
 

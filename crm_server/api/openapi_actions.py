@@ -8,7 +8,7 @@ from crm_server.api import openapi_parts as part
 
 _UUID = {"type": "string", "format": "uuid"}
 _MAYBE_UUID = {"type": ["string", "null"], "format": "uuid"}
-_KEY = {"name": "id", "in": "path", "required": True, "schema": _UUID}
+_KEY = {"name": "id", "in": "path", "required": True, "description": "Key of the record.", "schema": _UUID}
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"\S"}
 
 _FILENAME = {
@@ -80,7 +80,7 @@ def action_paths(collection: str, name: str) -> dict[str, Any]:
             },
         },
         f"{one}/tags/{{tag_id}}": {
-            "parameters": [_KEY, _KEY | {"name": "tag_id"}],
+            "parameters": [_KEY, _KEY | {"name": "tag_id", "description": "Key of the tag."}],
             "delete": tag
             | {
                 "operationId": f"removeTagFrom{name}",
@@ -135,9 +135,10 @@ def action_paths(collection: str, name: str) -> dict[str, Any]:
     return found
 
 
+_FILE = _KEY | {"description": "Key of the file."}
 ATTACHMENT_PATHS: dict[str, Any] = {
     "/api/v1/attachments/{id}/content": {
-        "parameters": [_KEY],
+        "parameters": [_FILE],
         "get": {
             "tags": ["system"],
             "operationId": "downloadAttachment",
@@ -147,7 +148,7 @@ ATTACHMENT_PATHS: dict[str, Any] = {
         },
     },
     "/api/v1/attachments/{id}": {
-        "parameters": [_KEY],
+        "parameters": [_FILE],
         "delete": {
             "tags": ["system"],
             "operationId": "removeAttachment",

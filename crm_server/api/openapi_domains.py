@@ -18,16 +18,23 @@ _SUMS = {"type": ["object", "null"], "additionalProperties": {"type": "integer"}
 _RELATIVES = {"type": "array", "items": {"$ref": "#/components/schemas/Relative"}}
 
 
-def _parameter(place: str, name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": required or place == "path", "schema": schema}
+def _parameter(
+    place: str, name: str, schema: dict[str, Any], description: str, *, required: bool = False
+) -> dict[str, Any]:
+    needed = required or place == "path"
+    return {"name": name, "in": place, "required": needed, "description": description, "schema": schema}
 
 
-_KEY = _parameter("path", "id", _UUID)
+_KEY = _parameter("path", "id", _UUID, "Key of the record.")
 
 
 def _paging(largest: int, *more: dict[str, Any]) -> list[dict[str, Any]]:
     limit = {"type": "integer", "minimum": 1, "maximum": largest}
-    return [_parameter("query", "limit", limit), _parameter("query", "after", _TEXT), *more]
+    return [
+        _parameter("query", "limit", limit, "Rows on a page."),
+        _parameter("query", "after", _TEXT, "Cursor of an earlier page: go on behind it."),
+        *more,
+    ]
 
 
 def _object(required: str, **properties: Any) -> dict[str, Any]:
@@ -204,7 +211,7 @@ def _of_collection(collection: str, name: str) -> dict[str, Any]:
             ),
         },
         f"{base}/views/{{view_id}}": {
-            "parameters": [_parameter("path", "view_id", _UUID)],
+            "parameters": [_parameter("path", "view_id", _UUID, "Key of the view.")],
             "patch": _operation(
                 collection,
                 f"updateViewOf{name}",
@@ -238,7 +245,7 @@ def _of_collection(collection: str, name: str) -> dict[str, Any]:
             ),
         },
         f"{base}/custom-fields/{{field_id}}": {
-            "parameters": [_parameter("path", "field_id", _UUID)],
+            "parameters": [_parameter("path", "field_id", _UUID, "Key of the custom field.")],
             "patch": _operation(
                 collection,
                 f"updateFieldOf{name}",
@@ -272,7 +279,7 @@ def _chain(collection: str, name: str) -> dict[str, Any]:
     }
 
 
-_OWNER = _parameter("query", "owner_id", _UUID)
+_OWNER = _parameter("query", "owner_id", _UUID, "Only what belongs to this user.")
 _SINGLE: dict[str, Any] = {
     "/api/v1/pipelines/{id}/board": {
         "parameters": [_KEY],
@@ -312,9 +319,9 @@ _SINGLE: dict[str, Any] = {
             "priceOfProduct",
             "The price that holds on a day",
             parameters=[
-                _parameter("query", "currency", _TEXT, required=True),
-                _parameter("query", "on", {"type": "string", "format": "date"}),
-                _parameter("query", "price_list_id", _UUID),
+                _parameter("query", "currency", _TEXT, "Currency of the price (ISO 4217).", required=True),
+                _parameter("query", "on", {"type": "string", "format": "date"}, "Day; today without it."),
+                _parameter("query", "price_list_id", _UUID, "Only prices of this list."),
             ],
             responses=part.answers(200, "ValidPrice", 400, 404),
         ),
@@ -334,7 +341,7 @@ _SINGLE: dict[str, Any] = {
             "system",
             "listBin",
             "What lies in the bin, over all kinds of records",
-            parameters=_paging(200, _parameter("query", "entity", _TEXT)),
+            parameters=_paging(200, _parameter("query", "entity", _TEXT, "Only this kind of record.")),
             responses=part.answers(200, "BinPage", 400),
         ),
     },

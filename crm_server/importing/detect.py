@@ -196,6 +196,9 @@ def _text(file: BinaryIO, *, encoding: str | None, delimiter: str | None, header
         )
     guess = decide_encoding(file)
     codec = encoding or guess.codec
+    if codec == "utf-16" and guess.codec != "utf-16":
+        # Without the mark that tells the order of bytes Python refuses to read; Windows writes the lower one first.
+        codec = guess.codec if guess.codec == "utf-16-be" else "utf-16-le"
     confidence = 1.0 if encoding else guess.confidence
     warnings = (("encoding.broken", guess.warning_line),) if guess.warning_line and not encoding else ()
     lines = _first_lines(file, codec)

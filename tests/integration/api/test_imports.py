@@ -68,6 +68,11 @@ class TestFiles:
             ).json
             assert (answer["code"], answer["title"]) == ("file_refused", title)
 
+    def test_an_encoding_that_does_not_fit_is_no_error_of_ours(self, manager: Client) -> None:
+        for encoding in ("utf-16", "utf-16-be", "gb18030", "latin", "idna"):
+            path = f"/imports?entity=contact&encoding={encoding}"
+            assert manager.post(path, FILE, **RAW).status_int in {201, 422}
+
     def test_a_list_leaves_as_a_file(self, manager: Client) -> None:
         name = f"Export {uuid4()}"
         manager.post("/accounts", {"name": name}, status=201)

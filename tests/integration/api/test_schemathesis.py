@@ -111,6 +111,9 @@ def only(**phases: Any) -> PhasesConfig:
 BY_EXAMPLE = only(examples=ExamplesPhaseConfig())
 AT_RANDOM = only(fuzzing=FuzzingPhaseConfig())
 BY_BOUNDS = only(coverage=CoveragePhaseConfig())
+OF_FILES = only(
+    examples=ExamplesPhaseConfig(), coverage=CoveragePhaseConfig(), stateful=StatefulPhaseConfig()
+)
 BY_LINKS = only(stateful=StatefulPhaseConfig())
 
 
@@ -120,11 +123,12 @@ class TestContract:
         "include,phases,seconds",
         [
             pytest.param("/api/v1/", BY_EXAMPLE, 15, id="every operation by example"),
-            pytest.param("/api/v1/", AT_RANDOM, 30, id="every operation at random"),
+            pytest.param("/api/v1/", AT_RANDOM, 25, id="every operation at random"),
             pytest.param(
-                "/(contacts|opportunities|changes|me)", BY_BOUNDS, 25, id="the bounds of each value"
+                "/(contacts|opportunities|changes|me)", BY_BOUNDS, 20, id="the bounds of each value"
             ),
-            pytest.param("/(accounts|cases|leads|price-lists)", BY_LINKS, 20, id="from answer to answer"),
+            pytest.param("/(imports|contacts/export)", OF_FILES, 15, id="imports and exports"),
+            pytest.param("/(accounts|cases|leads|price-lists)", BY_LINKS, 15, id="from answer to answer"),
         ],
     )
     def test_the_fuzzer_finds_no_server_error_and_no_break_of_the_contract(

@@ -131,6 +131,7 @@ def rows(request: Request) -> Response:
 @view_config(route_name="api_import_errors", request_method="GET", permission=Permission.LOGGED_IN)
 def errors(request: Request) -> Response:
     """GET the rows that failed as CSV."""
+    named(request, ())
     return error_response(request)
 
 
