@@ -36,7 +36,10 @@ def attach_triggers(records: Records) -> None:
 
 def apply_grants() -> None:
     """Give each role what it needs and nothing else; run again after a migration that adds a table."""
-    for package, name in (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql")):
+    for package, name in (
+        ("crm_server.migrations", "sql/grants.sql"),
+        ("compliance.audit.log", "grants.sql"),
+    ):
         sql = resources.files(package).joinpath(name).read_text("utf-8")
         op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
 

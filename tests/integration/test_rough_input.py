@@ -84,7 +84,9 @@ class TestLists:
 
 
 class TestExports:
-    @pytest.mark.parametrize("collection", ["accounts", "contacts", "leads", "activities", "cases", "products"])
+    @pytest.mark.parametrize(
+        "collection", ["accounts", "contacts", "leads", "activities", "cases", "products"]
+    )
     def test_each_list_comes_out_with_its_rows(self, app: TestApp, collection: str) -> None:
         body = {
             "contacts": {"family_name": "Export"},
