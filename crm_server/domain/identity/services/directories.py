@@ -23,15 +23,6 @@ from crm_server.domain.identity.seeds import DIRECTORY_PASSWORD
 from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, Errors, NotFound
-from security.identity.ldap import (
-    Directory,
-    DirectorySettings,
-    Flavour,
-    Person,
-    ServerAddress,
-    Tls,
-)
-from security.identity.ldap.listing import Listing, list_everybody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -40,9 +31,11 @@ if TYPE_CHECKING:
 
     from crm_server.domain.identity.seeds import SeedBox
     from crm_server.domain.identity.services.users import UserService
+    from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
+    from security.identity.ldap.listing import Listing
 
 KINDS = ("login", "role", "team", "territory")
-_PORTS = {Tls.LDAPS: 636, Tls.STARTTLS: 389}
+_PORTS = {"ldaps": 636, "starttls": 389}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +127,16 @@ class DirectoryService:
         with self._lock:
             known = self._clients.get(row.id)
             if known is None or known[0] != row.version:
+                # Only processes that ask a directory pay for its library.
+                from security.identity.ldap import Directory
+
                 known = (row.version, Directory(self._settings(row)))
                 self._clients[row.id] = known
             return known[1]
 
     def _settings(self, row: CompanyDirectory) -> DirectorySettings:
+        from security.identity.ldap import DirectorySettings, Flavour
+
         password = b""
         if row.bind_password is not None:
             password = self._seeds().open(row.id, row.bind_password, DIRECTORY_PASSWORD)
@@ -230,6 +228,8 @@ class DirectoryService:
         Raises:
             DirectoryFailure: the directory gave no complete listing; nothing was changed.
         """
+        from security.identity.ldap.listing import list_everybody
+
         mappings = list(db.scalars(select(DirectoryMapping).where(DirectoryMapping.directory_id == row.id)))
         listing = list_everybody(self.client(row), {one.group_id for one in mappings})
         known = list(db.scalars(select(User).where(User.source == _source(row))))
@@ -376,15 +376,17 @@ class DirectoryService:
 
 def parse_server(text: str) -> ServerAddress:
     """Read "ldaps://dc1.example.com" or "starttls://dc1.example.com:389". Raises ValueError with the way out."""
+    from security.identity.ldap import ServerAddress, Tls
+
     scheme, found, rest = text.strip().partition("://")
-    if not found or scheme not in {one.value for one in Tls}:
+    if not found or scheme not in _PORTS:
         raise ValueError(
             f'servers: "{text}" should look like ldaps://dc1.example.com or starttls://dc1.example.com'
         )
     tls = Tls(scheme)
     host, colon, port = rest.rstrip("/").rpartition(":")
     if not colon:
-        host, port = rest.rstrip("/"), str(_PORTS[tls])
+        host, port = rest.rstrip("/"), str(_PORTS[scheme])
     if not host or not port.isdecimal():
         raise ValueError(f'servers: "{text}" needs a host name and a port such as 636')
     return ServerAddress(host, int(port), tls)

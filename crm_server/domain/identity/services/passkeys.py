@@ -17,7 +17,6 @@ from crm_server.domain.identity.factor_models import Passkey, PendingLogin, Reco
 from crm_server.domain.identity.services.factors import CodeCheck
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import NotFound
-from security.identity import webauthn
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -43,6 +42,8 @@ class PasskeyService:
         self, db: Session, user_id: UUID, session_id: UUID, name: str, party: RelyingParty
     ) -> str:
         """Options for the browser, as JSON. The challenge belongs to this session."""
+        from security.identity import webauthn  # a large library that few requests need
+
         known = [one.credential_id for one in self.list(db, user_id)]
         ceremony = webauthn.begin_registration(party, user_id.bytes, name, name, known)
         key = _enrolment_key(session_id)
@@ -74,6 +75,8 @@ class PasskeyService:
             NotFound: no enrolment waits for this answer.
             PasskeyRefusedError: the answer can't be verified.
         """
+        from security.identity import webauthn  # a large library that few requests need
+
         challenge = db.scalar(
             delete(PendingLogin)
             .where(
@@ -112,6 +115,8 @@ class PasskeyService:
 
     def begin_login(self, db: Session, pending: PendingLogin, party: RelyingParty) -> str:
         """Options for the browser, as JSON; the challenge goes into the half log-in."""
+        from security.identity import webauthn  # a large library that few requests need
+
         known = [one.credential_id for one in self.list(db, pending.user_id)]
         ceremony = webauthn.begin_authentication(party, known)
         pending.challenge = ceremony.challenge
@@ -122,6 +127,8 @@ class PasskeyService:
         self, db: Session, pending: PendingLogin, answer: dict[str, Any], party: RelyingParty
     ) -> CodeCheck:
         """Check the answer of a passkey, once."""
+        from security.identity import webauthn  # a large library that few requests need
+
         challenge = pending.challenge
         taken = db.execute(
             update(PendingLogin)

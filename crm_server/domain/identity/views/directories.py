@@ -17,9 +17,6 @@ from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid
 from crm_server.kernel.errors import AppError, NotFound
 from crm_server.permissions import Permission
 from crm_server.web import flash
-from security.identity.ldap import DirectoryFailure
-from security.identity.ldap.diagnosis import diagnose
-from security.identity.ldap.listing import find_groups, group_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,6 +131,8 @@ def directory_page(request: Request, **more: Any) -> dict[str, Any]:
 )
 def test_directory(request: Request) -> dict[str, Any]:
     """Test each server and, if a name is given, how that person looks from here."""
+    from security.identity.ldap.diagnosis import diagnose
+
     login = str(request.POST.get("login", "")).strip()[:256]
     try:
         client = services_of(request).directories.client(_get(request))
@@ -150,6 +149,9 @@ def test_directory(request: Request) -> dict[str, Any]:
 )
 def search_groups(request: Request) -> dict[str, Any]:
     """Find groups by a part of their name, to give them a meaning."""
+    from security.identity.ldap import DirectoryFailure
+    from security.identity.ldap.listing import find_groups
+
     text = str(request.POST.get("group", "")).strip()[:100]
     try:
         found = find_groups(services_of(request).directories.client(_get(request)), text)
@@ -167,6 +169,9 @@ def search_groups(request: Request) -> dict[str, Any]:
 )
 def map_group(request: Request) -> dict[str, Any] | Response:
     """Give a group a meaning, or take one away."""
+    from security.identity.ldap import DirectoryFailure
+    from security.identity.ldap.listing import group_by_id
+
     row, db, service = _get(request), request.db, services_of(request).directories
     gone = str(request.POST.get("remove", ""))
     try:
@@ -195,6 +200,8 @@ def map_group(request: Request) -> dict[str, Any] | Response:
 )
 def preview(request: Request) -> dict[str, Any]:
     """What a comparison would do now; nothing is changed."""
+    from security.identity.ldap import DirectoryFailure
+
     row = _get(request)
     try:
         found = services_of(request).directories.compare(request.db, row, apply=False)

@@ -23,10 +23,11 @@ from crm_server.domain.identity.views.login import signed_in
 from crm_server.kernel.errors import BadRequest, NotFound
 from crm_server.permissions import PUBLIC, Permission
 from crm_server.web import flash
-from security.identity.webauthn import PasskeyRefusedError, RelyingParty
 
 if TYPE_CHECKING:
     from pyramid.request import Request
+
+    from security.identity.webauthn import RelyingParty
 
 _MOST_BYTES = 64 * 1024
 
@@ -35,6 +36,8 @@ def party_of(request: Request) -> RelyingParty:
     """Who we are to the passkey: the host under which the page was asked for, which the host check has
     approved.
     """
+    from security.identity.webauthn import RelyingParty
+
     return RelyingParty(id=request.domain, name="Kontor", origin=request.host_url)
 
 
@@ -83,6 +86,8 @@ def enrol_page(request: Request) -> dict[str, Any]:
 @view_config(route_name="own_passkeys", request_method="POST", permission=Permission.LOGGED_IN, step_up=True)
 def enrol(request: Request) -> Response:
     """The new passkey."""
+    from security.identity.webauthn import PasskeyRefusedError
+
     actor, sent = request.actor, _answer(request)
     answer, name = sent.get("answer"), str(sent.get("name", ""))
     if not isinstance(answer, dict):
