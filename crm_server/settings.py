@@ -60,7 +60,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser()
+    # Where the product is installed differs from machine to machine; the documentation can't name it.
+    return Path(text.replace("{crm_server}", str(Path(__file__).parent))).expanduser()
 
 
 def _text(text: str) -> str:
@@ -131,9 +132,9 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "assets_dir",
         _path,
-        str(Path(__file__).parent / "web" / "assets" / "dist"),
+        "{crm_server}/web/assets/dist",
         "folder",
-        "Where the built front-end assets lie.",
+        "Where the built front-end assets lie; {crm_server} is the folder of the installed package.",
     ),
     Setting("state_dir", _path, "var", "folder", "Where processes keep sockets, logs and metrics."),
     Setting(

@@ -69,6 +69,7 @@ def document() -> dict[str, Any]:
             {"name": item.policy.collection, "description": _says(item.policy.label_plural)}
             for item in data.records()
         ]
+        + [{"name": "imports", "description": "Files on their way in, and lists on their way out."}]
         + [{"name": "system", "description": "What there is, and what changed."}],
         "paths": paths,
         "components": {

@@ -199,13 +199,15 @@ class TestFiles:
         sent = manager.post(f"{path}?filename=letter.txt", content, status=201, Content_Type="text/plain")
         assert sent.json["size"] == len(content)
         (listed,) = reader.get(path, status=200).json["data"]
-        got = reader.get(f"/attachments/{listed['id']}/content", status=200)
+        # Whoever sees personal data masked sees that there is a file, and not what is in it.
+        reader.get(f"/attachments/{listed['id']}/content", status=403)
+        got = manager.get(f"/attachments/{listed['id']}/content", status=200)
         assert got.body == content
         assert got.headers["Content-Disposition"].startswith('attachment; filename="letter.txt"')
         assert got.headers["X-Content-Type-Options"] == "nosniff"
         reader.delete(f"/attachments/{listed['id']}", status=403)
         manager.delete(f"/attachments/{listed['id']}", status=204)
-        reader.get(f"/attachments/{listed['id']}/content", status=404)
+        manager.get(f"/attachments/{listed['id']}/content", status=404)
 
     @pytest.mark.parametrize(
         "name,content,status",

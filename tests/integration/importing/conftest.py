@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -162,4 +163,9 @@ def work(import_settings: Settings) -> Callable[[], None]:
     """Runs the worker until no job waits."""
     from crm_server import tasks
 
-    return lambda: tasks.worker(import_settings).run(until_empty=True)
+    def run() -> None:
+        # A thread of its own: a browser test in the same process may leave an event loop running.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(lambda: tasks.worker(import_settings).run(until_empty=True)).result()
+
+    return run

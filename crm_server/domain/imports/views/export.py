@@ -35,7 +35,10 @@ def export(request: Request) -> Response:
     given = pairs(request)
     named = dict(given)
     kind = named.get("format", "csv")
-    wanted = [(name, value) for name, value in given if name not in _PAGE_ONLY and (name, value) != ("q", "")]
+    wanted = [(name, value) for name, value in given if name not in _PAGE_ONLY]
+    if request.matched_route.name == "export":
+        # The page's own search box sends an empty word when nothing is searched for.
+        wanted = [pair for pair in wanted if pair != ("q", "")]
     if columns := named.get("columns"):
         wanted.append(("fields", columns))
     made = Export(

@@ -45,6 +45,8 @@ def mapping_from(body: Mapping[str, Any], entity: str) -> ImportMapping:
     """
     errors = Errors()
     _only(body, ImportMapping, "", errors)
+    if body.get("entity", entity) != entity:
+        errors.add("/entity", "read_only", _("This field is set by the system."))
     given = body.get("feeds")
     for index, feed in enumerate(given[:MAX_FEEDS] if isinstance(given, list) else ()):
         _only(feed, Feed, f"/feeds/{index}", errors)
