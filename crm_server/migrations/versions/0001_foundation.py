@@ -44,7 +44,6 @@ RECORDS: support.Records = (
     ("identity.api_token", 39, False),
     ("identity.directory", 50, False),
     ("identity.directory_mapping", 51, False),
-    ("audit.leaf", 63, False),
 )
 
 
