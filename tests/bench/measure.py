@@ -88,8 +88,8 @@ def wrk(url: str, script: Path, *, clients: int = 16, seconds: int = 6, token: s
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", done)
     return Load(
         per_second=float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]),  # type: ignore[index]
-        p50_ms=_milliseconds(re.search(r"50%\s+(\S+)", done)[1]),  # type: ignore[index]
-        p99_ms=_milliseconds(re.search(r"99%\s+(\S+)", done)[1]),  # type: ignore[index]
+        p50_ms=_milliseconds(re.search(r"(?m)^\s+50%\s+(\S+)", done)[1]),  # type: ignore[index]
+        p99_ms=_milliseconds(re.search(r"(?m)^\s+99%\s+(\S+)", done)[1]),  # type: ignore[index]
         requests=int(re.search(r"(\d+) requests in", done)[1]),  # type: ignore[index]
         errors=errors + (int(wrong[1]) if wrong else 0),
     )
