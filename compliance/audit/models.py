@@ -181,8 +181,8 @@ class AuditLog(Base):
 class AuditLeaf(Base):
     """Which event is which leaf. Without foreign keys: an event that was removed must leave its hash behind.
 
-    The key holds the event because a partitioned table can be unique only with its partition key. That an index is given
-    once follows from the sealer, which alone may write here and locks the head.
+    The key holds the event because a partitioned table can be unique only with its partition key. That an index is
+    given once follows from the sealer, which alone may write here and locks the head.
     """
 
     __tablename__ = "leaf"

@@ -1,4 +1,4 @@
-"""What audit administrators set: where events are sent, how long they are kept, what raises an alarm, saved searches."""
+"""What audit administrators set: where events are sent, how long they are kept, alarms, saved searches."""
 
 from __future__ import annotations
 
