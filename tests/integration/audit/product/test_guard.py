@@ -75,7 +75,7 @@ class TestGuard:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"),
+    "state, reason",
     [
         (AuditState(0.0, 0.5), None),
         (AuditState(30.0, 0.05), None),
