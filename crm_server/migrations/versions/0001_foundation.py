@@ -44,6 +44,10 @@ RECORDS: support.Records = (
     ("identity.api_token", 39, False),
     ("identity.directory", 50, False),
     ("identity.directory_mapping", 51, False),
+    ("audit.sink", 65, False),
+    ("audit.retention", 67, False),
+    ("audit.alert_rule", 68, False),
+    ("audit.saved_search", 69, False),
 )
 
 
@@ -60,6 +64,32 @@ def upgrade() -> None:
 
 def create_tables() -> None:
     """Create tables, indexes and the foreign keys of cycles."""
+    op.create_table(
+        "alert_rule",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("threshold", sa.Integer(), nullable=False),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column(
+            "values",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(code) <= 40", name=op.f("ck_alert_rule_code_length")),
+        sa.CheckConstraint("minutes BETWEEN 1 AND 1440", name=op.f("ck_alert_rule_minutes_range")),
+        sa.CheckConstraint("threshold BETWEEN 1 AND 2147483647", name=op.f("ck_alert_rule_threshold_range")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_rule")),
+        sa.UniqueConstraint("code", name=op.f("uq_alert_rule_code")),
+        schema="audit",
+    )
     op.create_table(
         "checkpoint",
         sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
@@ -110,6 +140,7 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(reason) <= 200", name=op.f("ck_event_reason_length")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "event_payload",
@@ -118,6 +149,7 @@ def create_tables() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_payload")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "leaf",
@@ -127,9 +159,10 @@ def create_tables() -> None:
         sa.Column("leaf_hash", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint("index >= 0", name=op.f("ck_leaf_index_positive")),
         sa.CheckConstraint("octet_length(leaf_hash) = 32", name=op.f("ck_leaf_hash_length")),
-        sa.PrimaryKeyConstraint("log", "index", name=op.f("pk_leaf")),
+        sa.PrimaryKeyConstraint("log", "index", "event_id", name=op.f("pk_leaf")),
         sa.UniqueConstraint("event_id", name=op.f("uq_leaf_event_id")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "log",
@@ -145,6 +178,68 @@ def create_tables() -> None:
         sa.CheckConstraint("size >= 0", name=op.f("ck_log_size_positive")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_log")),
         sa.UniqueConstraint("origin", name=op.f("uq_log_origin")),
+        schema="audit",
+    )
+    op.create_table(
+        "retention",
+        sa.Column("event_class", sa.Text(), nullable=False),
+        sa.Column("months", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(event_class) <= 40", name=op.f("ck_retention_event_class_length")),
+        sa.CheckConstraint("months >= 6", name=op.f("ck_retention_months_least")),
+        sa.CheckConstraint("months BETWEEN 6 AND 1200", name=op.f("ck_retention_months_range")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_retention")),
+        sa.UniqueConstraint("event_class", name=op.f("uq_retention_event_class")),
+        schema="audit",
+    )
+    op.create_table(
+        "sink",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("transport", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("server_name", sa.Text(), nullable=True),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("policy", sa.Text(), server_default=sa.text("'pseudonym'"), nullable=False),
+        sa.Column("message_limit", sa.Integer(), server_default=sa.text("8192"), nullable=False),
+        sa.Column("enterprise", sa.Integer(), server_default=sa.text("32473"), nullable=False),
+        sa.Column("authorities", sa.Text(), nullable=True),
+        sa.Column("certificate", sa.Text(), nullable=True),
+        sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "format IN ('rfc5424', 'rfc5424+json', 'cef', 'leef', 'ocsf', 'ecs')",
+            name=op.f("ck_sink_format_choice"),
+        ),
+        sa.CheckConstraint("policy IN ('pseudonym', 'minimal', 'full')", name=op.f("ck_sink_policy_choice")),
+        sa.CheckConstraint(
+            "transport IN ('tls', 'https', 'hec', 'file', 'tcp', 'udp')",
+            name=op.f("ck_sink_transport_choice"),
+        ),
+        sa.CheckConstraint("char_length(address) <= 1000", name=op.f("ck_sink_address_length")),
+        sa.CheckConstraint("char_length(authorities) <= 20000", name=op.f("ck_sink_authorities_length")),
+        sa.CheckConstraint("char_length(certificate) <= 20000", name=op.f("ck_sink_certificate_length")),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_sink_name_length")),
+        sa.CheckConstraint("char_length(server_name) <= 253", name=op.f("ck_sink_server_name_length")),
+        sa.CheckConstraint("enterprise BETWEEN 1 AND 2147483647", name=op.f("ck_sink_enterprise_range")),
+        sa.CheckConstraint(
+            "message_limit BETWEEN 4096 AND 1000000", name=op.f("ck_sink_message_limit_range")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sink")),
+        sa.UniqueConstraint("name", name=op.f("uq_sink_name")),
         schema="audit",
     )
     op.create_table(
@@ -418,6 +513,47 @@ def create_tables() -> None:
         sa.Column("limit_key", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_installation")),
         schema="kontor",
+    )
+    op.create_table(
+        "saved_search",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("filters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_saved_search_name_length")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_saved_search_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_search")),
+        schema="audit",
+    )
+    op.create_table(
+        "sink_state",
+        sa.Column("sink_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("sent", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("peer", sa.Text(), nullable=True),
+        sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("log", sa.Text(), nullable=True),
+        sa.CheckConstraint("char_length(error) <= 500", name=op.f("ck_sink_state_error_length")),
+        sa.CheckConstraint("char_length(log) <= 200", name=op.f("ck_sink_state_log_length")),
+        sa.CheckConstraint("char_length(peer) <= 1000", name=op.f("ck_sink_state_peer_length")),
+        sa.CheckConstraint("position >= 0", name=op.f("ck_sink_state_position_positive")),
+        sa.ForeignKeyConstraint(
+            ["sink_id"], ["audit.sink.id"], name=op.f("fk_sink_state_sink_id_sink"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("sink_id", name=op.f("pk_sink_state")),
+        schema="audit",
     )
     op.create_table(
         "account",
@@ -1738,6 +1874,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
     )
+    op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(
         "ix_account_bin",
         "account",
