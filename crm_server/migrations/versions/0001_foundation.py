@@ -2039,12 +2039,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_contact_email",
-        "contact",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
+        "ix_contact_email", "contact", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_contact_external",
@@ -2290,12 +2285,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_lead_email",
-        "lead",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
+        "ix_lead_email", "lead", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_lead_external",
