@@ -1747,14 +1747,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_account_external",
-        "account",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_account_live_created",
         "account",
         ["created_at", "id"],
@@ -1785,6 +1777,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("parent_id is not null"),
+    )
+    op.create_index(
+        "uq_account_external_id",
+        "account",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_attachment_record", "attachment", ["record_type", "record_id"], unique=False, schema="crm"
@@ -1910,14 +1910,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
-        "ix_contact_external",
-        "contact",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_contact_live_created",
         "contact",
         ["created_at", "id"],
@@ -1942,6 +1934,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "uq_contact_external_id",
+        "contact",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_custom_value_date",
         "custom_value",
@@ -2070,14 +2070,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
-        "ix_opportunity_external",
-        "opportunity",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_opportunity_live_created",
         "opportunity",
         ["created_at", "id"],
@@ -2108,6 +2100,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_opportunity_external_id",
+        "opportunity",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_case_comment_case", "case_comment", ["case_id", "created_at"], unique=False, schema="crm"
@@ -2161,14 +2161,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
-        "ix_lead_external",
-        "lead",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_lead_live_created",
         "lead",
         ["created_at", "id"],
@@ -2193,6 +2185,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "uq_lead_external_id",
+        "lead",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_opportunity_line_opportunity",
         "opportunity_line",
