@@ -213,8 +213,14 @@ def _check_year(found: date) -> None:
         )
 
 
-def _uuid(_policy: FieldPolicy, value: Any, _country: str) -> UUID:
-    problem = Rejected("id", _("An id (UUID) is expected here."))
+def _uuid(policy: FieldPolicy, value: Any, _country: str) -> UUID:
+    # A person picks a record by its name; only programs know ids.
+    wanted = (
+        _("Choose a record from the list, or give its id (UUID).")
+        if policy.semantic is Semantic.REFERENCE
+        else _("An id (UUID) is expected here.")
+    )
+    problem = Rejected("id", wanted)
     if not isinstance(value, str) or len(value) != 36:
         raise problem
     try:
