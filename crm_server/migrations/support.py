@@ -35,8 +35,12 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else; run again after a migration that adds a table."""
+    """Guard what the application may not get wrong, and give each role what it needs and nothing else.
+
+    Run again after a migration that adds a table.
+    """
     for package, name in (
+        ("crm_server.migrations", "sql/guards.sql"),
         ("crm_server.migrations", "sql/grants.sql"),
         ("compliance.audit.log", "grants.sql"),
     ):

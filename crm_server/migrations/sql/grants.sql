@@ -19,6 +19,10 @@ revoke insert, update on crm.change from kontor_app;
 grant select, insert, delete on audit.event_payload to kontor_app;
 revoke update, truncate on audit.event_payload from kontor_app;
 
+-- Requests that take two persons stay, whatever became of them, and a yes is never taken back.
+revoke delete, truncate on identity.approval from kontor_app;
+revoke update, delete, truncate on identity.approval_vote from kontor_app;
+
 -- Each leaf names the tenant.
 grant usage on schema kontor to kontor_sealer;
 grant select (tenant) on kontor.installation to kontor_sealer;

@@ -20,9 +20,9 @@ from crm_server.domain.identity import events
 from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
 from crm_server.domain.identity.seeds import DIRECTORY_PASSWORD
-from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, Errors, NotFound
+from crm_server.permissions import administration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
