@@ -55,6 +55,8 @@ class Permission(StrEnum):
     """Share saved views with everybody."""
     AUDIT_READ = "audit:log:read"
     """Read the audit log."""
+    AUDIT_MANAGE = "audit:settings:manage"
+    """Say where audit events are sent, how long they are kept, and what raises an alarm."""
     SETTINGS_READ = "system:settings:read"
     """See the state of the system."""
     CHANGES_READ = "integration:changes:read"
@@ -154,9 +156,15 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
     ),
     BuiltInRole(
         "Audit administrator",
-        "Reads the audit log, and is the second person for what administrators may not do alone.",
+        "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
+        "other administrators may not do alone. Sees no business data.",
         (),
-        (Permission.AUDIT_READ, Permission.ADMINISTRATORS_RELEASE, Permission.AUDIT_RELEASE),
+        (
+            Permission.AUDIT_READ,
+            Permission.AUDIT_MANAGE,
+            Permission.ADMINISTRATORS_RELEASE,
+            Permission.AUDIT_RELEASE,
+        ),
         {},
     ),
     BuiltInRole(

@@ -23,6 +23,10 @@ revoke update, truncate on audit.event_payload from kontor_app;
 revoke delete, truncate on identity.approval from kontor_app;
 revoke update, delete, truncate on identity.approval_vote from kontor_app;
 
+-- What audit administrators set, and how far the forwarder is.
+grant select, insert, update, delete on audit.sink, audit.sink_state, audit.retention, audit.alert_rule,
+    audit.saved_search to kontor_app;
+
 -- Each leaf names the tenant.
 grant usage on schema kontor to kontor_sealer;
 grant select (tenant) on kontor.installation to kontor_sealer;
