@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crm_server.domain.approvals.models import Approval
 
-APPROVAL = 84
+APPROVAL = 120
 _WARNING = 2
 
 

@@ -35,7 +35,7 @@ class Approval(Audited, Base):
 
     __tablename__ = "approval"
     __entity__ = EntityPolicy(
-        84, "approval", "approvals", _("Approval"), _("Approvals"), EntityKind.TECHNICAL, icon="checkbox"
+        120, "approval", "approvals", _("Approval"), _("Approvals"), EntityKind.TECHNICAL, icon="checkbox"
     )
     __table_args__ = (
         Index("ix_approval_open", "expires_at", postgresql_where=text("state in ('pending', 'released')")),
@@ -97,7 +97,7 @@ class ApprovalVote(Base):
 
     __tablename__ = "approval_vote"
     __entity__ = EntityPolicy(
-        85, "approval_vote", "approval-votes", _("Release"), _("Releases"), EntityKind.TECHNICAL
+        121, "approval_vote", "approval-votes", _("Release"), _("Releases"), EntityKind.TECHNICAL
     )
     __table_args__ = ({"schema": SCHEMA},)
 
