@@ -6,7 +6,7 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -38,6 +38,7 @@ def apply_grants() -> None:
     """Give each role what it needs and nothing else; run again after a migration that adds a table."""
     for package, name in (
         ("crm_server.migrations", "sql/grants.sql"),
+        ("crm_server.migrations", "sql/keys.sql"),
         ("compliance.audit.log", "grants.sql"),
     ):
         sql = resources.files(package).joinpath(name).read_text("utf-8")

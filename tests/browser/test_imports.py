@@ -15,6 +15,7 @@ from crm_server import tasks
 from crm_server.migrations import manage
 from crm_server.settings import load
 from tests.browser.conftest import Opener, violations
+from tests.conftest import ring_of_tests
 
 LIST = """Kundennummer;Vorname;Nachname;E-Mail;Telefon;Firma;Land
 B-1;Ada;Beispielfrau;ada@example.com;030 123456;Probe & Söhne;Deutschland
@@ -110,7 +111,11 @@ def work(cluster: Any, site: Any) -> Callable[[], None]:
     """Runs the worker until no job waits; in a thread, for the browser's driver owns this one's event loop."""
     del site
     settings = load(
-        {"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"), "KONTOR_LOG_FORMAT": "text"}
+        {
+            **ring_of_tests(),
+            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"),
+            "KONTOR_LOG_FORMAT": "text",
+        }
     )
 
     def run() -> None:

@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import object_session
 
 from compliance.datamap.text import _
-from crm_server.domain.identity import events
+from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
-from crm_server.domain.identity.seeds import DIRECTORY_PASSWORD
 from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, Errors, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from sqlalchemy.orm import Session
 
-    from crm_server.domain.identity.seeds import SeedBox
     from crm_server.domain.identity.services.users import UserService
     from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
     from security.identity.ldap.listing import Listing
@@ -85,8 +84,7 @@ class DirectoryService:
     Keeps one client a directory, so that its breakers remember.
     """
 
-    def __init__(self, seeds: Callable[[], SeedBox], users: UserService) -> None:
-        self._seeds = seeds
+    def __init__(self, users: UserService) -> None:
         self._users = users
         self._clients: dict[UUID, tuple[int, Directory]] = {}
         self._lock = threading.Lock()
@@ -118,7 +116,7 @@ class DirectoryService:
 
     def set_password(self, db: Session, row: CompanyDirectory, password: str) -> None:
         """Keep the password of the service account, sealed."""
-        row.bind_password = self._seeds().seal(row.id, password.encode(), DIRECTORY_PASSWORD)
+        row.bind_password = seeds.seal(db, row.id, password.encode(), seeds.DIRECTORY_PASSWORD)
         db.flush()
         events.record(db, events.membership("directory_password_set", 50, row.id, row.id))
 
@@ -139,7 +137,10 @@ class DirectoryService:
 
         password = b""
         if row.bind_password is not None:
-            password = self._seeds().open(row.id, row.bind_password, DIRECTORY_PASSWORD)
+            db = object_session(row)
+            if db is None:
+                raise LookupError("a directory's row without a session can't be opened")
+            password = seeds.unseal(db, row.id, row.bind_password, seeds.DIRECTORY_PASSWORD)
         return DirectorySettings(
             servers=tuple(parse_server(one) for one in row.servers),
             flavour=Flavour(row.flavour),
