@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from crm_server.domain.identity.limits import LoginLimits, login_limits
 from crm_server.domain.identity.services.directories import DirectoryService
 from crm_server.domain.identity.services.factors import FactorService
+from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
 from crm_server.domain.identity.services.passkeys import PasskeyService
@@ -36,6 +37,7 @@ class IdentityServices:
     sessions: SessionService
     users: UserService
     links: LinkService
+    groups: GroupService
     directories: DirectoryService
     passkeys: PasskeyService
     factors: FactorService
@@ -50,7 +52,8 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     factors = FactorService(limits)
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
-    directories = DirectoryService(users)
+    groups = GroupService(users)
+    directories = DirectoryService(users, groups)
     passkeys = PasskeyService()
     return IdentityServices(
         login=LoginService(factory, hasher, limits, sessions, factors, directories, passkeys),
@@ -58,6 +61,7 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
         sessions=sessions,
         users=users,
         links=links,
+        groups=groups,
         directories=directories,
         factors=factors,
         limits=limits,
@@ -66,4 +70,5 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
 
 def make_directories() -> DirectoryService:
     """The service of directories alone, for the worker."""
-    return DirectoryService(UserService(PasswordHasher(), SessionService()))
+    users = UserService(PasswordHasher(), SessionService())
+    return DirectoryService(users, GroupService(users))
