@@ -27,7 +27,7 @@ class DataKey(Base):
 
     __tablename__ = "data_key"
     __entity__ = EntityPolicy(
-        80, "data_key", "data-keys", _("Data key"), _("Data keys"), EntityKind.TECHNICAL
+        130, "data_key", "data-keys", _("Data key"), _("Data keys"), EntityKind.TECHNICAL
     )
 
     kid: Mapped[bytes] = field(1, Semantic.BYTES, _("Key"), TECHNICAL, primary_key=True)
@@ -75,7 +75,7 @@ class Epoch(Base):
     """
 
     __tablename__ = "epoch"
-    __entity__ = EntityPolicy(81, "key_epoch", "key-epochs", _("Epoch"), _("Epochs"), EntityKind.TECHNICAL)
+    __entity__ = EntityPolicy(131, "key_epoch", "key-epochs", _("Epoch"), _("Epochs"), EntityKind.TECHNICAL)
 
     number: Mapped[int] = field(
         1, Semantic.INTEGER, _("Number"), TECHNICAL, primary_key=True, autoincrement=False
