@@ -201,8 +201,9 @@ class Delivery:
         }
         try:
             with db.open_session(self.factory, system_actor(Origin.SYSTEM)) as session:
-                # A sink that was removed meanwhile has no row to hang the state on.
-                if session.get(Sink, self.sink.id) is not None:
+                # A sink that was removed meanwhile, or begins anew, has no place for this cursor.
+                found = session.get(Sink, self.sink.id)
+                if found is not None and found.begun_at == self.sink.begun_at:
                     made = insert(SinkState).values(sink_id=self.sink.id, **values)
                     session.execute(made.on_conflict_do_update(index_elements=["sink_id"], set_=values))
                     session.commit()

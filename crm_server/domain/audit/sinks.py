@@ -27,6 +27,7 @@ from compliance.datamap.text import _
 from crm_server.domain.audit import events
 from crm_server.domain.audit.models import FORMATS, POLICIES, TRANSPORTS, Sink, SinkState
 from crm_server.domain.audit.secrets import SinkSecrets, seal, unseal
+from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Errors, NotFound
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ class SinkService:
         if view.state is None or not 0 <= index <= view.state.size:
             errors.add("/index", "range", _("There is no event with this number in the log."))
         errors.raise_if_any()
-        sink.first_index = index
-        # The forwarder begins a changed sink anew, at the cursor that it finds.
+        sink.first_index, sink.begun_at = index, now()
+        # The forwarder begins a changed sink anew, here at its first index.
         self._session.delete(view.state)
         self._session.flush()
         events.record(self._session, events.sink_event("sink_resend", sink.id, index=index))
