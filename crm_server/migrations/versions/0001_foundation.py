@@ -1854,6 +1854,7 @@ def create_tables() -> None:
         sa.Column("converted_account_id", sa.Uuid(), nullable=True),
         sa.Column("converted_contact_id", sa.Uuid(), nullable=True),
         sa.Column("converted_opportunity_id", sa.Uuid(), nullable=True),
+        sa.Column("converted_made", postgresql.ARRAY(sa.Uuid()), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("territory_id", sa.Uuid(), nullable=True),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
