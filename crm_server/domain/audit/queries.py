@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from crm_server.kernel.actor import Actor
 
 LARGEST_PAGE = 200
-CLASSES = ("change", "read", "authentication", "authorization", "export", "configuration", "job", "audit")
+CLASSES = (
+    "change",
+    "read",
+    "authentication",
+    "authorization",
+    "export",
+    "configuration",
+    "job",
+    "audit",
+    "detection",
+)
 OUTCOMES = ("success", "failure", "denied")
 
 _FIRST_CUSTOM = 1000
