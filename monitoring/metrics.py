@@ -37,6 +37,25 @@ JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcom
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+KEY_ALARMS = Counter(
+    "kontor_key_alarms_total", "Errors of keys and sealed documents that are alarms.", ("code",)
+)
+KEY_EVENTS = Counter("kontor_key_events_total", "Work on keys by kind and outcome.", ("action", "outcome"))
+KEY_EPOCH = Gauge("kontor_key_epoch", "Number of the active epoch of keys.", multiprocess_mode="mostrecent")
+KEY_EPOCH_AGE = Gauge(
+    "kontor_key_epoch_age_seconds", "Age of the active epoch of keys.", multiprocess_mode="mostrecent"
+)
+KEYS_BEHIND = Gauge(
+    "kontor_keys_behind",
+    "Live data keys under an epoch that isn't the active one.",
+    multiprocess_mode="mostrecent",
+)
+KEY_RING_AWAY = Gauge(
+    "kontor_key_ring_away",
+    "1 while the provider of the key ring doesn't answer.",
+    multiprocess_mode="mostrecent",
+)
+
 SEALED = Gauge(
     "kontor_audit_sealed_events",
     "Events that have their place in the signed log.",

@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": ("crm_server.cli.audit", "audit", "Export, verify and look at the audit log."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
+    "keys": ("crm_server.cli.keys", "keys", "See, rotate, copy and destroy the keys."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
     "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),

@@ -570,6 +570,17 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "attestation",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("holds_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_attestation_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_attestation")),
+        schema="keys",
+    )
+    op.create_table(
         "data_key",
         sa.Column("kid", sa.LargeBinary(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -604,6 +615,23 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "destruction",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("approved_by", sa.Uuid(), nullable=True),
+        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -619,6 +647,21 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
+        "escrow",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("keys", sa.Integer(), nullable=False),
+        sa.Column("behind", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
         schema="keys",
     )
     op.create_table(
@@ -2114,6 +2157,14 @@ def create_tables() -> None:
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
+    )
+    op.create_index(
+        "uq_destruction_waiting",
+        "destruction",
+        ["epoch"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index(
         "uq_epoch_active",
