@@ -37,6 +37,13 @@ JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcom
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+BLIND_INDEX = Gauge(
+    "kontor_blind_index_alarm",
+    "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",
+    ("entity", "kind"),
+    multiprocess_mode="mostrecent",
+)
+
 SEALED = Gauge(
     "kontor_audit_sealed_events",
     "Events that have their place in the signed log.",

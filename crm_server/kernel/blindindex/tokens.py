@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2.extras import execute_values
 
-from crm_server.kernel.blindindex.plan import Planned, index_field, plan
+from crm_server.kernel.blindindex.plan import Planned, index_field, indexable, plan
 from security.crypto.blindindex import BlindIndex, IndexSpec
 from security.crypto.errors import NotNormal
 from security.crypto.normalise import NORMALISERS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.kernel.keys import Keys
 
-_LOCK: Final = 0x746F6B65
+LOCK: Final = 0x746F6B65
 """First half of the advisory locks' key ("toke"); the second is the entity's number."""
 _READ: Final = (
     "select pg_advisory_xact_lock_shared(%s, %s); "
@@ -75,15 +75,15 @@ class EntityTokens:
         self.keys = keys
         self.entity = entity
         self._connection = connection
-        self.live = self._read()
+        self.live: list[LiveIndex] = []
+        self._newest: dict[int, LiveIndex] = {}
+        if not indexable(entity):
+            return
+        self._read()
         epoch = keys.active_epoch(lambda: connection)
         if max((one.index.epoch for one in self.live), default=0) < epoch:
             rows = self.count() if expected is None else expected
             self.begin(plan(entity, rows), epoch)
-        newest: dict[int, LiveIndex] = {}
-        for one in self.live:
-            newest[one.field] = one
-        self._newest = newest
 
     def count(self) -> int:
         """Records of the entity, those in the bin as well."""
@@ -102,7 +102,7 @@ class EntityTokens:
         driver: Any = self._connection.connection.dbapi_connection
         with driver.cursor() as cursor:
             execute_values(cursor, _BEGIN, rows, template="(%s, %s, %s, %s, %s, %s, %s, now())")
-        self.live = self._read()
+        self._read()
 
     def of(self, values: Mapping[int, Any]) -> list[Token]:
         """The tokens of a record from its values by field number. A value without a normal form has none."""
@@ -136,6 +136,10 @@ class EntityTokens:
             "delete from search.token where record_id = any(%s)", (list(records),)
         )
 
+    def newest(self) -> list[LiveIndex]:
+        """The indexes that are written to, one a field."""
+        return list(self._newest.values())
+
     def indexed(self, number: int) -> bool:
         """Whether records can be found by the field."""
         return number in self._newest
@@ -154,12 +158,12 @@ class EntityTokens:
         rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(tokens)))
         return [row[0] for row in rows]
 
-    def _read(self) -> list[LiveIndex]:
+    def _read(self) -> None:
         number = self.entity.number
         tenant = self.keys.tenant.bytes
         found = []
         for key, field, epoch, generation, transform, version, bits in self._connection.exec_driver_sql(
-            _READ, (_LOCK, number, number)
+            _READ, (LOCK, number, number)
         ):
             if version != NORMALISERS[transform].version:
                 # Its tokens are of other normal forms; `upkeep.rebuild` makes them anew.
@@ -167,7 +171,9 @@ class EntityTokens:
             spec = IndexSpec(index_field(number, field), transform, bits, generation)
             index = BlindIndex(self.keys.epoch_keys(epoch), tenant, spec)
             found.append(LiveIndex(key, field, generation, index))
-        return found
+        self.live = found
+        # The last one of a field is the newest.
+        self._newest = {one.field: one for one in found}
 
 
 def tokens_for(
