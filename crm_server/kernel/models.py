@@ -104,7 +104,13 @@ class TokenIndex(Base):
 
     __tablename__ = "token_index"
     __entity__ = EntityPolicy(
-        90, "token_index", "token-indexes", _("Blind index"), _("Blind indexes"), EntityKind.TECHNICAL, title="field_number"
+        90,
+        "token_index",
+        "token-indexes",
+        _("Blind index"),
+        _("Blind indexes"),
+        EntityKind.TECHNICAL,
+        title="field_number",
     )
     __table_args__ = (
         Index("uq_token_index", "entity", "field_number", "epoch", "generation", unique=True),

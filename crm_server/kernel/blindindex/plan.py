@@ -1,7 +1,7 @@
 """Which sealed fields get a blind index, and how many bits each of its tokens has (ENC-17).
 
 All indexes of a record share one budget, floor(log2(N/2)) bits for N records: more, and its tokens together would name
-the record. An index of fewer than five bits can't help but break the other rule, that no token covers more than 5 % of a
+the record. An index of fewer than five bits can't help but break the other rule, that no token covers over 5 % of a
 field's rows. So a small table has one index, that of its first mail address, and a larger one has more. What has no
 index is found by the search service, and in small tables by opening all of it.
 """

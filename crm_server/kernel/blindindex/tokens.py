@@ -93,10 +93,19 @@ class EntityTokens:
 
     def begin(self, planned: Iterable[Planned], epoch: int, generation: int = 0) -> None:
         """Begin indexes; what is written from now on goes into them."""
+        versions = {name: normaliser.version for name, normaliser in NORMALISERS.items()}
         rows = [
-            (self.entity.number, one.field, epoch, generation, one.transform, NORMALISERS[one.transform].version, one.bits)
+            (
+                self.entity.number,
+                one.field,
+                epoch,
+                generation,
+                one.transform,
+                versions[one.transform],
+                one.bits,
+            )
             for one in planned
-        ]  # fmt: skip
+        ]
         if not rows:
             return
         driver: Any = self._connection.connection.dbapi_connection

@@ -145,9 +145,7 @@ def rebuild(
         if progress is not None:
             progress(done, max(total, done))
     with db.open_session(factory, actor) as session:
-        session.connection().exec_driver_sql(
-            "select pg_advisory_xact_lock(%s, %s)", (LOCK, entity.number)
-        )
+        session.connection().exec_driver_sql("select pg_advisory_xact_lock(%s, %s)", (LOCK, entity.number))
         old = [
             row[0]
             for row in session.connection().exec_driver_sql(
