@@ -132,7 +132,8 @@ class Lead(Record, Base):
         Index("ix_lead_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_lead_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
+        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
+        Index("ix_lead_email", text("lower(email)"), "id"),
         Index("ix_lead_subject", "subject_id"),
         Index(
             "uq_lead_external_id",
