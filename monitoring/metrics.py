@@ -37,6 +37,12 @@ JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcom
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+DOCUMENT_TROUBLES = Counter(
+    "kontor_document_troubles_total",
+    "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",
+    ("reason",),
+)
+
 SEALED = Gauge(
     "kontor_audit_sealed_events",
     "Events that have their place in the signed log.",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from crm_server.kernel.actor import Actor
+    from crm_server.kernel.keys import Keys
     from crm_server.settings import Settings
 
 _PREPARED = "kontor.prepared"
@@ -53,9 +54,10 @@ class Prepared:
 class Hot:
     """A pool of connections in autocommit mode on which statements stay prepared."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keys: Keys | None = None) -> None:
         self._deadline: int = settings.request_deadline
-        self._engine: Engine = db.create_app_engine(
+        self.info: dict[str, Any] = {db.KEYS: keys}
+        self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
 
@@ -110,7 +112,7 @@ class Hot:
     def _once(
         self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
     ) -> list[tuple[Any, ...]]:
-        connection = self._engine.raw_connection()
+        connection = self.engine.raw_connection()
         try:
             raw: Any = connection.dbapi_connection
             known: set[str] = connection.info.setdefault(_PREPARED, set())
@@ -133,7 +135,7 @@ class Hot:
 
     def dispose(self) -> None:
         """Close the pool."""
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 _TELL = (
