@@ -31,7 +31,7 @@ from security.crypto.errors import CryptoError, DocumentMoved, KeyMissing
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from compliance.datamap import DocumentDef, EntityDef
+    from compliance.datamap import DocumentDef, EntityDef, KeyClass
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
     from crm_server.kernel.keys import Keys
@@ -191,9 +191,11 @@ Wanted = Sequence[tuple["DocumentDef", Sequence[tuple[int, str]]]]
 """Documents that an answer needs, each with (number, name) of the fields wanted from it."""
 
 
-def wanted_documents(entity: EntityDef, names: Iterable[str]) -> Wanted:
-    """The documents that sealed fields among `names` need."""
-    found: dict[Any, list[tuple[int, str]]] = {}
+def wanted_documents(
+    entity: EntityDef, names: Iterable[str], more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None
+) -> Wanted:
+    """The documents that sealed fields among `names` need, and `more` fields that are known by number alone."""
+    found = {key_class: list(fields) for key_class, fields in (more or {}).items()}
     for name in names:
         item = entity.fields[name]
         if item.sealed:
@@ -214,16 +216,23 @@ def keys_for(source: Hot | Session | Connection) -> Keys:
 
 
 def read_rows(
-    session: Session, entity: EntityDef, names: Iterable[str], record_ids: Iterable[UUID]
+    session: Session,
+    entity: EntityDef,
+    names: Iterable[str],
+    record_ids: Iterable[UUID],
+    more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None,
 ) -> dict[UUID, dict[str, Any]]:
     """Fields of records by key, unmasked, in one statement: for everything that reads by its own SQL and is no list.
 
     A row whose key was erased says so under `ERASED`; one that doesn't open under `UNREADABLE`, with an alarm.
+
+    Args:
+        more: Sealed custom fields by key class: (number, name in the row).
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
         return {}
-    wanted = wanted_documents(entity, chosen)
+    wanted = wanted_documents(entity, chosen, more)
     plain = [name for name in chosen if not entity.fields[name].sealed]
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'

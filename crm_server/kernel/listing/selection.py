@@ -22,7 +22,7 @@ from security.access.masks import MaskKind, mask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from compliance.datamap import DataMap, EntityDef
+    from compliance.datamap import DataMap, EntityDef, KeyClass
     from crm_server.kernel.actor import Actor
 
 _MOST_KEPT = 2000
@@ -130,7 +130,14 @@ def select_fields(
         levels = [(one, actor.field_level(one.policy.handling.access)) for one in custom(entity).values()]
         columns = tuple(one for one, level in levels if level != "hidden")
         masks = tuple((one.name, mask_kind(one)) for one, level in levels if level == "masked")
-    key = (entity, shown, fields, labels, tuple((one.field_id, one.name, one.column) for one in columns), masks)
+    key = (
+        entity,
+        shown,
+        fields,
+        labels,
+        tuple((one.field_id, one.name, one.column) for one in columns),
+        masks,
+    )
     found = _kept.get(key)
     if found is None:
         if len(_kept) > _MOST_KEPT:
@@ -144,12 +151,12 @@ def select_fields(
 
 def _sealed(entity: EntityDef, names: Sequence[str], custom: Sequence[CustomColumn]) -> Wanted:
     """The documents that the sealed fields of an answer need, custom ones among them."""
-    found = {document.key_class: (document, list(fields)) for document, fields in wanted_documents(entity, names)}
+    more: dict[KeyClass, list[tuple[int, str]]] = {}
     for item in custom:
         if item.sealed:
-            document = entity.documents[item.policy.handling.key_class]
-            found.setdefault(document.key_class, (document, []))[1].append((item.policy.number, _in_document(item)))
-    return tuple((document, tuple(fields)) for document, fields in found.values())
+            fields = more.setdefault(item.policy.handling.key_class, [])
+            fields.append((item.policy.number, _in_document(item)))
+    return wanted_documents(entity, names, more)
 
 
 def _in_document(item: CustomColumn) -> str:
