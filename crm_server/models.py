@@ -22,6 +22,7 @@ import crm_server.domain.identity.factor_models
 import crm_server.domain.identity.models
 import crm_server.domain.identity.sso_models
 import crm_server.domain.imports.models
+import crm_server.domain.keys.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models
 import crm_server.domain.saved_views.models

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from crm_server.kernel.actor import Actor
-    from crm_server.kernel.keys import Keys
     from crm_server.settings import Settings
 
 _PREPARED = "kontor.prepared"
@@ -54,9 +53,10 @@ class Prepared:
 class Hot:
     """A pool of connections in autocommit mode on which statements stay prepared."""
 
-    def __init__(self, settings: Settings, keys: Keys | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
-        self.info: dict[str, Any] = {db.KEYS: keys}
+        self.info: dict[str, Any] = {}
+        """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )

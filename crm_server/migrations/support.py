@@ -6,7 +6,7 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -16,7 +16,11 @@ _FUNCTIONS = (
     ("compliance.audit.log", "partitions.sql"),
     ("compliance.audit.log", "retention.sql"),
 )
-_GRANTS = (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql"))
+_GRANTS = (
+    ("crm_server.migrations", "sql/grants.sql"),
+    ("crm_server.migrations", "sql/keys.sql"),
+    ("compliance.audit.log", "grants.sql"),
+)
 
 
 def _run_files(files: tuple[tuple[str, str], ...]) -> None:

@@ -570,6 +570,58 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "data_key",
+        sa.Column("kid", sa.LargeBinary(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("subject", sa.Uuid(), nullable=False),
+        sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("generation", sa.SmallInteger(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("kcv", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erase_event", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'erased') = (wrapped is null) and (state = 'erased') = (erased_at is not null)",
+            name=op.f("ck_data_key_tombstone"),
+        ),
+        sa.CheckConstraint("state IN ('active', 'held', 'erased')", name=op.f("ck_data_key_state_choice")),
+        sa.CheckConstraint("char_length(class) <= 20", name=op.f("ck_data_key_class_length")),
+        sa.CheckConstraint("generation > 0 and epoch > 0", name=op.f("ck_data_key_counts_from_one")),
+        sa.CheckConstraint("octet_length(kcv) = 8", name=op.f("ck_data_key_kcv_length")),
+        sa.CheckConstraint("octet_length(kid) = 16", name=op.f("ck_data_key_kid_length")),
+        sa.CheckConstraint("octet_length(wrapped) = 40", name=op.f("ck_data_key_wrapped_length")),
+        sa.PrimaryKeyConstraint("kid", name=op.f("pk_data_key")),
+        sa.UniqueConstraint(
+            "tenant",
+            "subject",
+            "class",
+            "generation",
+            name=op.f("uq_data_key_tenant_subject_class_generation"),
+        ),
+        schema="keys",
+    )
+    op.create_table(
+        "epoch",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('active', 'retired', 'destroying', 'destroyed')", name=op.f("ck_epoch_state_choice")
+        ),
+        sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
+        sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
         "idempotency_key",
         sa.Column("actor_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -2062,6 +2114,14 @@ def create_tables() -> None:
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
+    )
+    op.create_index(
+        "uq_epoch_active",
+        "epoch",
+        ["state"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'active'"),
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
