@@ -28,12 +28,14 @@ from crm_server.kernel.errors import (
     LostUpdate,
     NotAllowed,
     NotFound,
+    PersonErased,
     PreconditionRequired,
     ValidationFailed,
 )
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.integrity import explain
 from crm_server.kernel.values import Rejected, decode
+from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -293,6 +295,8 @@ class RecordService:
             self.session.flush()
         except IntegrityError as error:
             raise explain(error, self.entity) from None
+        except KeyErased:
+            raise PersonErased from None
         except StaleDataError:
             # Another transaction committed between our read and our write.
             self.session.rollback()
