@@ -42,6 +42,7 @@ BLIND_INDEX = Gauge(
     "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",
     ("entity", "kind"),
     multiprocess_mode="mostrecent",
+)
 DOCUMENT_TROUBLES = Counter(
     "kontor_document_troubles_total",
     "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",

@@ -6,7 +6,7 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "search", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -19,6 +19,7 @@ _FUNCTIONS = (
 _GRANTS = (
     ("crm_server.migrations", "sql/grants.sql"),
     ("crm_server.migrations", "sql/keys.sql"),
+    ("crm_server.migrations", "sql/search.sql"),
     ("compliance.audit.log", "grants.sql"),
 )
 

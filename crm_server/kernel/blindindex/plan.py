@@ -9,15 +9,14 @@ index is found by the search service, and in small tables by opening all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from compliance.datamap import Search, Semantic
-from compliance.datamap.text import _
-from crm_server.kernel.errors import Unavailable
 from security.crypto.blindindex import IndexSpec, bit_bounds, check_budget
 
 if TYPE_CHECKING:
-    from compliance.datamap import EntityDef, FieldDef
+    from compliance.datamap.documents import Layout
 
 FEWEST_ROWS: Final = 1_000
 """Tables are planned for at least so many records: a trial with ten contacts will have more soon."""
@@ -27,67 +26,61 @@ _TRANSFORMS: Final = {Semantic.EMAIL: "email", Semantic.PHONE: "phone", Semantic
 _FIRST: Final = ("external_id", "email", "phone", "text")
 
 
-class NotIndexed(Unavailable):
-    """A field without a blind index was to be searched in a table that is too large to be opened as a whole."""
+@dataclass(frozen=True, slots=True)
+class Indexable:
+    """A sealed field that may have an index: its number, its name, how its values are brought into a normal form."""
 
-    code = "not_indexed"
-    title = _("This field can only be searched while the search service is running.")
+    number: int
+    name: str
+    transform: str
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One index: the number of the field, how its values are brought into a normal form, bits of a token."""
+    """One index: the number of the field, its normal form, and the bits of a token."""
 
     field: int
     transform: str
     bits: int
 
     def spec(self, entity: int, generation: int) -> IndexSpec:
-        """The index as the cryptography knows it; each generation has tokens of its own."""
-        return IndexSpec(index_field(entity, self.field), self.transform, self.bits, generation)
+        """The index as the cryptography knows it. Each generation has keys of its own, so it is the partition."""
+        return IndexSpec(entity * _FIELD + self.field, self.transform, self.bits, generation)
 
 
-def index_field(entity: int, field: int) -> int:
-    """One number for a field of an entity, as index keys are derived from it."""
-    return entity * _FIELD + field
-
-
-def transform_of(item: FieldDef) -> str:
-    """How values of a field are brought into a normal form before they become tokens."""
-    return "external_id" if item.name == "external_id" else _TRANSFORMS[item.semantic]
-
-
-def indexable(entity: EntityDef) -> tuple[FieldDef, ...]:
-    """The sealed fields that may have a blind index, those first that people search by most."""
-    found = [
-        item
-        for item in entity.fields.values()
-        if item.sealed and item.policy.search is Search.EXACT and item.semantic in _TRANSFORMS
-    ]
+@cache
+def indexable(model: type[Any]) -> tuple[Indexable, ...]:
+    """The sealed fields of a mapped class that may have a blind index, those first that people search by most."""
+    layout: Layout | None = getattr(model, "__layout__", None)
     ranks: dict[str, int] = {}
-    order = []
-    for item in sorted(found, key=lambda one: one.number):
-        transform = transform_of(item)
+    found = []
+    for number, (name, policy) in sorted({} if layout is None else layout.fields.items()):
+        if policy.search is not Search.EXACT or policy.semantic not in _TRANSFORMS:
+            continue
+        transform = "external_id" if name == "external_id" else _TRANSFORMS[policy.semantic]
+        # The second mail address comes behind the first phone number.
         ranks[transform] = ranks.get(transform, -1) + 1
-        order.append((ranks[transform], _FIRST.index(transform), item.number, item))
-    return tuple(item for _rank, _kind, _number, item in sorted(order, key=lambda one: one[:3]))
+        found.append((ranks[transform], _FIRST.index(transform), Indexable(number, name, transform)))
+    return tuple(item for _rank, _kind, item in sorted(found, key=lambda one: one[:2]))
 
 
-def plan(entity: EntityDef, rows: int) -> tuple[Planned, ...]:
-    """The indexes of an entity with so many records.
+def plan(model: type[Any], rows: int) -> tuple[Planned, ...]:
+    """The indexes of a mapped class with so many records.
 
     The first one has at least half of the budget: by it duplicates are found, and imports recognise records.
 
     Raises:
         BitBudgetBroken: never for what this function returns; it is checked all the same.
     """
-    fields = indexable(entity)
+    fields = indexable(model)
+    if not fields:
+        return ()
     expected = max(rows, FEWEST_ROWS)
     _lowest, budget = bit_bounds(expected)
     others = min(len(fields) - 1, budget // 2 // FEWEST_BITS)
     found = tuple(
-        Planned(item.number, transform_of(item), FEWEST_BITS if place else budget - others * FEWEST_BITS)
+        Planned(item.number, item.transform, FEWEST_BITS if place else budget - others * FEWEST_BITS)
         for place, item in enumerate(fields[: others + 1])
     )
-    check_budget((one.spec(entity.number, 0) for one in found), expected)
+    check_budget((one.spec(model.__layout__.number, 0) for one in found), expected)
     return found

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg2.extras import execute_values
-
-from crm_server.kernel.blindindex.plan import Planned, index_field, indexable, plan
-from security.crypto.blindindex import BlindIndex, IndexSpec
+from crm_server.kernel.blindindex.plan import Planned, indexable, plan
+from crm_server.kernel.copying import copy_rows
+from crm_server.kernel.models import Token
+from security.crypto.blindindex import BlindIndex
 from security.crypto.errors import NotNormal
 from security.crypto.normalise import NORMALISERS
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from compliance.datamap import EntityDef
     from crm_server.kernel.keys import Keys
 
 LOCK: Final = 0x746F6B65
@@ -35,24 +34,25 @@ _READ: Final = (
 )
 _BEGIN: Final = (
     "insert into search.token_index (entity, field_number, epoch, generation, transform, version, bits, created_at) "
-    "values %s on conflict (entity, field_number, epoch, generation) do nothing"
+    "values (%s, %s, %s, %s, %s, %s, %s, now()) "
+    "on conflict (entity, field_number, epoch, generation) do nothing"
 )
-_ADD: Final = "insert into search.token (index_id, token, record_id) values %s on conflict do nothing"
 _HITS: Final = (
     "select distinct t.record_id from search.token t "
     "join unnest(%s::int[], %s::int[]) as asked (index_id, token) using (index_id, token)"
 )
 
-Token = tuple[int, int]
+Tokens = list[tuple[int, int]]
 """(id of the index, token)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveIndex:
-    """An index that is there: its id, its field, and what makes its tokens."""
+    """An index that is there: its id, its field, its generation, and what makes its tokens."""
 
     id: int
     field: int
+    name: str
     generation: int
     index: BlindIndex
 
@@ -63,81 +63,62 @@ class LiveIndex:
 
 
 class EntityTokens:
-    """The indexes of one entity, for one transaction.
+    """The indexes of one mapped class, for one transaction.
 
     Args:
-        expected: How many records there will be soon, for an entity that has no index yet.
+        expected: How many records there will be soon, for a class that has no index yet.
     """
 
-    def __init__(
-        self, keys: Keys, connection: Connection, entity: EntityDef, *, expected: int | None = None
-    ) -> None:
+    def __init__(self, keys: Keys, connection: Connection, model: type[Any], *, expected: int = 0) -> None:
         self.keys = keys
-        self.entity = entity
-        self._connection = connection
         self.live: list[LiveIndex] = []
-        self._newest: dict[int, LiveIndex] = {}
-        if not indexable(entity):
+        self._connection = connection
+        self._model = model
+        self._names = {item.number: item.name for item in indexable(model)}
+        self._newest: dict[str, LiveIndex] = {}
+        if not self._names:
             return
         self._read()
         epoch = keys.active_epoch(lambda: connection)
         if max((one.index.epoch for one in self.live), default=0) < epoch:
-            rows = self.count() if expected is None else expected
-            self.begin(plan(entity, rows), epoch)
+            self.begin(plan(model, max(expected, self.count())), epoch)
 
     def count(self) -> int:
-        """Records of the entity, those in the bin as well."""
-        name = self.entity.table.fullname.replace(".", '."') + '"'
+        """Records of the class, those in the bin as well."""
+        name = self._connection.dialect.identifier_preparer.format_table(self._model.__table__)
         found: int = self._connection.exec_driver_sql(f"select count(*) from {name}").scalar_one()  # noqa: S608
         return found
 
     def begin(self, planned: Iterable[Planned], epoch: int, generation: int = 0) -> None:
         """Begin indexes; what is written from now on goes into them."""
-        versions = {name: normaliser.version for name, normaliser in NORMALISERS.items()}
-        rows = [
-            (
-                self.entity.number,
-                one.field,
-                epoch,
-                generation,
-                one.transform,
-                versions[one.transform],
-                one.bits,
-            )
-            for one in planned
-        ]
-        if not rows:
-            return
-        driver: Any = self._connection.connection.dbapi_connection
-        with driver.cursor() as cursor:
-            execute_values(cursor, _BEGIN, rows, template="(%s, %s, %s, %s, %s, %s, %s, now())")
+        number = self._model.__layout__.number
+        for one in planned:
+            version = NORMALISERS[one.transform].version
+            values = (number, one.field, epoch, generation, one.transform, version, one.bits)
+            self._connection.exec_driver_sql(_BEGIN, values)
         self._read()
 
-    def of(self, values: Mapping[int, Any]) -> list[Token]:
-        """The tokens of a record from its values by field number. A value without a normal form has none."""
+    def of(self, values: Mapping[str, Any]) -> Tokens:
+        """The tokens of a record from its values by name of field. A value without a normal form has none."""
         found = []
-        for number, one in self._newest.items():
-            value = values.get(number)
+        for name, one in self._newest.items():
+            value = values.get(name)
             if value is not None:
                 normal = normal_form(one.index.spec.transform, value, stored=True)
                 if normal is not None:
                     found.append((one.id, one.index.token_of_normal(normal)))
         return found
 
-    def write(self, rows: Sequence[tuple[UUID, Sequence[Token]]]) -> None:
-        """Store the tokens of new records: (record, tokens)."""
-        flat = [(index, token, record) for record, tokens in rows for index, token in tokens]
-        if flat:
-            driver: Any = self._connection.connection.dbapi_connection
-            with driver.cursor() as cursor:
-                execute_values(cursor, _ADD, flat, page_size=1000)
+    def write(self, records: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
+        """Store the tokens of new records, given with their values."""
+        rows = [(index, token, record) for record, values in records for index, token in self.of(values)]
+        copy_rows(self._connection, Token.__table__, ("index_id", "token", "record_id"), rows)  # type: ignore[arg-type]
 
-    def replace(self, rows: Sequence[tuple[UUID, Mapping[int, Any]]]) -> None:
-        """Renew the tokens of changed records: (record, all its values by number)."""
-        if not self.live or not rows:
-            return
-        self.forget([record for record, _values in rows])
-        self.write([(record, self.of(values)) for record, values in rows])
+    def replace(self, records: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
+        """Renew the tokens of changed records, given with all their values."""
+        if self.live and records:
+            self.forget([record for record, _values in records])
+            self.write(records)
 
     def forget(self, records: Collection[UUID]) -> None:
         """Remove the tokens of records."""
@@ -149,48 +130,37 @@ class EntityTokens:
         """The indexes that are written to, one a field."""
         return list(self._newest.values())
 
-    def indexed(self, number: int) -> bool:
+    def indexed(self, name: str) -> bool:
         """Whether records can be found by the field."""
-        return number in self._newest
+        return name in self._newest
 
-    def hits(self, number: int, normals: Collection[str]) -> list[UUID]:
+    def hits(self, name: str, normals: Collection[str]) -> list[UUID]:
         """Records that may have one of the values in the field: open them and compare."""
-        asked = [
+        asked = {
             (one.id, one.index.token_of_normal(normal))
             for one in self.live
-            if one.field == number
+            if one.name == name
             for normal in normals
-        ]
+        }
         if not asked:
             return []
-        indexes, tokens = zip(*dict.fromkeys(asked), strict=True)
+        indexes, tokens = zip(*asked, strict=True)
         rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(tokens)))
         return [row[0] for row in rows]
 
     def _read(self) -> None:
-        number = self.entity.number
-        tenant = self.keys.tenant.bytes
-        found = []
-        for key, field, epoch, generation, transform, version, bits in self._connection.exec_driver_sql(
-            _READ, (LOCK, number, number)
-        ):
-            if version != NORMALISERS[transform].version:
-                # Its tokens are of other normal forms; `upkeep.rebuild` makes them anew.
+        number, tenant = self._model.__layout__.number, self.keys.tenant.bytes
+        rows = self._connection.exec_driver_sql(_READ, (LOCK, number, number))
+        self.live = []
+        for key, field, epoch, generation, transform, version, bits in rows:
+            if version != NORMALISERS[transform].version or field not in self._names:
+                # Of other normal forms, or of a field that is no longer indexed: `upkeep.rebuild` removes it.
                 continue
-            spec = IndexSpec(index_field(number, field), transform, bits, generation)
+            spec = Planned(field, transform, bits).spec(number, generation)
             index = BlindIndex(self.keys.epoch_keys(epoch), tenant, spec)
-            found.append(LiveIndex(key, field, generation, index))
-        self.live = found
+            self.live.append(LiveIndex(key, field, self._names[field], generation, index))
         # The last one of a field is the newest.
-        self._newest = {one.field: one for one in found}
-
-
-def tokens_for(
-    keys: Keys, connection: Connection, entity: EntityDef, records: Iterable[tuple[UUID, Mapping[int, Any]]]
-) -> list[tuple[UUID, list[Token]]]:
-    """(record, tokens) of records given as (key, values by field number)."""
-    tokens = EntityTokens(keys, connection, entity)
-    return [(record, tokens.of(values)) for record, values in records]
+        self._newest = {one.name: one for one in self.live}
 
 
 def normal_form(transform: str, value: str, *, stored: bool = False) -> str | None:

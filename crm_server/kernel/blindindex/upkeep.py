@@ -16,7 +16,7 @@ from crm_server.kernel import db
 from crm_server.kernel.blindindex.plan import FEWEST_ROWS, Planned, indexable, plan
 from crm_server.kernel.blindindex.tokens import LOCK, EntityTokens
 from crm_server.kernel.keys import keys_of
-from crm_server.kernel.opening import opened_rows
+from crm_server.kernel.opening import read_rows
 from monitoring import metrics
 from security.crypto.blindindex import MAX_SHARE, check_budget
 from security.crypto.errors import BitBudgetBroken
@@ -64,12 +64,12 @@ class State:
 
 def indexed_entities(datamap: DataMap) -> list[EntityDef]:
     """The entities whose sealed fields may have indexes."""
-    return [entity for entity in datamap if indexable(entity)]
+    return [entity for entity in datamap if indexable(entity.model)]
 
 
 def check(session: Session, entity: EntityDef) -> State:
     """Compare the indexes of an entity with its budget and with its records, and set the alarms (ENC-17)."""
-    tokens = EntityTokens(keys_of(session).keys, session.connection(), entity)
+    tokens = EntityTokens(keys_of(session).keys, session.connection(), entity.model)
     rows = tokens.count()
     newest = tokens.newest()
     expected = max(rows, FEWEST_ROWS)
@@ -83,17 +83,18 @@ def check(session: Session, entity: EntityDef) -> State:
     )
     overfull = len(found.all())
     # A bit more or less isn't worth reading the whole table for.
-    stale = len(tokens.live) > len(newest) or _differs(plan(entity, rows), [one.planned for one in newest])
+    stale = len(tokens.live) > len(newest) or _differs(
+        plan(entity.model, rows), [one.planned for one in newest]
+    )
     for kind, value in (("budget", problem is not None), ("overfull", overfull)):
         metrics.BLIND_INDEX.labels(entity.name, kind).set(int(value))
     if problem or overfull:
         log.error("blind index", entity=entity.name, budget=problem, overfull=overfull)
-    names = {item.number: item.name for item in entity.fields.values()}
     return State(
         entity.name,
         rows,
         sum(one.index.spec.bits for one in newest),
-        tuple((names[one.field], one.index.spec.bits, one.index.epoch) for one in tokens.live),
+        tuple((one.name, one.index.spec.bits, one.index.epoch) for one in tokens.live),
         problem,
         overfull,
         stale,
@@ -129,10 +130,10 @@ def rebuild(
         connection = session.connection()
         # Whoever wrote by the old list has committed when this lock is ours.
         connection.exec_driver_sql("select pg_advisory_xact_lock(%s, %s)", (LOCK, entity.number))
-        tokens = EntityTokens(keys_of(session).keys, connection, entity)
+        tokens = EntityTokens(keys_of(session).keys, connection, entity.model)
         total = tokens.count()
         epoch = tokens.keys.active_epoch(lambda: connection)
-        wanted = plan(entity, total)
+        wanted = plan(entity.model, total)
         if not _fresh(tokens, wanted, epoch):
             following = 1 + max((one.generation for one in tokens.live), default=-1)
             tokens.begin(wanted, epoch, following)
@@ -169,20 +170,19 @@ def _fresh(tokens: EntityTokens, wanted: tuple[Planned, ...], epoch: int) -> boo
 def _batches(factory: sessionmaker[Session], actor: Actor, entity: EntityDef) -> Iterator[int]:
     """Write the tokens of all records, each batch in a transaction of its own."""
     table = entity.table
-    columns = [document.column for document in entity.documents.values()]
-    names = ["id", entity.policy.subject or "", entity.version_column or "", *columns]
+    names = [item.name for item in indexable(entity.model)]
     after: UUID | None = None
     while True:
         with db.open_session(factory, actor) as session:
             # Locked, so that nobody changes a record between its opening and its tokens.
-            query: Any = select(*(table.c[name] for name in names)).order_by(table.c.id).limit(BATCH)
+            query: Any = select(table.c.id).order_by(table.c.id).limit(BATCH)
             if after is not None:
                 query = query.where(table.c.id > after)
-            rows = session.execute(query.with_for_update(key_share=True)).mappings().all()
-            if not rows:
+            keys = list(session.execute(query.with_for_update(key_share=True)).scalars())
+            if not keys:
                 return
-            tokens = EntityTokens(keys_of(session).keys, session.connection(), entity)
-            tokens.replace(list(opened_rows(session, entity, rows)))
-            after = rows[-1]["id"]
+            tokens = EntityTokens(keys_of(session).keys, session.connection(), entity.model)
+            tokens.replace(list(read_rows(session, entity, names, keys).items()))
+            after = keys[-1]
             db.commit(session)
-        yield len(rows)
+        yield len(keys)
