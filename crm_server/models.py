@@ -11,6 +11,7 @@ from functools import cache
 import compliance.audit.models
 import crm_server.domain.accounts.models
 import crm_server.domain.activities.models
+import crm_server.domain.approvals.models
 import crm_server.domain.audit.models
 import crm_server.domain.cases.models
 import crm_server.domain.catalog.models

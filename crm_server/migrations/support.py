@@ -17,6 +17,7 @@ _FUNCTIONS = (
     ("compliance.audit.log", "retention.sql"),
 )
 _GRANTS = (
+    ("crm_server.migrations", "sql/guards.sql"),
     ("crm_server.migrations", "sql/grants.sql"),
     ("crm_server.migrations", "sql/keys.sql"),
     ("crm_server.migrations", "sql/search.sql"),
@@ -52,7 +53,10 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else; run again after a migration that adds a table."""
+    """Guard what no statement may get wrong, and give each role what it needs and nothing else.
+
+    Run again after a migration that adds a table.
+    """
     _run_files(_GRANTS)
 
 
