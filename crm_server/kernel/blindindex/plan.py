@@ -48,13 +48,17 @@ class Planned:
         return IndexSpec(entity * _FIELD + self.field, self.transform, self.bits, generation)
 
 
-@cache
 def indexable(model: type[Any]) -> tuple[Indexable, ...]:
     """The sealed fields of a mapped class that may have a blind index, those first that people search by most."""
     layout: Layout | None = getattr(model, "__layout__", None)
+    return () if layout is None else _indexable(layout)
+
+
+@cache
+def _indexable(layout: Layout) -> tuple[Indexable, ...]:
     ranks: dict[str, int] = {}
     found = []
-    for number, (name, policy) in sorted({} if layout is None else layout.fields.items()):
+    for number, (name, policy) in sorted(layout.fields.items()):
         if policy.search is not Search.EXACT or policy.semantic not in _TRANSFORMS:
             continue
         transform = "external_id" if name == "external_id" else _TRANSFORMS[policy.semantic]
