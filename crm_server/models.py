@@ -23,6 +23,7 @@ import crm_server.domain.imports.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models
 import crm_server.domain.saved_views.models
+import crm_server.domain.sharing.models
 import crm_server.domain.subjects.models
 import crm_server.domain.tags.models
 import crm_server.kernel.models

@@ -6,6 +6,9 @@ from importlib import resources
 
 from alembic import op
 
+from crm_server.kernel import rowsql
+from crm_server.models import datamap
+
 SCHEMAS = ("kontor", "identity", "crm", "audit", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
@@ -32,6 +35,13 @@ def attach_triggers(records: Records) -> None:
         op.execute(
             f"select kontor.attach_record_triggers('{table}'::regclass, {number}::smallint, {str(feed).lower()})"
         )
+
+
+def apply_row_rules() -> None:
+    """Create or replace what row rules stand on, their views and the policies of every table under them."""
+    sql = resources.files("crm_server.migrations").joinpath("sql/rowrules.sql").read_text("utf-8")
+    for statement in (sql, *rowsql.statements(datamap())):
+        op.get_bind().exec_driver_sql(statement.replace("%", "%%"))
 
 
 def apply_grants() -> None:
