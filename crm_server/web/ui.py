@@ -20,6 +20,7 @@ from translationstring import TranslationString
 
 from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
+from crm_server.domain.documents.services import readable_by
 from crm_server.web import flash, formats, navigation
 
 if TYPE_CHECKING:
@@ -144,6 +145,11 @@ class Ui:
     def can(self, action: str, entity: str) -> bool:
         """Whether the person may do something with records of an entity."""
         return self.may(f"crm:{entity}:{action}")
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the person may open files of records that they may read; else their names alone are shown."""
+        return bool(self.actor and readable_by(self.actor))
 
     def entity(self, name: str) -> EntityDef:
         """An entity of the data map."""
