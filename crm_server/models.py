@@ -30,9 +30,11 @@ import crm_server.domain.subjects.models
 import crm_server.domain.tags.models
 import crm_server.kernel.models
 from compliance.datamap import Base, DataMap
+from crm_server.kernel import rowsql
 
 
 @cache
 def datamap() -> DataMap:
     """The frozen data map of the application."""
+    rowsql.add_indexes(Base.metadata)
     return DataMap.freeze(Base.registry)

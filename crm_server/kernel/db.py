@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
+    from sqlalchemy.orm import SessionTransaction
 
     from crm_server.kernel.actor import Actor
     from crm_server.settings import Settings
@@ -124,8 +125,9 @@ def as_system(session: Session) -> Iterator[None]:
     For what must be known or done beyond the actor's own rows: whether a number is taken, a cycle, what hangs on a
     record that is removed, handing a record over. The actor of events stays who it was.
     """
+    session.flush()
+    connection = session.connection()
     with session.no_autoflush:
-        connection = session.connection()
         reach = connection.exec_driver_sql(_REACH, (rowrules.EVERYTHING_TOLD,)).scalar_one()
     try:
         yield
@@ -146,10 +148,11 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _tell_database(session: Session, _transaction: Any, connection: Any) -> None:
+def _tell_database(session: Session, transaction: SessionTransaction, connection: Any) -> None:
     """Set the transaction's actor, which triggers and row rules read."""
     actor: Actor | None = session.info.get(ACTOR)
-    if actor is not None and not session.in_nested_transaction():
+    # The transaction itself is what begins here, even where a savepoint is what opened it.
+    if actor is not None and not transaction.nested:
         connection.exec_driver_sql(*telling(actor))
 
 

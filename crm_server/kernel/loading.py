@@ -1,7 +1,7 @@
 """COPY into tables under row rules, which PostgreSQL refuses to do directly.
 
-The rows go into a temporary table first, which costs no write-ahead log, and from there with INSERT, so that policies and
-triggers see them. Called by imports and by the loader of demo data.
+The rows go into a temporary table first, which costs no write-ahead log, and from there with INSERT, so that policies
+and triggers see them. Called by imports and by the loader of demo data.
 """
 
 from __future__ import annotations

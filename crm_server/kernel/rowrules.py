@@ -191,7 +191,7 @@ def scopes_of(actor: Actor, entity: str, act: RowAction) -> frozenset[Scope]:
 
 
 def creating(actor: Actor, entity: str) -> frozenset[Scope]:
-    """Within which scopes an actor makes records: those of changing them, else of reading them, and always their own."""
+    """Within which scopes an actor makes records: of changing them, else of reading them, and their own."""
     if actor.all_permissions:
         return frozenset({Scope.ALL})
     return _creating(actor.permissions, actor.scopes, entity)

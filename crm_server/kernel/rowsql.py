@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Index, text
+
 from crm_server.kernel.rowrules import GUARDED, NUMBERS, RowAction, Scope, available, everywhere, token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import MetaData
 
     from compliance.datamap import DataMap, EntityDef
 
@@ -57,30 +61,25 @@ def condition(entity: EntityDef, scope: Scope, act: RowAction | None, alias: str
         act: A share for reading is none for changing; None is the making of records.
         alias: Alias of the record's table.
     """
-    match scope:
-        case Scope.OWN:
-            return f"{alias}.owner_id = {ME}"
-        case Scope.TEAM if "team_id" in entity.fields:
-            return f"{alias}.team_id in (select team_id from kontor.my_team)"
-        case Scope.TEAM:
-            return f"{alias}.owner_id in (select user_id from kontor.my_teammate)"
-        case Scope.TERRITORY:
-            return f"{alias}.territory_id in (select territory_id from kontor.my_territory)"
-        case Scope.MANAGED:
-            return f"{alias}.owner_id in (select user_id from kontor.my_report)"
-        case Scope.SHARED:
-            level = "" if act is RowAction.READ else " and level = 'write'"
-            return (
-                f"{alias}.id in (select record_id from kontor.my_share "
-                f"where record_type = {entity.number}::smallint{level})"
-            )
-        case Scope.RELATED:
-            return " or ".join(
-                f"exists (select 1 from {_table(entity.fields[name].policy.target or '')} l "
-                f"where l.id = {alias}.{name})"
-                for name in GUARDED[entity.name]
-            )
-    raise ValueError(scope)
+    level = "" if act is RowAction.READ else " and level = 'write'"
+    team = "team_id in (select team_id from kontor.my_team)"
+    if "team_id" not in entity.fields:
+        team = "owner_id in (select user_id from kontor.my_teammate)"
+    related = " or ".join(
+        f"exists (select 1 from {_table(entity.fields[name].policy.target or '')} l where l.id = {alias}.{name})"
+        for name in GUARDED[entity.name]
+    )
+    return {
+        Scope.OWN: f"{alias}.owner_id = {ME}",
+        Scope.TEAM: f"{alias}.{team}",
+        Scope.TERRITORY: f"{alias}.territory_id in (select territory_id from kontor.my_territory)",
+        Scope.MANAGED: f"{alias}.owner_id in (select user_id from kontor.my_report)",
+        Scope.SHARED: (
+            f"{alias}.id in (select record_id from kontor.my_share "
+            f"where record_type = {entity.number}::smallint{level})"
+        ),
+        Scope.RELATED: related,
+    }[scope]
 
 
 def rule(entity: EntityDef, alias: str, *acts: RowAction | None, bin_needs: RowAction | None = None) -> str:
@@ -160,8 +159,8 @@ def policies(datamap: DataMap) -> dict[str, list[_Policy]]:
         found[_table(name)] = _record_policies(datamap[name])
     for entity in datamap:
         parent = entity.policy.parent
-        target = entity.fields[parent].policy.target if parent in entity.fields else None
-        if parent is not None and target in GUARDED:
+        target = entity.fields[parent].policy.target if parent is not None else None
+        if parent is not None and target is not None and target in GUARDED:
             own = f'"{entity.table.name}".{parent}'
             found[f'crm."{entity.table.name}"'] = _part_policies(
                 parent_rule(datamap, target, own, RowAction.READ),
@@ -237,12 +236,26 @@ def statements(datamap: DataMap) -> Iterator[str]:
             yield f"create policy {name} on {table} for {command} to kontor_app{parts}"
 
 
+def add_indexes(metadata: MetaData) -> None:
+    """Declare the indexes that find records by team and territory; those by owner stand with the models."""
+    for name in GUARDED:
+        table = metadata.tables[f"crm.{name}"]
+        for column in ("team_id", "territory_id"):
+            if column in table.c:
+                Index(
+                    f"ix_{name}_{column.removesuffix('_id')}",
+                    table.c[column],
+                    postgresql_where=text("deleted_at is null"),
+                )
+
+
 def guarded_tables(datamap: DataMap) -> frozenset[str]:
     """Full names of the tables under row rules, as `Table.fullname` writes them."""
     return frozenset(name.replace('"', "") for name in policies(datamap))
 
 
 __all__ = [
+    "add_indexes",
     "any_parent_rule",
     "condition",
     "guarded_tables",

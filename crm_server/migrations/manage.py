@@ -178,7 +178,8 @@ def drift(owner_url: str) -> list[Drift]:
             row[0]
             for row in connection.execute(
                 text(
-                    "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+                    "select n.nspname || '.' || c.relname from pg_class c "
+                    "join pg_namespace n on n.oid = c.relnamespace "
                     "where c.relrowsecurity and exists (select 1 from pg_policy p where p.polrelid = c.oid)"
                 )
             )

@@ -54,7 +54,9 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else, row rules (`kernel/rowsql.py`) among it; run again after a migration that adds a table."""
+    """Give each role what it needs and nothing else, and bring row rules up to this release; run again after a
+    migration that adds a table.
+    """
     _run_files(_GRANTS)
     for statement in rowsql.statements(datamap()):
         op.get_bind().exec_driver_sql(statement.replace("%", "%%"))

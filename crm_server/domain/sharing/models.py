@@ -21,7 +21,12 @@ class RecordShare(Audited, Base):
 
     __tablename__ = "record_share"
     __entity__ = EntityPolicy(
-        71, "record_share", "record-shares", _("Share of a record"), _("Shares of records"), EntityKind.TECHNICAL
+        71,
+        "record_share",
+        "record-shares",
+        _("Share of a record"),
+        _("Shares of records"),
+        EntityKind.TECHNICAL,
     )
     __table_args__ = (
         CheckConstraint("(user_id is null) <> (team_id is null)", name="one_receiver"),
@@ -71,7 +76,12 @@ class TerritoryPath(Base):
 
     __tablename__ = "territory_path"
     __entity__ = EntityPolicy(
-        70, "territory_path", "territory-paths", _("Territory path"), _("Territory paths"), EntityKind.TECHNICAL
+        70,
+        "territory_path",
+        "territory-paths",
+        _("Territory path"),
+        _("Territory paths"),
+        EntityKind.TECHNICAL,
     )
     __table_args__ = (Index("ix_territory_path_territory", "territory_id"), {"schema": "identity"})
 

@@ -2156,6 +2156,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("parent_id is not null"),
     )
     op.create_index(
+        "ix_account_team",
+        "account",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_account_territory",
+        "account",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
         "uq_account_external_id",
         "account",
         ["external_id"],
@@ -2331,6 +2347,22 @@ def create_tables() -> None:
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
     op.create_index(
+        "ix_contact_team",
+        "contact",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_territory",
+        "contact",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
         "uq_contact_external_id",
         "contact",
         ["external_id"],
@@ -2436,6 +2468,14 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("subject_id is not null"),
     )
+    op.create_index(
+        "ix_case_team",
+        "case",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index("uq_case_number", "case", ["number"], unique=True, schema="crm")
     op.create_index(
         "ix_opportunity_account",
@@ -2497,6 +2537,22 @@ def create_tables() -> None:
         "ix_opportunity_stage",
         "opportunity",
         ["stage_id", "close_date"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_team",
+        "opportunity",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_territory",
+        "opportunity",
+        ["territory_id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2580,6 +2636,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_lead_territory",
+        "lead",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_lead_external_id",
         "lead",

@@ -13,8 +13,7 @@ from webob import Request
 from webtest import TestApp
 
 from crm_server.app import main
-from crm_server.kernel import db
-from crm_server.kernel import rowrules
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import Unavailable
 from crm_server.models import datamap
