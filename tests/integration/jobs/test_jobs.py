@@ -29,7 +29,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, see_everything
 from tests.integration.jobs import worker_child
 
 CHILD = Path(worker_child.__file__)
@@ -49,7 +49,7 @@ def jobs_settings(cluster: Cluster, template: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def jobs_engine(jobs_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(jobs_settings)
+    made = see_everything(db.create_app_engine(jobs_settings))
     yield made
     made.dispose()
 
