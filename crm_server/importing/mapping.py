@@ -175,9 +175,7 @@ def check_mapping(mapping: ImportMapping, entity: EntityDef, columns: Iterable[s
 
 
 def _needed(item: Any) -> bool:
-    column = item.column
-    defaulted = column.default is not None or column.server_default is not None
-    return item.policy.required and item.writable and not defaulted
+    return item.policy.required and item.writable and not item.defaulted
 
 
 def _fields_of(feed: Feed, entity: EntityDef) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from alembic import op
 from crm_server.kernel import rowsql
 from crm_server.models import datamap
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -20,7 +20,9 @@ _FUNCTIONS = (
     ("compliance.audit.log", "retention.sql"),
 )
 _GRANTS = (
+    ("crm_server.migrations", "sql/guards.sql"),
     ("crm_server.migrations", "sql/grants.sql"),
+    ("crm_server.migrations", "sql/keys.sql"),
     ("compliance.audit.log", "grants.sql"),
     ("crm_server.migrations", "sql/rowrules.sql"),
 )
@@ -54,8 +56,9 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else, and bring row rules up to this release; run again after a
-    migration that adds a table.
+    """Guard what no statement may get wrong, and give each role what it needs and nothing else, row rules among it.
+
+    Run again after a migration that adds a table.
     """
     _run_files(_GRANTS)
     for statement in rowsql.statements(datamap()):

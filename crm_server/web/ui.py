@@ -20,16 +20,26 @@ from translationstring import TranslationString
 
 from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
+from crm_server.domain.audit import guard
 from crm_server.domain.documents.services import readable_by
+from crm_server.permissions import Permission
 from crm_server.web import flash, formats, navigation
 
 if TYPE_CHECKING:
     from pyramid.request import Request
 
     from compliance.datamap import EntityDef, FieldPolicy
+    from compliance.datamap.text import Text
 
 NONE = "–"
 """Stands where there is no value."""
+
+_PRIVILEGED = (
+    Permission.AUDIT_READ,
+    Permission.ROLES_MANAGE,
+    Permission.SETTINGS_READ,
+    Permission.USERS_MANAGE,
+)
 
 _BADGES = {
     # Stages of work, from not begun to ended well or badly; the words of all choices together.
@@ -102,6 +112,14 @@ class Ui:
     def demo(self) -> bool:
         """Whether all data is made up."""
         return bool(self._request.registry.settings["kontor"].demo)
+
+    @property
+    def audit_stopped(self) -> Text | None:
+        """Why privileged acts are closed, for those who hold some; None while they are open (AUD-12)."""
+        if not any(self.may(str(permission)) for permission in _PRIVILEGED):
+            return None
+        reason = self._request.registry.audit_guard.state().reason
+        return None if reason is None else guard.REASONS[reason]
 
     @property
     def path(self) -> str:

@@ -260,7 +260,7 @@ class Undo:
         for other in self._datamap:
             if "deleted_at" not in other.fields or not keys:
                 continue
-            columns = [item.column for item in other.fields.values() if item.policy.target == entity.name]
+            columns = [item.stored for item in other.fields.values() if item.policy.target == entity.name]
             for column in columns:
                 table = other.table
                 foreign = or_(table.c.import_id.is_(None), table.c.import_id != import_id)

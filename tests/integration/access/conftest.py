@@ -18,9 +18,11 @@ from crm_server.domain.sharing.models import RecordShare
 from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import Keys
 from crm_server.kernel.rowrules import RowAction, Scope
 from crm_server.models import datamap
 from crm_server.services import records
+from crm_server.settings import Settings
 
 NAMED: dict[str, dict[str, Any]] = {
     "account": {"name": "Account"},
@@ -53,44 +55,45 @@ class Company:
         """Whether a record is within one scope of an actor."""
         row = self.records[entity][key]
         mine = {team for team, members in self.teams.items() if actor.id in members}
-        if scope is Scope.OWN:
-            return row["owner_id"] == actor.id
-        if scope is Scope.TEAM:
-            if "team_id" in row:
-                return row["team_id"] in mine
-            return any(row["owner_id"] in self.teams[team] for team in mine)
-        if scope is Scope.TERRITORY:
-            place = row["territory_id"]
-            while place is not None:
-                if actor.id in self.territories[place]:
-                    return True
-                place = self.above[place]
-            return False
-        if scope is Scope.MANAGED:
-            seen, boss = set(), self.manager.get(row["owner_id"])
-            while boss is not None and boss not in seen:
-                if boss == actor.id:
-                    return True
-                seen.add(boss)
-                boss = self.manager.get(boss)
-            return False
-        if scope is Scope.RELATED:
-            return any(
-                row.get(name) is not None
-                and self.reaches(actor, name.removesuffix("_id"), RowAction.READ, row[name])
-                for name in rowrules.GUARDED[entity]
-            )
-        return any(
-            share["record_id"] == key
-            and (share["user_id"] == actor.id or share["team_id"] in mine)
-            and (share["until"] is None or share["until"] > datetime.now(UTC))
-            and (act is RowAction.READ or share["level"] == "write")
-            for share in self.shares
-        )
+        match scope:
+            case Scope.OWN:
+                found = row["owner_id"] == actor.id
+            case Scope.TEAM if "team_id" in row:
+                found = row["team_id"] in mine
+            case Scope.TEAM:
+                found = any(row["owner_id"] in self.teams[team] for team in mine)
+            case Scope.TERRITORY:
+                found = any(
+                    actor.id in self.territories[place] for place in _up(self.above, row["territory_id"])
+                )
+            case Scope.MANAGED:
+                found = actor.id in list(_up(self.manager, row["owner_id"]))[1:]
+            case Scope.RELATED:
+                found = any(
+                    row.get(name) is not None
+                    and self.reaches(actor, name.removesuffix("_id"), RowAction.READ, row[name])
+                    for name in rowrules.GUARDED[entity]
+                )
+            case _:
+                found = any(
+                    share["record_id"] == key
+                    and (share["user_id"] == actor.id or share["team_id"] in mine)
+                    and (share["until"] is None or share["until"] > datetime.now(UTC))
+                    and (act is RowAction.READ or share["level"] == "write")
+                    for share in self.shares
+                )
+        return found
 
     def tell(self, actor: Actor) -> None:
         """Let the connection act as somebody."""
         self.connection.exec_driver_sql(*db.telling(actor))
+
+
+def _up(above: dict[UUID, UUID | None], start: UUID | None) -> Iterator[UUID]:
+    """A place and everything above it."""
+    while start is not None:
+        yield start
+        start = above[start]
 
 
 def actor(key: UUID, scopes: dict[str, list[str]], permissions: set[str] | None = None) -> Actor:
@@ -109,7 +112,7 @@ def actor(key: UUID, scopes: dict[str, list[str]], permissions: set[str] | None 
 
 
 @pytest.fixture(scope="module")
-def world(engine: Engine) -> Iterator[Company]:
+def world(engine: Engine, settings: Settings, keys: Keys) -> Iterator[Company]:
     """A company made by chance, always the same; rolled back at the end."""
     dice = random.Random(4)
     with engine.connect() as connection:
@@ -118,7 +121,7 @@ def world(engine: Engine) -> Iterator[Company]:
         made.tell(system_actor())
         _people(made, dice)
         with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
-            session.info[db.ACTOR] = system_actor()
+            session.info |= {db.ACTOR: system_actor(), db.SETTINGS: settings, db.KEYS: keys}
             _records(made, dice, session)
             session.commit()
         _shares(made, dice)
@@ -191,8 +194,8 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def _shares(made: Company, dice: random.Random) -> None:
     now = datetime.now(UTC)
-    for entity, records in made.records.items():
-        for key in dice.sample(list(records), 12):
+    for entity, there in made.records.items():
+        for key in dice.sample(list(there), 12):
             to_team = dice.random() < 0.5
             share = {
                 "record_type": rowrules.NUMBERS[entity],

@@ -1,4 +1,4 @@
-"""Row rules: policy, predicate and an oracle in Python agree on random data, for every scope, act and kind of record."""
+"""Row rules: policy, predicate and an oracle in Python agree on random data, for every scope, act and kind."""
 
 from __future__ import annotations
 

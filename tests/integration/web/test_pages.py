@@ -316,3 +316,6 @@ class TestErrors:
         assert "Wandel" in page.text
         again = form.submit(status=422)
         assert "Somebody else changed this record" in again.text
+        undo = next(f for f in app.get(f"/leads/{key}").forms.values() if f.action.endswith("/revert"))
+        assert "The conversion was taken back" in undo.submit().follow().text
+        app.get(f"/leads/{key}/convert", status=200)
