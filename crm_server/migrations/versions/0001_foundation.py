@@ -218,6 +218,7 @@ def create_tables() -> None:
         sa.Column("certificate", sa.Text(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
