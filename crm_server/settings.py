@@ -254,6 +254,13 @@ TABLE: tuple[Setting, ...] = (
         "Which algorithms are used: strict has those alone that NIST approves.",
     ),
     Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
+    Setting(
+        "export_release_rows",
+        _integer(0, 10_000),
+        "10000",
+        "records",
+        "An export of more records takes a second person; 0 means every export.",
+    ),
     Setting("change_days", _integer(1, 3650), "30", "days", "How long the change feed reaches back."),
     Setting(
         "worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."
