@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": ("crm_server.cli.doctor", "doctor", "Say what is wrong and what to do."),
     "sealer": ("crm_server.cli.sealer", "sealer", "Seal the audit log."),
     "audit": ("crm_server.cli.audit", "audit", "Export, verify and look at the audit log."),
+    "siem": ("crm_server.cli.siem", "siem", "Send audit events to a SIEM."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from crm_server.kernel.loading import copy_into
 from crm_server.kernel.serialization import dumps_text
 
 __all__ = ["copy_rows"]
@@ -60,17 +61,14 @@ def copy_rows(
     # Each row begins with the number of its columns.
     start = repeat(Struct(">h").pack(len(columns)), len(given[0]))
     body = b"".join((_HEAD, *map(b"".join, zip(start, *cells, strict=True)), _TAIL))
-    quote = connection.dialect.identifier_preparer
-    names = ", ".join(quote.quote(name) for name in columns)
-    statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN (FORMAT binary)"
     # COPY is psycopg2's own.
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
         try:
-            cursor.copy_expert(statement, io.BytesIO(body), 1 << 20)
+            copy_into(cursor, table.schema or "public", table.name, columns, io.BytesIO(body), binary=True)
         except connection.dialect.dbapi.Error as error:  # type: ignore[union-attr]
             # The rest of the code knows the driver's errors as SQLAlchemy's.
-            connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001
+            connection._handle_dbapi_exception(error, f"COPY {table.fullname}", None, cursor, None)  # noqa: SLF001
 
 
 def _column(write: Writer, values: tuple[Any, ...]) -> Iterable[bytes]:

@@ -20,7 +20,7 @@ from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from compliance.datamap import DataMap, EntityDef, KeyClass
     from crm_server.kernel.actor import Actor
@@ -94,10 +94,10 @@ class Selection:
         """The custom fields that are rows of crm.custom_value."""
         return tuple(item for item in self.custom if not item.sealed)
 
-    def outputs(self, rules: Mapping[str, Sequence[str]]) -> str:
-        """The select list over the expression "page", as `reader` reads it. `rules` as for `output`."""
+    def outputs(self) -> str:
+        """The select list over the expression "page", as `reader` reads it."""
         documents = [packed(self.entity, document, "page") for document, _fields in self.sealed]
-        return output(self.shown, self.plain, documents, self.labels, rules, self.stored_custom)
+        return output(self.shown, self.plain, documents, self.labels, self.stored_custom)
 
     def columns(self, entity: EntityDef, *more: str) -> str:
         """The columns that the page carries: those shown, those that labels need, and those that the event needs."""

@@ -155,15 +155,14 @@ def output(
     names: Sequence[str],
     documents: Sequence[str],
     labels: Sequence[Label],
-    rules: Mapping[str, Sequence[str]],
     custom: Sequence[CustomColumn],
 ) -> str:
-    """The select list over the page: ids as text, packed documents, embedded labels (under the row `rules` of where
-    they lead, by name of the label), custom fields.
+    """The select list over the page: ids as text, packed documents, embedded labels, custom fields. A reference to a
+    record that the actor may not see has no label: the policy of its table hides it.
     """
     columns = [*(_output_column(shown.fields[name]) for name in names), *documents]
     for item in labels:
-        found = " and ".join([f"x.id = page.{sql_name(item.field.name)}", *rules[item.name]])
+        found = f"x.id = page.{sql_name(item.field.name)}"
         columns.append(f"(select {_label_value(item)} from {table_name(item.target)} x where {found})")
     if custom:
         columns.append(custom_column(custom))
