@@ -148,7 +148,9 @@ class Engine:
             source = f"{store.trigrams} t cross join {store.table} d on d.slot = t.rowid"
             tests.insert(0, f"t.{store.trigrams} match ?")
             values = (trigrams, *values)
-        sql = f"select d.id, d.slot, {store.columns} from {source}" + (f" where {' and '.join(tests)}" if tests else "")
+        sql = f"select d.id, d.slot, {store.columns} from {source}" + (
+            f" where {' and '.join(tests)}" if tests else ""
+        )
         with closing(connection.execute(sql, values)) as cursor:
             while rows := cursor.fetchmany(_READ):
                 for row in rows:
@@ -200,7 +202,8 @@ class Engine:
         kind = store.entity.fields[place].kind
         with self._reading() as connection:
             rows = [
-                (key_of(kind, values[place]), slot, key) for key, slot, values in store.rows(connection, split(asked.ids))
+                (key_of(kind, values[place]), slot, key)
+                for key, slot, values in store.rows(connection, split(asked.ids))
             ]
             after = None
             if asked.after is not None:
@@ -261,7 +264,9 @@ def _lies_after(row: tuple[bytes, int], after: tuple[bytes, int], *, descending:
     return row < after if descending else row > after
 
 
-def _regions(store: Store, asked: Walk, after: tuple[bytes, int] | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _regions(
+    store: Store, asked: Walk, after: tuple[bytes, int] | None
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The statements to be read one after the other: records with a value, then those without."""
     direction, symbol = ("desc", "<") if asked.descending else ("asc", ">")
     columns = "d.id" if asked.tree is None else f"d.id, {store.columns}"
@@ -274,8 +279,8 @@ def _regions(store: Store, asked: Walk, after: tuple[bytes, int] | None) -> Iter
             if empty is (after[0] == NO_VALUE):
                 tests.append(f"(k.key, k.slot) {symbol} (?, ?)")
                 values += after
-        yield (
-            f"select {columns} from {store.order_table(asked.field)} k cross join {store.table} d on d.slot = k.slot "
-            f"where {' and '.join(tests)} order by k.key {direction}, k.slot {direction}",
-            values,
+        sql = (
+            f"select {columns} from {store.order_table(asked.field)} k cross join {store.table} d "
+            f"on d.slot = k.slot where {' and '.join(tests)} order by k.key {direction}, k.slot {direction}"
         )
+        yield sql, values

@@ -49,7 +49,6 @@ class IndexedField:
         name: Its name.
         kind: How its values are compared.
         found: Whether finding looks into it, so that trigrams are cut from it.
-        exact: Finding takes the whole value only.
         ordered: Whether its order is kept ready from the start; that of others is made when first asked for.
     """
 
@@ -57,7 +56,6 @@ class IndexedField:
     name: str
     kind: Kind
     found: bool = False
-    exact: bool = False
     ordered: bool = False
 
 
@@ -104,7 +102,6 @@ def indexed(entity: EntityDef) -> IndexedEntity | None:
                 item.name,
                 kind,
                 found=item.policy.search is not Search.NONE,
-                exact=item.policy.search is Search.EXACT,
                 ordered=sealed(item) and item.name in {entity.policy.title, *entity.policy.list_fields},
             )
         )
@@ -118,4 +115,9 @@ def indexed(entity: EntityDef) -> IndexedEntity | None:
 
 def indexed_entities(datamap: DataMap) -> tuple[IndexedEntity, ...]:
     """Everything that the service holds, by number."""
-    return tuple(found for item in datamap.records() if (found := indexed(item)) is not None)
+    # Only records with a bin are in the change feed; the others are small tables that PostgreSQL searches itself.
+    return tuple(
+        found
+        for item in datamap.records()
+        if "deleted_at" in item.fields and (found := indexed(item)) is not None
+    )

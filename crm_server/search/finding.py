@@ -30,7 +30,7 @@ Scored = "tuple[float, int, bytes]"
 class Finder:
     """One search in one store. Fields that the person may not see are not looked into, not even for the order."""
 
-    def __init__(  # noqa: PLR0913 - a search has these words
+    def __init__(
         self, store: Store, connection: sqlite3.Connection, text: str, fields: Sequence[int], *, deleted: bool
     ) -> None:
         self._store, self._connection, self._deleted = store, connection, deleted
@@ -45,14 +45,19 @@ class Finder:
         self._words = self._needle.split()
         self._digits = digits(text)
 
-    def best(self, limit: int, within: Sequence[bytes] | None = None) -> tuple[list[tuple[float, int, bytes]], bool]:
+    def best(
+        self, limit: int, within: Sequence[bytes] | None = None
+    ) -> tuple[list[tuple[float, int, bytes]], bool]:
         """(score, slot, id) of the records that fit best, and whether there may be more of them."""
         if not self._needle or not self._places:
             return [], False
         found: dict[int, tuple[float, int, bytes]] = {}
         more = False
         if within is not None:
-            self._judge(found, ((key, slot, values) for key, slot, values in self._store.rows(self._connection, within)))
+            self._judge(
+                found,
+                ((key, slot, values) for key, slot, values in self._store.rows(self._connection, within)),
+            )
         else:
             more = self._gather(found, limit)
         if len(found) < min(limit, _ENOUGH):
@@ -69,8 +74,7 @@ class Finder:
                 number += 1
                 self._judge(found, (row,))
             if number >= looked_at or len(found) > limit:
-                if len(found) >= limit or number >= looked_at:
-                    return True
+                return True
         return False
 
     def _expressions(self) -> Iterator[str]:
@@ -84,7 +88,8 @@ class Finder:
                 yield expression
         if len(self._words) > 1:
             parts = [
-                piece(word if len(word) > 2 else f" {word}", self._store, self._connection) for word in self._words
+                piece(word if len(word) > 2 else f" {word}", self._store, self._connection)
+                for word in self._words
             ]
             yield " AND ".join(f"({part})" for part in parts if part is not None)
         if self._digits is not None:
@@ -125,7 +130,11 @@ class Finder:
                 level = self._level(form, phone=place in self._numbers)
                 if level is None:
                     continue
-                level += (_ROMANISED if number else 0.0) + (0.0 if title else _NOT_TITLE) + _LENGTH * min(len(form), 99)
+                level += (
+                    (_ROMANISED if number else 0.0)
+                    + (0.0 if title else _NOT_TITLE)
+                    + _LENGTH * min(len(form), 99)
+                )
                 if best is None or level < best:
                     best = level
         if best is None and len(self._words) > 1:

@@ -91,8 +91,8 @@ def forms(text: str) -> tuple[str, ...]:
 def framed(values: list[str]) -> str:
     """The text of which trigrams are cut: each form between spaces and ends of line.
 
-    So a trigram tells whether it begins a value ("\\n a"), begins a word (" an"), or ends one, and the last letters
-    of a value begin a trigram as well.
+    So a trigram tells whether it begins a value (end of line, space, letter) or a word (space, two letters) or ends
+    one, and the last letters of a value begin a trigram as well.
     """
     return "\n " + " \n ".join(values) + " \n" if values else ""
 

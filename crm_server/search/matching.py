@@ -66,7 +66,7 @@ def _comparable(kind: Kind) -> Callable[[Any], Any]:
     return lambda value: sort_key(str(value))
 
 
-def _test(test: Test, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool]:  # noqa: PLR0911 - one an operator
+def _test(test: Test, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool]:
     place = _place(test.field, entity)
     kind, value = entity.fields[place].kind, test.value
     same: Callable[[Any], Any] = str.lower if kind is Kind.EMAIL else (lambda one: one)
@@ -131,7 +131,7 @@ class Narrowing:
 _SQL_SYMBOLS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
-def narrowing(tree: Tree, entity: IndexedEntity) -> Narrowing | None:
+def narrowing(tree: Tree, entity: IndexedEntity) -> Narrowing | None:  # noqa: PLR0911 - one a kind of condition
     """What SQLite can judge of a tree by itself; None when that is nothing."""
     if isinstance(tree, Test):
         return _narrow_test(tree, entity)

@@ -55,7 +55,7 @@ Tree = Test | Words | Every | Some | Never
 
 
 class Status(msgspec.Struct, tag="status", frozen=True):
-    """How complete is it?"""
+    """Ask how complete the index is."""
 
 
 class Match(msgspec.Struct, tag="match", frozen=True):
@@ -124,7 +124,7 @@ Request = Status | Match | Keep | Walk | Rank | Find | Groups
 
 
 class State(msgspec.Struct, tag="state", frozen=True):
-    """How complete the index is: records loaded and to load, and seconds since the feed was last followed to its end."""
+    """How complete the index is: records loaded and to load, and seconds since everything committed was known."""
 
     loaded: int
     total: int

@@ -50,7 +50,11 @@ def text_of(entity: IndexedEntity, values: Sequence[Any]) -> str:
     chosen: list[str] = []
     written = ""
     for value in sorted(
-        (str(value) for item, value in zip(entity.fields, values, strict=True) if item.found and value is not None),
+        (
+            str(value)
+            for item, value in zip(entity.fields, values, strict=True)
+            if item.found and value is not None
+        ),
         key=len,
         reverse=True,
     ):
@@ -116,7 +120,11 @@ class Store:
     # Writing
 
     def load(
-        self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], texts: Sequence[str], words: Counter[str]
+        self,
+        connection: sqlite3.Connection,
+        rows: Sequence[Sequence[Any]],
+        texts: Sequence[str],
+        words: Counter[str],
     ) -> None:
         """Add records that are not there yet: rows of (id, deleted, values …) with the texts of their trigrams."""
         first = self._last + 1
@@ -149,7 +157,8 @@ class Store:
             self._unlink(connection, slot, old)
         places = ", ".join("?" * (len(self.entity.fields) + 3))
         connection.execute(
-            f"insert or replace into {self.table} values ({places})", (slot, doc.id, int(doc.deleted), *doc.values)
+            f"insert or replace into {self.table} values ({places})",
+            (slot, doc.id, int(doc.deleted), *doc.values),
         )
         text = text_of(self.entity, doc.values)
         if text:
@@ -160,7 +169,8 @@ class Store:
             # An order that is still being made gets new records when it comes to them.
             if slot <= upto or (known is None and upto == slot - 1):
                 connection.execute(
-                    f"insert into {self.order_table(field)} values (?, ?)", (self._key(field, doc.values), slot)
+                    f"insert into {self.order_table(field)} values (?, ?)",
+                    (self._key(field, doc.values), slot),
                 )
                 self.orders[field] = max(upto, slot)
 
@@ -185,12 +195,14 @@ class Store:
         text = text_of(self.entity, values)
         if text:
             connection.execute(
-                f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)", (slot, text)
+                f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
+                (slot, text),
             )
         self.words.remove(record_words(self.entity, values))
         for field in self.orders:
             connection.execute(
-                f"delete from {self.order_table(field)} where key = ? and slot = ?", (self._key(field, values), slot)
+                f"delete from {self.order_table(field)} where key = ? and slot = ?",
+                (self._key(field, values), slot),
             )
 
     def _key(self, field: int, values: Sequence[Any]) -> bytes:
