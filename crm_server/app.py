@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyramid.config import Configurator
 from pyramid.csrf import CookieCSRFStoragePolicy
 
+from crm_server.domain.audit.guard import AuditGuard
 from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.policy import SecurityPolicy
 from crm_server.kernel.hot import Hot
@@ -36,6 +37,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config = Configurator(settings={"kontor": settings, "pyramid.csrf_trusted_origins": []})
     config.registry.datamap = datamap()
     config.registry.hot = Hot(settings)
+    config.registry.audit_guard = AuditGuard(config.registry.hot.engine, settings)
 
     # Kernel first: later parts use the request's id, actor and transaction.
     config.include("security.web.headers")

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from compliance.audit.log.reading import LogReader
+from crm_server.domain.audit.guard import measure
 from crm_server.domain.audit.places import places
 from crm_server.migrations import HEAD, manage
 
@@ -36,6 +37,7 @@ STUCK_MINUTES = 15
 SILENT_SECONDS = 60
 SKEW_SECONDS = 5.0
 SEALING_LATE, SEALING_STUCK = 5.0, 30.0
+LEAST_MONTHS = 2
 
 
 class Level(StrEnum):
@@ -71,8 +73,9 @@ def examine(settings: Settings) -> list[Finding]:
             at_head = _schema(connection)
             findings.append(at_head)
             if at_head.level is Level.OK:
-                for check in (_rights, _jobs, partial(_sealing, settings)):
+                for check in (_rights, _jobs, partial(_sealing, settings), _partitions):
                     findings += _safely(check, connection)
+                findings += _guard(settings)
     except DBAPIError as error:
         findings.append(
             Finding(
@@ -288,6 +291,44 @@ def _sealing(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield Finding("checkpoint", Level.ERROR, f"{said} {late:,} events are not signed.", remedy)
     else:
         yield Finding("checkpoint", Level.OK, said)
+
+
+def _guard(settings: Settings) -> Iterator[Finding]:
+    """Whether privileged acts are open (AUD-12)."""
+    engine = create_engine(settings.database_url, poolclass=pool.NullPool, hide_parameters=True)
+    reason = measure(engine, places(settings).mirror).reason
+    if reason is None:
+        yield Finding("guard", Level.OK, "Privileged acts are open: the audit log can prove them.")
+        return
+    said = {
+        "lag": "events have waited for their seal for more than 30 seconds",
+        "space": "less than 5 % of the space for the audit log is left",
+        "unknown": "the state of the audit log can't be read",
+    }[reason]
+    remedy = (
+        "Make room for the log." if reason == "space" else "Start the sealer; its log says what keeps it."
+    )
+    yield Finding("guard", Level.ERROR, f"Privileged acts are closed: {said}.", remedy)
+
+
+_PARTITIONS = text("select months_ahead, misplaced from audit.partitions()")
+
+
+def _partitions(connection: Connection) -> Iterator[Finding]:
+    """Whether the tables of the log have room for the months to come."""
+    row = connection.execute(_PARTITIONS).one()
+    if row.months_ahead < LEAST_MONTHS or row.misplaced:
+        said = f"The tables of the audit log have room for {row.months_ahead} more months"
+        said += f"; {row.misplaced:,} events fit no month." if row.misplaced else "."
+        yield Finding(
+            "partitions",
+            Level.WARNING,
+            said,
+            "Is a worker running? It makes room each night; by hand: kontor audit partitions. Events outside every "
+            "month come from a wrong clock.",
+        )
+    else:
+        yield Finding("partitions", Level.OK, f"The audit log has room for {row.months_ahead} more months.")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

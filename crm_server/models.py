@@ -11,6 +11,7 @@ from functools import cache
 import compliance.audit.models
 import crm_server.domain.accounts.models
 import crm_server.domain.activities.models
+import crm_server.domain.audit.models
 import crm_server.domain.cases.models
 import crm_server.domain.catalog.models
 import crm_server.domain.contacts.models
@@ -19,6 +20,7 @@ import crm_server.domain.documents.models
 import crm_server.domain.identity.directory_models
 import crm_server.domain.identity.factor_models
 import crm_server.domain.identity.models
+import crm_server.domain.identity.sso_models
 import crm_server.domain.imports.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models

@@ -53,6 +53,8 @@ class Permission(StrEnum):
     """Share saved views with everybody."""
     AUDIT_READ = "audit:log:read"
     """Read the audit log."""
+    AUDIT_MANAGE = "audit:settings:manage"
+    """Say where audit events are sent, how long they are kept, and what raises an alarm."""
     SETTINGS_READ = "system:settings:read"
     """See the state of the system."""
     CHANGES_READ = "integration:changes:read"
@@ -123,7 +125,11 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         {},
     ),
     BuiltInRole(
-        "Audit administrator", "Reads the audit log. Changes nothing.", (), (Permission.AUDIT_READ,), {}
+        "Audit administrator",
+        "Reads the audit log and says where it is sent and how long it is kept. Sees no business data.",
+        (),
+        (Permission.AUDIT_READ, Permission.AUDIT_MANAGE),
+        {},
     ),
     BuiltInRole(
         "Manager",

@@ -70,6 +70,48 @@ SEARCH_LAG = Gauge(
     "Seconds since the search service knew everything that was committed.",
     multiprocess_mode="mostrecent",
 )
+AUDIT_OPEN = Gauge(
+    "kontor_audit_open",
+    "1 while privileged acts are open, 0 while the audit log can't prove them.",
+    multiprocess_mode="mostrecent",
+)
+AUDIT_SPACE = Gauge(
+    "kontor_audit_space_free_ratio",
+    "Free part of the file system of the audit log's files.",
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_AHEAD = Gauge(
+    "kontor_audit_partitions_ahead",
+    "Months for which the tables of the audit log have room.",
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_MISPLACED = Gauge(
+    "kontor_audit_events_outside_months",
+    "Events whose time fits no month of the log.",
+    multiprocess_mode="mostrecent",
+)
+SIEM_BACKLOG = Gauge(
+    "kontor_siem_backlog_events",
+    "Events that a sink is not certain to have.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_FAILING = Gauge(
+    "kontor_siem_failing_seconds",
+    "For how long nothing could be delivered to a sink; 0 while it works.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_CERTIFICATE = Gauge(
+    "kontor_siem_certificate_seconds",
+    "Seconds until the first of the certificates of a sink and of ours ends.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_SENT = Counter(
+    "kontor_siem_events_total", "Events that were handed to a sink, repeats included.", ("sink",)
+)
+AUDIT_ALERTS = Counter("kontor_audit_alerts_total", "Alerts of the rules over the audit log.", ("rule",))
 
 
 def registry() -> CollectorRegistry:

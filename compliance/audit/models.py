@@ -50,6 +50,9 @@ _PAYLOAD = Handling(
     export=Withheld("Old values are exported with the record they belong to."),
 )
 
+MONTHLY = "RANGE (event_id)"
+"""Keys are UUIDv7, so their ranges are months (log/partitions.sql)."""
+
 
 class AuditEvent(Base):
     """One event, with the fields of requirement AUD. References are pseudonyms; nothing here is personal."""
@@ -111,7 +114,7 @@ class AuditEvent(Base):
             "event_id",
             postgresql_where=text("event_class not in ('change', 'read')"),
         ),
-        {"schema": "audit"},
+        {"schema": "audit", "postgresql_partition_by": MONTHLY},
     )
 
 
@@ -131,7 +134,7 @@ class AuditPayload(Base):
         EntityKind.TECHNICAL,
         subject="event_id",
     )
-    __table_args__ = ({"schema": "audit"},)
+    __table_args__ = ({"schema": "audit", "postgresql_partition_by": MONTHLY},)
 
     event_id: Mapped[UUID] = field(1, Semantic.ID, _("Event"), _EVIDENCE, primary_key=True)
     format: Mapped[int] = field(2, Semantic.SMALL_INTEGER, _("Format"), _EVIDENCE, required=True)
@@ -176,7 +179,11 @@ class AuditLog(Base):
 
 
 class AuditLeaf(Base):
-    """Which event is which leaf. Without foreign keys: an event that was removed must leave its hash behind."""
+    """Which event is which leaf. Without foreign keys: an event that was removed must leave its hash behind.
+
+    The key holds the event because a partitioned table can be unique only with its partition key. That an index is
+    given once follows from the sealer, which alone may write here and locks the head.
+    """
 
     __tablename__ = "leaf"
     __entity__ = EntityPolicy(
@@ -192,13 +199,15 @@ class AuditLeaf(Base):
     index: Mapped[int] = field(
         2, Semantic.INTEGER, _("Index"), _EVIDENCE, primary_key=True, autoincrement=False, sql=BigInteger()
     )
-    event_id: Mapped[UUID] = field(3, Semantic.ID, _("Event"), _EVIDENCE, required=True, unique=True)
+    event_id: Mapped[UUID] = field(
+        3, Semantic.ID, _("Event"), _EVIDENCE, primary_key=True, required=True, unique=True
+    )
     leaf_hash: Mapped[bytes] = field(4, Semantic.BYTES, _("Hash"), _EVIDENCE, required=True)
 
     __table_args__ = (
         CheckConstraint("index >= 0", name="index_positive"),
         CheckConstraint("octet_length(leaf_hash) = 32", name="hash_length"),
-        {"schema": "audit"},
+        {"schema": "audit", "postgresql_partition_by": MONTHLY},
     )
 
 

@@ -21,10 +21,10 @@ from crm_server.kernel.errors import (
     NotFound,
     ValidationFailed,
 )
+from crm_server.kernel.views import allowed_methods
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
-    from pyramid.registry import Registry
     from pyramid.request import Request
     from pyramid.response import Response
 
@@ -99,7 +99,7 @@ def not_found(error: Any, request: Request) -> Response:
     """No such address, or none that takes this method."""
     route = getattr(request, "matched_route", None)
     if route is not None and isinstance(error, PredicateMismatch):
-        allowed = _methods(request.registry).get(route.name, ())
+        allowed = allowed_methods(request.registry).get(route.name, ())
         if request.matchdict and "part" in request.matchdict:
             known = request.registry.api_parts.get(
                 (request.matchdict["collection"], request.matchdict["part"])
@@ -107,23 +107,6 @@ def not_found(error: Any, request: Request) -> Response:
             allowed = READ_ONLY if known is not None and "version" not in known[0].fields else allowed
         return problem(MethodNotAllowed(allowed), request)
     return problem(NotFound(_("There is no such address.")), request)
-
-
-def _methods(registry: Registry) -> dict[str, tuple[str, ...]]:
-    """The methods that each route takes, as the views were declared."""
-    found: dict[str, tuple[str, ...]] | None = getattr(registry, "api_methods", None)
-    if found is None:
-        collected: dict[str, set[str]] = {}
-        for item in registry.introspector.get_category("views") or ():
-            view = item["introspectable"]
-            if view["route_name"] and view["request_methods"]:
-                methods = view["request_methods"]
-                names = {methods} if isinstance(methods, str) else set(methods)
-                collected.setdefault(view["route_name"], set()).update(
-                    names | ({"HEAD"} if "GET" in names else set())
-                )
-        found = registry.api_methods = {name: tuple(sorted(names)) for name, names in collected.items()}
-    return found
 
 
 def forbidden(context: Any, request: Request) -> Response:

@@ -66,7 +66,7 @@ def required_fields(entity: EntityDef) -> list[str]:
     return [
         item.name
         for item in writable_fields(entity)
-        if item.policy.required and item.column.default is None and item.column.server_default is None
+        if item.policy.required and not item.defaulted
     ]
 
 
@@ -152,7 +152,7 @@ def _read_field(item: FieldDef, says: Callable[[Any], str]) -> dict[str, Any]:
         and kinds != ["string"]
     ):
         kinds.append("string")
-    if item.column.nullable or item.policy.handling.access in _MASKABLE:
+    if item.nullable or item.policy.handling.access in _MASKABLE:
         kinds.append("null")
     if item.name in {"id", "version"}:
         kinds = kinds[:1]

@@ -113,6 +113,7 @@ def test(*, name: str, login: str | None, as_json: bool) -> None:
 def map_(*, name: str, group: str, kind: str, target: str | None, as_json: bool) -> None:
     """Say what membership in a group gives: log-in, or a role, team or territory by name."""
     from crm_server.domain.identity.models import Role, Team, Territory
+    from crm_server.domain.identity.services.directories import source_of
     from crm_server.kernel.errors import NotFound
     from security.identity.ldap.listing import group_by_id
 
@@ -128,7 +129,7 @@ def map_(*, name: str, group: str, kind: str, target: str | None, as_json: bool)
         found = group_by_id(tools.services.directories.client(row), UUID(group))
         if found is None:
             raise click.ClickException("The directory has no group with this id.")
-        tools.services.directories.map_group(session, row, found.id, found.name, kind, key)
+        tools.services.groups.map_group(session, source_of(row), str(found.id), found.name, kind, key)
         _say(
             as_json,
             {"group": found.name, "kind": kind},

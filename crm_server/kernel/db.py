@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
 from sqlalchemy import Engine, create_engine, event
@@ -159,3 +160,9 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, psycopg2.OperationalError) and (
         error.pgcode is None or error.pgcode in _RETRYABLE_STATES | _LOST_STATES
     )
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether PostgreSQL cancelled a statement because it took longer than `statement_timeout`."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg2.errors.QueryCanceled)

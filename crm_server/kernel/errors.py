@@ -171,6 +171,14 @@ class Unavailable(AppError):
     title = _("The database can't be reached at the moment. Please try again shortly.")
 
 
+class TooSlow(AppError):
+    """PostgreSQL gave up on a statement after the time that the settings allow. Nothing was changed."""
+
+    status = 503
+    code = "too_slow"
+    title = _("This takes longer than is allowed. Ask for less, for example with a narrower filter.")
+
+
 class OutcomeUnknown(AppError):
     """The connection was lost while committing: the change may or may not have been made.
 

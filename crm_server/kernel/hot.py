@@ -55,7 +55,7 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
-        self._engine: Engine = db.create_app_engine(
+        self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
 
@@ -110,7 +110,7 @@ class Hot:
     def _once(
         self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
     ) -> list[tuple[Any, ...]]:
-        connection = self._engine.raw_connection()
+        connection = self.engine.raw_connection()
         try:
             raw: Any = connection.dbapi_connection
             known: set[str] = connection.info.setdefault(_PREPARED, set())
@@ -133,7 +133,7 @@ class Hot:
 
     def dispose(self) -> None:
         """Close the pool."""
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 _TELL = (

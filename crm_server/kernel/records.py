@@ -242,14 +242,7 @@ class RecordService:
 
     @staticmethod
     def _missing(item: FieldDef, name: str, raw: Mapping[str, Any]) -> bool:
-        column = item.column
-        return (
-            item.policy.required
-            and item.writable
-            and name not in raw
-            and column.default is None
-            and column.server_default is None
-        )
+        return item.policy.required and item.writable and name not in raw and not item.defaulted
 
     def _clean_custom(self, raw: Mapping[str, Any], errors: Errors, *, partial: bool) -> dict[str, Any]:
         given = raw.get(CUSTOM)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db
-from crm_server.kernel.errors import NotAuthenticated, Unavailable
+from crm_server.kernel.errors import NotAuthenticated, TooSlow, Unavailable
 from monitoring import metrics
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def transaction_tween(
                 if not db.is_retryable(error):
                     if isinstance(error, PoolTimeout):
                         raise Unavailable from error
+                    if db.is_timeout(error):
+                        raise TooSlow from error
                     raise
                 if time.monotonic() + pause > deadline:
                     metrics.TRANSACTIONS.labels("given_up").inc()

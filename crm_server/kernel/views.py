@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyramid.config import Configurator
+    from pyramid.registry import Registry
 
 
 def declared_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
@@ -21,6 +22,23 @@ def declared_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
             "or permission=PUBLIC"
         )
     return view
+
+
+def allowed_methods(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """The methods that each route takes, as its views were declared (RFC 9110 §10.2.1, Allow)."""
+    found: dict[str, tuple[str, ...]] | None = getattr(registry, "allowed_methods", None)
+    if found is None:
+        collected: dict[str, set[str]] = {}
+        for item in registry.introspector.get_category("views") or ():
+            view = item["introspectable"]
+            if view["route_name"] and view["request_methods"]:
+                methods = view["request_methods"]
+                names = {methods} if isinstance(methods, str) else set(methods)
+                collected.setdefault(view["route_name"], set()).update(
+                    names | ({"HEAD"} if "GET" in names else set())
+                )
+        found = registry.allowed_methods = {name: tuple(sorted(names)) for name, names in collected.items()}
+    return found
 
 
 def includeme(config: Configurator) -> None:

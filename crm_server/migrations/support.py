@@ -6,10 +6,24 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
+
+_FUNCTIONS = (
+    ("crm_server.migrations", "sql/functions.sql"),
+    ("compliance.audit.log", "partitions.sql"),
+    ("compliance.audit.log", "retention.sql"),
+)
+_GRANTS = (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql"))
+
+
+def _run_files(files: tuple[tuple[str, str], ...]) -> None:
+    for package, name in files:
+        sql = resources.files(package).joinpath(name).read_text("utf-8")
+        # The driver would read % as a place for a parameter.
+        op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
 
 
 def create_schemas() -> None:
@@ -21,9 +35,7 @@ def create_schemas() -> None:
 
 def apply_functions() -> None:
     """Create or replace the shared functions."""
-    sql = resources.files("crm_server.migrations").joinpath("sql/functions.sql").read_text("utf-8")
-    # The driver would read % as a place for a parameter.
-    op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
+    _run_files(_FUNCTIONS)
 
 
 def attach_triggers(records: Records) -> None:
@@ -36,12 +48,7 @@ def attach_triggers(records: Records) -> None:
 
 def apply_grants() -> None:
     """Give each role what it needs and nothing else; run again after a migration that adds a table."""
-    for package, name in (
-        ("crm_server.migrations", "sql/grants.sql"),
-        ("compliance.audit.log", "grants.sql"),
-    ):
-        sql = resources.files(package).joinpath(name).read_text("utf-8")
-        op.get_bind().exec_driver_sql(sql.replace("%", "%%"))
+    _run_files(_GRANTS)
 
 
 def install_jobs() -> None:

@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 import structlog
 from pyramid.csrf import BadCSRFOrigin, BadCSRFToken
+from pyramid.exceptions import PredicateMismatch
 from pyramid.httpexceptions import HTTPException, HTTPForbidden, HTTPNotFound, HTTPSeeOther
 from pyramid.renderers import render_to_response
 from pyramid.response import Response
 
 from compliance.datamap.text import _
 from crm_server.kernel.errors import AppError, LostUpdate, NotAllowed, NotAuthenticated, TooManyRequests
+from crm_server.kernel.views import allowed_methods
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
@@ -130,9 +132,15 @@ def http_error(error: HTTPException, request: Request) -> Response:
     return error if status < 400 else page(request, status)
 
 
-def not_found(_error: HTTPNotFound, request: Request) -> Response:
-    """No such address."""
-    return page(request, 404)
+def not_found(error: HTTPNotFound, request: Request) -> Response:
+    """No such address, or one that does not take this method."""
+    route = getattr(request, "matched_route", None)
+    allowed = allowed_methods(request.registry).get(route.name, ()) if route is not None else ()
+    if not isinstance(error, PredicateMismatch) or request.method in allowed or not allowed:
+        return page(request, 404)
+    response = page(request, 405)
+    response.allow = allowed
+    return response
 
 
 def unexpected(error: Exception, request: Request) -> Response:

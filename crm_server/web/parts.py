@@ -169,7 +169,7 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
             kinds = ui.entity("stage").fields["kind"].policy.choices
             badge = (data["stage_kind"], kinds[data["stage_kind"]])
     elif one.kind == "attachment":
-        title, href = data.get("filename") or "", f"/files/{one.id}"
+        title, href = data.get("filename") or "", f"/files/{one.id}" if ui.reads_files else ""
     else:
         words = _ACTS.get(data.get("action", ""), words)
         title = _field_labels(request, one.entity, data.get("fields") or [])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
+from crm_server import tasks
 from crm_server.migrations import manage
+from crm_server.settings import load
 from tests.browser.site import ROOT, Site, chromium_path, serve
 from tests.browser.site import browser as launch
 from tests.conftest import copy_database
@@ -131,3 +134,26 @@ def violations(page: Page) -> list[str]:
         "({id: one.id, help: one.help, places: one.nodes.slice(0, 3).map(node => node.html.slice(0, 160))}))"
     )
     return [f"{page.url} {one['id']}: {one['help']} {one['places']}" for one in found]
+
+
+@pytest.fixture
+def work(cluster: Any, site: Any) -> Callable[[], None]:
+    """Runs the worker until no job waits; in a thread, for the browser's driver owns this one's event loop."""
+    del site
+    settings = load(
+        {"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"), "KONTOR_LOG_FORMAT": "text"}
+    )
+
+    def run() -> None:
+        thread = threading.Thread(target=lambda: tasks.worker(settings).run(until_empty=True))
+        thread.start()
+        thread.join(60)
+
+    return run
+
+
+def wait_for_work(page: Page, work: Callable[[], None]) -> None:
+    expect(page.locator("#progress")).to_be_visible()
+    work()
+    # The bar asks once a second and then brings the whole page.
+    expect(page.locator("#progress")).to_have_count(0, timeout=10_000)

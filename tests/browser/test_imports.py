@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from crm_server import tasks
-from crm_server.migrations import manage
-from crm_server.settings import load
-from tests.browser.conftest import Opener, violations
+from tests.browser.conftest import Opener, violations, wait_for_work
 
 LIST = """Kundennummer;Vorname;Nachname;E-Mail;Telefon;Firma;Land
 B-1;Ada;Beispielfrau;ada@example.com;030 123456;Probe & Söhne;Deutschland
@@ -41,11 +36,11 @@ class TestImport:
         _picture(page, "mapping")
 
         page.click(".k-form-bar button:has-text('Check')")
-        _wait_for_work(page, work)
+        wait_for_work(page, work)
         expect(page.locator("main")).to_contain_text("Nothing has been written")
         page.click("button:has-text('Import now')")
         assert violations(page) == []
-        _wait_for_work(page, work)
+        wait_for_work(page, work)
         expect(page.locator("main")).to_contain_text("Download the rows that failed")
         expect(page.locator("main")).to_contain_text("Not a valid e-mail address")
         assert violations(page) == []
@@ -62,7 +57,7 @@ class TestImport:
         page.set_input_files("#f-file", corrected)
         page.click("main button:has-text('Upload')")
         page.click("button:has-text('Import now')")
-        _wait_for_work(page, work)
+        wait_for_work(page, work)
 
         page.goto("/contacts?q=Mustermann")
         expect(page.locator("main")).to_contain_text("Max Mustermann")
@@ -72,7 +67,7 @@ class TestImport:
         page.goto(result)
         page.click("button:has-text('Undo the import')")
         page.click("dialog[open] button:has-text('Yes, go on')")
-        _wait_for_work(page, work)
+        wait_for_work(page, work)
         expect(page.locator("main")).to_contain_text("The import was taken back.")
         page.goto("/contacts?q=Beispielfrau")
         expect(page.locator("main")).to_contain_text("Nothing found")
@@ -92,30 +87,7 @@ class TestImport:
         _picture(page, f"mapping-{width}")
 
 
-def _wait_for_work(page: Page, work: Callable[[], None]) -> None:
-    expect(page.locator("#progress")).to_be_visible()
-    work()
-    # The bar asks once a second and then brings the whole page.
-    expect(page.locator("#progress")).to_have_count(0, timeout=10_000)
-
-
 def _picture(page: Page, name: str) -> None:
     """Keep a picture where somebody asked for one."""
     if folder := os.environ.get("PICTURES_OF_TESTS"):
         page.screenshot(path=Path(folder) / f"import-{name}.png", full_page=True)
-
-
-@pytest.fixture
-def work(cluster: Any, site: Any) -> Callable[[], None]:
-    """Runs the worker until no job waits; in a thread, for the browser's driver owns this one's event loop."""
-    del site
-    settings = load(
-        {"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"), "KONTOR_LOG_FORMAT": "text"}
-    )
-
-    def run() -> None:
-        thread = threading.Thread(target=lambda: tasks.worker(settings).run(until_empty=True))
-        thread.start()
-        thread.join(60)
-
-    return run

@@ -17,7 +17,7 @@ from webtest import TestApp
 
 from crm_server.domain.accounts.models import Account
 from crm_server.kernel.actor import system_actor
-from crm_server.kernel.errors import OutcomeUnknown, Unavailable
+from crm_server.kernel.errors import OutcomeUnknown, TooSlow, Unavailable
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
@@ -118,6 +118,21 @@ class TestTransaction:
         with pytest.raises(Unavailable):
             serve(own_settings, view)[0].get("/it")
         assert time.monotonic() - started < 10
+
+    def test_a_statement_that_takes_too_long_is_told_as_such_and_not_repeated(
+        self, own_settings: Settings
+    ) -> None:
+        seen = []
+
+        def view(request: Request) -> Response:
+            seen.append(1)
+            request.db.execute(text("set local statement_timeout = 50"))
+            request.db.execute(text("select pg_sleep(5)"))
+            return Response("never")
+
+        with pytest.raises(TooSlow):
+            serve(own_settings, view)[0].get("/it")
+        assert len(seen) == 1
 
     def test_a_connection_lost_while_committing_is_an_unknown_outcome(
         self, own_settings: Settings, owner: Engine

@@ -7,6 +7,9 @@ grant insert (
     request_id, origin, object_type, object_ref, subject_ref, purpose, policy_version, meta, payload_commit
 ) on audit.event to kontor_app;
 
+grant execute on function audit.make_partitions(integer), audit.partitions(), audit.delete_pruned(uuid)
+    to kontor_app;
+
 grant usage on schema audit to kontor_sealer;
 -- Events are inserted by the sealer only when it gives back what a restore lost, or explains a fork.
 grant select, insert on audit.event to kontor_sealer;

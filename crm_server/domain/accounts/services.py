@@ -11,10 +11,20 @@ from crm_server.domain.accounts.queries import MAX_DEPTH, ancestors, subtree
 from crm_server.domain.base import DomainService
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
     from crm_server.kernel.errors import Errors
 
-# Two accounts that become each other's parent at the same moment would make a cycle that neither transaction sees.
 _ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('kontor.account.hierarchy'))")
+
+
+def lock_hierarchy(connection: Connection | Session) -> None:
+    """Wait for others who move accounts, until the end of the transaction.
+
+    Two accounts that become each other's parent at the same moment would make a cycle that neither transaction sees.
+    """
+    connection.execute(_ONE_AT_A_TIME)
 
 
 class AccountService(DomainService):
@@ -27,7 +37,7 @@ class AccountService(DomainService):
         parent_id = values.get("parent_id")
         if parent_id is None or (record is not None and parent_id == record.parent_id):
             return
-        self.session.execute(_ONE_AT_A_TIME)
+        lock_hierarchy(self.session)
         above = ancestors(self.session, parent_id)
         if record is not None and any(item.id == record.id for item in above):
             errors.add("/parent_id", "cycle", _("An account can't stand above itself."))

@@ -36,6 +36,7 @@ CLASSES = ("change", "read", "authentication", "authorization", "export", "confi
 OUTCOMES = ("success", "failure", "denied")
 
 _FIRST_CUSTOM = 1000
+_LATEST_READS = 200
 _NEVER = frozenset({Access.SYSTEM, Access.SECRET})
 # Columns that each change touches; the database names all that it saw, which says nothing to a reader.
 _BOOKKEEPING = frozenset({"version", "event_id", "created_at", "created_by", "updated_at", "updated_by"})
@@ -171,6 +172,31 @@ def one(session: Session, datamap: DataMap, event_id: UUID) -> EventRow | None:
     index = session.scalar(select(AuditLeaf.index).where(AuditLeaf.event_id == event_id))
     names = people(session, datamap, {found.actor_ref})
     return _row(session, datamap, actor_of(session), found, names, payload=opened, index=index)
+
+
+def seen_lately(session: Session, person: UUID, *, limit: int = 8) -> list[tuple[int, UUID, datetime]]:
+    """The records that somebody opened last: number of the entity, key, and when; each record once, newest first.
+
+    Looks at a bounded number of the person's latest events, so it costs the same however long the log is.
+    """
+    latest = (
+        select(AuditEvent.event_id, AuditEvent.occurred_at, AuditEvent.object_type, AuditEvent.object_ref)
+        .where(AuditEvent.actor_ref == person)
+        .where(
+            AuditEvent.event_class == "read", AuditEvent.action == "read", AuditEvent.object_ref.is_not(None)
+        )
+        .order_by(AuditEvent.event_id.desc())
+        .limit(_LATEST_READS)
+        .subquery()
+    )
+    at = func.max(latest.c.occurred_at)
+    rows = session.execute(
+        select(latest.c.object_type, latest.c.object_ref, at)
+        .group_by(latest.c.object_type, latest.c.object_ref)
+        .order_by(at.desc())
+        .limit(limit)
+    )
+    return [(number, key, moment) for number, key, moment in rows]
 
 
 def people(session: Session, datamap: DataMap, ids: set[UUID] | None = None) -> dict[UUID, str]:

@@ -1,4 +1,4 @@
-"""Tables of company directories and of what their groups mean here."""
+"""Tables of company directories, and of what groups mean here."""
 
 from __future__ import annotations
 
@@ -87,23 +87,26 @@ class CompanyDirectory(Audited, Base):
     )
 
 
-class DirectoryMapping(Audited, Base):
-    """What membership in a directory's group means: that one may log in, and a role, team or territory."""
+class GroupMapping(Audited, Base):
+    """What membership in a group means: that one may log in, and a role, team or territory.
 
-    __tablename__ = "directory_mapping"
+    The group is one of a directory, of a single sign-on provider, or one that SCIM brought.
+    """
+
+    __tablename__ = "group_mapping"
     __entity__ = EntityPolicy(
-        51,
-        "directory_mapping",
-        "directory-mappings",
+        79,
+        "group_mapping",
+        "group-mappings",
         _("Meaning of a group"),
         _("Meanings of groups"),
         EntityKind.TECHNICAL,
     )
     __table_args__ = (
         Index(
-            "uq_directory_mapping",
-            "directory_id",
-            "group_id",
+            "uq_group_mapping",
+            "source",
+            "group_key",
             "kind",
             "target_id",
             unique=True,
@@ -112,17 +115,6 @@ class DirectoryMapping(Audited, Base):
         {"schema": SCHEMA},
     )
 
-    directory_id: Mapped[UUID] = field(
-        20,
-        Semantic.REFERENCE,
-        _("Directory"),
-        SYSTEM,
-        required=True,
-        target="directory",
-        references="identity.directory.id",
-        ondelete="CASCADE",
-    )
-    group_id: Mapped[UUID] = field(21, Semantic.ID, _("Group"), BUSINESS, required=True)
     group_name: Mapped[str] = field(
         22, Semantic.TEXT, _("Name of the group"), BUSINESS, required=True, max_length=300
     )
@@ -140,3 +132,7 @@ class DirectoryMapping(Audited, Base):
         },
     )
     target_id: Mapped[UUID | None] = field(24, Semantic.ID, _("Which"), BUSINESS)
+    source: Mapped[str] = field(25, Semantic.TEXT, _("Source"), SYSTEM, required=True, max_length=60)
+    """Whose group it is, in the words of `User.source`: "directory:<id>" or "sso:<id>"."""
+    group_key: Mapped[str] = field(26, Semantic.TEXT, _("Group"), BUSINESS, required=True, max_length=300)
+    """The group's lasting key at its source: an id where there is one, else its name."""

@@ -1,4 +1,4 @@
-"""What the pages read of company directories."""
+"""What the pages read of company directories, and of the meanings of groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
+from crm_server.domain.identity.directory_models import CompanyDirectory, GroupMapping
 from crm_server.domain.identity.models import Role, Team, Territory
 from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.errors import NotFound
@@ -32,15 +32,15 @@ def directory(db: Session, key: UUID) -> CompanyDirectory:
     return found
 
 
-def mappings(db: Session, row: CompanyDirectory) -> list[tuple[DirectoryMapping, str]]:
-    """What the groups of a directory mean, each with the name of what it gives."""
+def mappings(db: Session, source: str) -> list[tuple[GroupMapping, str]]:
+    """What the groups of a source mean, each with the name of what it gives."""
     names = {
         key: name for model in _TARGETS.values() for key, name in db.execute(select(model.id, model.name))
     }
     query = (
-        select(DirectoryMapping)
-        .where(DirectoryMapping.directory_id == row.id)
-        .order_by(DirectoryMapping.group_name, DirectoryMapping.kind)
+        select(GroupMapping)
+        .where(GroupMapping.source == source)
+        .order_by(GroupMapping.group_name, GroupMapping.kind)
     )
     return [(one, names.get(one.target_id, "")) for one in db.scalars(query)]
 

@@ -132,9 +132,15 @@ class Lead(Record, Base):
         Index("ix_lead_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_lead_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
+        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
+        Index("ix_lead_email", text("lower(email)"), "id"),
         Index("ix_lead_subject", "subject_id"),
-        Index("ix_lead_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index(
+            "uq_lead_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null and deleted_at is null"),
+        ),
         Index("ix_lead_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )

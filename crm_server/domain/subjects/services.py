@@ -59,4 +59,4 @@ def _references(datamap: DataMap) -> Iterator[Column[UUID]]:
     for entity in datamap:
         for item in entity.fields.values():
             if item.policy.target == "data_subject":
-                yield item.column
+                yield item.stored

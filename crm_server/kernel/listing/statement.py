@@ -153,7 +153,7 @@ def output(
 
 def _output_column(item: FieldDef) -> str:
     column = f"page.{sql_name(item.name)}"
-    kind = item.column.type
+    kind = item.stored.type
     if isinstance(kind, Uuid):
         return f"{column}::text"
     return f"{column}::text[]" if isinstance(kind, ARRAY) and item.semantic is Semantic.UUID_LIST else column

@@ -19,6 +19,10 @@ revoke insert, update on crm.change from kontor_app;
 grant select, insert, delete on audit.event_payload to kontor_app;
 revoke update, truncate on audit.event_payload from kontor_app;
 
+-- What audit administrators set, and how far the forwarder is.
+grant select, insert, update, delete on audit.sink, audit.sink_state, audit.retention, audit.alert_rule,
+    audit.saved_search to kontor_app;
+
 -- Each leaf names the tenant.
 grant usage on schema kontor to kontor_sealer;
 grant select (tenant) on kontor.installation to kontor_sealer;

@@ -43,7 +43,14 @@ RECORDS: support.Records = (
     ("identity.territory", 36, False),
     ("identity.api_token", 39, False),
     ("identity.directory", 50, False),
-    ("identity.directory_mapping", 51, False),
+    ("audit.sink", 65, False),
+    ("audit.retention", 67, False),
+    ("audit.alert_rule", 68, False),
+    ("audit.saved_search", 69, False),
+    ("identity.group_mapping", 79, False),
+    ("identity.sso_provider", 80, False),
+    ("identity.scim_token", 83, False),
+    ("identity.scim_group", 85, False),
 )
 
 
@@ -60,6 +67,32 @@ def upgrade() -> None:
 
 def create_tables() -> None:
     """Create tables, indexes and the foreign keys of cycles."""
+    op.create_table(
+        "alert_rule",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("threshold", sa.Integer(), nullable=False),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column(
+            "values",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(code) <= 40", name=op.f("ck_alert_rule_code_length")),
+        sa.CheckConstraint("minutes BETWEEN 1 AND 1440", name=op.f("ck_alert_rule_minutes_range")),
+        sa.CheckConstraint("threshold BETWEEN 1 AND 2147483647", name=op.f("ck_alert_rule_threshold_range")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_rule")),
+        sa.UniqueConstraint("code", name=op.f("uq_alert_rule_code")),
+        schema="audit",
+    )
     op.create_table(
         "checkpoint",
         sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
@@ -110,6 +143,7 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(reason) <= 200", name=op.f("ck_event_reason_length")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "event_payload",
@@ -118,6 +152,7 @@ def create_tables() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_payload")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "leaf",
@@ -127,9 +162,10 @@ def create_tables() -> None:
         sa.Column("leaf_hash", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint("index >= 0", name=op.f("ck_leaf_index_positive")),
         sa.CheckConstraint("octet_length(leaf_hash) = 32", name=op.f("ck_leaf_hash_length")),
-        sa.PrimaryKeyConstraint("log", "index", name=op.f("pk_leaf")),
+        sa.PrimaryKeyConstraint("log", "index", "event_id", name=op.f("pk_leaf")),
         sa.UniqueConstraint("event_id", name=op.f("uq_leaf_event_id")),
         schema="audit",
+        postgresql_partition_by="RANGE (event_id)",
     )
     op.create_table(
         "log",
@@ -145,6 +181,68 @@ def create_tables() -> None:
         sa.CheckConstraint("size >= 0", name=op.f("ck_log_size_positive")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_log")),
         sa.UniqueConstraint("origin", name=op.f("uq_log_origin")),
+        schema="audit",
+    )
+    op.create_table(
+        "retention",
+        sa.Column("event_class", sa.Text(), nullable=False),
+        sa.Column("months", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(event_class) <= 40", name=op.f("ck_retention_event_class_length")),
+        sa.CheckConstraint("months >= 6", name=op.f("ck_retention_months_least")),
+        sa.CheckConstraint("months BETWEEN 6 AND 1200", name=op.f("ck_retention_months_range")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_retention")),
+        sa.UniqueConstraint("event_class", name=op.f("uq_retention_event_class")),
+        schema="audit",
+    )
+    op.create_table(
+        "sink",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("transport", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("server_name", sa.Text(), nullable=True),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("policy", sa.Text(), server_default=sa.text("'pseudonym'"), nullable=False),
+        sa.Column("message_limit", sa.Integer(), server_default=sa.text("8192"), nullable=False),
+        sa.Column("enterprise", sa.Integer(), server_default=sa.text("32473"), nullable=False),
+        sa.Column("authorities", sa.Text(), nullable=True),
+        sa.Column("certificate", sa.Text(), nullable=True),
+        sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "format IN ('rfc5424', 'rfc5424+json', 'cef', 'leef', 'ocsf', 'ecs')",
+            name=op.f("ck_sink_format_choice"),
+        ),
+        sa.CheckConstraint("policy IN ('pseudonym', 'minimal', 'full')", name=op.f("ck_sink_policy_choice")),
+        sa.CheckConstraint(
+            "transport IN ('tls', 'https', 'hec', 'file', 'tcp', 'udp')",
+            name=op.f("ck_sink_transport_choice"),
+        ),
+        sa.CheckConstraint("char_length(address) <= 1000", name=op.f("ck_sink_address_length")),
+        sa.CheckConstraint("char_length(authorities) <= 20000", name=op.f("ck_sink_authorities_length")),
+        sa.CheckConstraint("char_length(certificate) <= 20000", name=op.f("ck_sink_certificate_length")),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_sink_name_length")),
+        sa.CheckConstraint("char_length(server_name) <= 253", name=op.f("ck_sink_server_name_length")),
+        sa.CheckConstraint("enterprise BETWEEN 1 AND 2147483647", name=op.f("ck_sink_enterprise_range")),
+        sa.CheckConstraint(
+            "message_limit BETWEEN 4096 AND 1000000", name=op.f("ck_sink_message_limit_range")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sink")),
+        sa.UniqueConstraint("name", name=op.f("uq_sink_name")),
         schema="audit",
     )
     op.create_table(
@@ -269,6 +367,29 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "group_mapping",
+        sa.Column("group_name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Uuid(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("group_key", sa.Text(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('login', 'role', 'team', 'territory')", name=op.f("ck_group_mapping_kind_choice")
+        ),
+        sa.CheckConstraint("char_length(group_key) <= 300", name=op.f("ck_group_mapping_group_key_length")),
+        sa.CheckConstraint("char_length(group_name) <= 300", name=op.f("ck_group_mapping_group_name_length")),
+        sa.CheckConstraint("char_length(source) <= 60", name=op.f("ck_group_mapping_source_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_group_mapping")),
+        schema="identity",
+    )
+    op.create_table(
         "rate_limit",
         sa.Column("limit_name", sa.Text(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
@@ -312,6 +433,58 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_role_name_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_role")),
         sa.UniqueConstraint("name", name=op.f("uq_role_name")),
+        schema="identity",
+    )
+    op.create_table(
+        "sso_provider",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("protocol", sa.Text(), server_default=sa.text("'oidc'"), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("client_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("scopes", sa.Text(), server_default=sa.text("'openid profile email'"), nullable=False),
+        sa.Column("identity_claim", sa.Text(), server_default=sa.text("'sub'"), nullable=False),
+        sa.Column("login_claim", sa.Text(), server_default=sa.text("'preferred_username'"), nullable=False),
+        sa.Column("groups_claim", sa.Text(), server_default=sa.text("'groups'"), nullable=False),
+        sa.Column(
+            "trusted_methods",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("provisioning", sa.Text(), server_default=sa.text("'login'"), nullable=False),
+        sa.Column("authorities", sa.Text(), nullable=True),
+        sa.Column("brake_released_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("protocol IN ('oidc')", name=op.f("ck_sso_provider_protocol_choice")),
+        sa.CheckConstraint(
+            "provisioning IN ('login', 'scim')", name=op.f("ck_sso_provider_provisioning_choice")
+        ),
+        sa.CheckConstraint(
+            "char_length(authorities) <= 20000", name=op.f("ck_sso_provider_authorities_length")
+        ),
+        sa.CheckConstraint("char_length(client_id) <= 300", name=op.f("ck_sso_provider_client_id_length")),
+        sa.CheckConstraint(
+            "char_length(groups_claim) <= 100", name=op.f("ck_sso_provider_groups_claim_length")
+        ),
+        sa.CheckConstraint(
+            "char_length(identity_claim) <= 100", name=op.f("ck_sso_provider_identity_claim_length")
+        ),
+        sa.CheckConstraint("char_length(issuer) <= 500", name=op.f("ck_sso_provider_issuer_length")),
+        sa.CheckConstraint(
+            "char_length(login_claim) <= 100", name=op.f("ck_sso_provider_login_claim_length")
+        ),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_sso_provider_name_length")),
+        sa.CheckConstraint("char_length(scopes) <= 500", name=op.f("ck_sso_provider_scopes_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sso_provider")),
+        sa.UniqueConstraint("name", name=op.f("uq_sso_provider_name")),
         schema="identity",
     )
     op.create_table(
@@ -418,6 +591,47 @@ def create_tables() -> None:
         sa.Column("limit_key", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_installation")),
         schema="kontor",
+    )
+    op.create_table(
+        "saved_search",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("filters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_saved_search_name_length")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_saved_search_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_search")),
+        schema="audit",
+    )
+    op.create_table(
+        "sink_state",
+        sa.Column("sink_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("sent", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("peer", sa.Text(), nullable=True),
+        sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("log", sa.Text(), nullable=True),
+        sa.CheckConstraint("char_length(error) <= 500", name=op.f("ck_sink_state_error_length")),
+        sa.CheckConstraint("char_length(log) <= 200", name=op.f("ck_sink_state_log_length")),
+        sa.CheckConstraint("char_length(peer) <= 1000", name=op.f("ck_sink_state_peer_length")),
+        sa.CheckConstraint("position >= 0", name=op.f("ck_sink_state_position_positive")),
+        sa.ForeignKeyConstraint(
+            ["sink_id"], ["audit.sink.id"], name=op.f("fk_sink_state_sink_id_sink"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("sink_id", name=op.f("pk_sink_state")),
+        schema="audit",
     )
     op.create_table(
         "account",
@@ -778,32 +992,25 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
-        "directory_mapping",
-        sa.Column("directory_id", sa.Uuid(), nullable=False),
-        sa.Column("group_id", sa.Uuid(), nullable=False),
-        sa.Column("group_name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("target_id", sa.Uuid(), nullable=True),
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("event_id", sa.Uuid(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("created_by", sa.Uuid(), nullable=True),
-        sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint(
-            "kind IN ('login', 'role', 'team', 'territory')", name=op.f("ck_directory_mapping_kind_choice")
-        ),
-        sa.CheckConstraint(
-            "char_length(group_name) <= 300", name=op.f("ck_directory_mapping_group_name_length")
-        ),
+        "login_request",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("provider_id", sa.Uuid(), nullable=True),
+        sa.Column("challenge", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.Text(), nullable=True),
+        sa.Column("verifier", sa.Text(), nullable=True),
+        sa.Column("wanted", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(nonce) <= 100", name=op.f("ck_login_request_nonce_length")),
+        sa.CheckConstraint("char_length(verifier) <= 128", name=op.f("ck_login_request_verifier_length")),
+        sa.CheckConstraint("char_length(wanted) <= 2000", name=op.f("ck_login_request_wanted_length")),
         sa.ForeignKeyConstraint(
-            ["directory_id"],
-            ["identity.directory.id"],
-            name=op.f("fk_directory_mapping_directory_id_directory"),
+            ["provider_id"],
+            ["identity.sso_provider.id"],
+            name=op.f("fk_login_request_provider_id_sso_provider"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_directory_mapping")),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_login_request")),
         schema="identity",
     )
     op.create_table(
@@ -866,6 +1073,73 @@ def create_tables() -> None:
             ["user_id"], ["identity.user.id"], name=op.f("fk_recovery_code_user_id_user"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("user_id", "digest", name=op.f("pk_recovery_code")),
+        schema="identity",
+    )
+    op.create_table(
+        "scim_group",
+        sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("display_name", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "char_length(display_name) <= 300", name=op.f("ck_scim_group_display_name_length")
+        ),
+        sa.CheckConstraint("char_length(external_id) <= 300", name=op.f("ck_scim_group_external_id_length")),
+        sa.ForeignKeyConstraint(
+            ["provider_id"],
+            ["identity.sso_provider.id"],
+            name=op.f("fk_scim_group_provider_id_sso_provider"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scim_group")),
+        schema="identity",
+    )
+    op.create_table(
+        "scim_token",
+        sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_scim_token_name_length")),
+        sa.CheckConstraint("char_length(prefix) <= 40", name=op.f("ck_scim_token_prefix_length")),
+        sa.ForeignKeyConstraint(
+            ["provider_id"],
+            ["identity.sso_provider.id"],
+            name=op.f("fk_scim_token_provider_id_sso_provider"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scim_token")),
+        schema="identity",
+    )
+    op.create_table(
+        "scim_user",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["provider_id"],
+            ["identity.sso_provider.id"],
+            name=op.f("fk_scim_user_provider_id_sso_provider"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_scim_user_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_scim_user")),
         schema="identity",
     )
     op.create_table(
@@ -1164,6 +1438,52 @@ def create_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("tag_id", "record_type", "record_id", name=op.f("pk_tagging")),
         schema="crm",
+    )
+    op.create_table(
+        "scim_member",
+        sa.Column("group_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"],
+            ["identity.scim_group.id"],
+            name=op.f("fk_scim_member_group_id_scim_group"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_scim_member_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("group_id", "user_id", name=op.f("pk_scim_member")),
+        schema="identity",
+    )
+    op.create_table(
+        "sso_session",
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("provider_session", sa.Text(), nullable=True),
+        sa.Column("id_token", sa.LargeBinary(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "char_length(provider_session) <= 300", name=op.f("ck_sso_session_provider_session_length")
+        ),
+        sa.CheckConstraint("char_length(subject) <= 300", name=op.f("ck_sso_session_subject_length")),
+        sa.ForeignKeyConstraint(
+            ["provider_id"],
+            ["identity.sso_provider.id"],
+            name=op.f("fk_sso_session_provider_id_sso_provider"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["session_id"],
+            ["identity.session.id"],
+            name=op.f("fk_sso_session_session_id_session"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_sso_session_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_sso_session")),
+        schema="identity",
     )
     op.create_table(
         "case",
@@ -1730,6 +2050,14 @@ def create_tables() -> None:
         "ix_import_job_created", "import_job", ["created_by", "created_at"], unique=False, schema="crm"
     )
     op.create_index("uq_import_mapping", "import_mapping", ["entity", "name"], unique=True, schema="crm")
+    op.create_index(
+        "uq_group_mapping",
+        "group_mapping",
+        ["source", "group_key", "kind", "target_id"],
+        unique=True,
+        schema="identity",
+        postgresql_nulls_not_distinct=True,
+    )
     op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
@@ -1738,6 +2066,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
     )
+    op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(
         "ix_account_bin",
         "account",
@@ -1745,14 +2074,6 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is not null"),
-    )
-    op.create_index(
-        "ix_account_external",
-        "account",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
     )
     op.create_index(
         "ix_account_live_created",
@@ -1785,6 +2106,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("parent_id is not null"),
+    )
+    op.create_index(
+        "uq_account_external_id",
+        "account",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_attachment_record", "attachment", ["record_type", "record_id"], unique=False, schema="crm"
@@ -1867,18 +2196,22 @@ def create_tables() -> None:
     op.create_index("ix_api_token_user", "api_token", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_api_token_hash", "api_token", ["token_hash"], unique=True, schema="identity")
     op.create_index(
-        "uq_directory_mapping",
-        "directory_mapping",
-        ["directory_id", "group_id", "kind", "target_id"],
-        unique=True,
-        schema="identity",
-        postgresql_nulls_not_distinct=True,
+        "ix_login_request_expires", "login_request", ["expires_at"], unique=False, schema="identity"
     )
     op.create_index("ix_one_time_link_user", "one_time_link", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_one_time_link_token", "one_time_link", ["token_hash"], unique=True, schema="identity")
     op.create_index("ix_passkey_user", "passkey", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_passkey_credential", "passkey", ["credential_id"], unique=True, schema="identity")
     op.create_index("ix_pending_login_user", "pending_login", ["user_id"], unique=False, schema="identity")
+    op.create_index(
+        "uq_scim_group_name",
+        "scim_group",
+        ["provider_id", sa.literal_column("lower(display_name)")],
+        unique=True,
+        schema="identity",
+    )
+    op.create_index("uq_scim_token_hash", "scim_token", ["token_hash"], unique=True, schema="identity")
+    op.create_index("ix_scim_user_provider", "scim_user", ["provider_id"], unique=False, schema="identity")
     op.create_index("ix_session_user", "session", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_session_token", "session", ["token_hash"], unique=True, schema="identity")
     op.create_index("ix_team_member_user", "team_member", ["user_id"], unique=False, schema="identity")
@@ -1902,20 +2235,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_contact_email",
-        "contact",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_contact_external",
-        "contact",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
+        "ix_contact_email", "contact", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_contact_live_created",
@@ -1942,6 +2262,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "uq_contact_external_id",
+        "contact",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_custom_value_date",
         "custom_value",
@@ -1988,6 +2316,10 @@ def create_tables() -> None:
     )
     op.create_index("ix_stage_pipeline", "stage", ["pipeline_id", "position"], unique=False, schema="crm")
     op.create_index("ix_tagging_record", "tagging", ["record_type", "record_id"], unique=False, schema="crm")
+    op.create_index("ix_scim_member_user", "scim_member", ["user_id"], unique=False, schema="identity")
+    op.create_index(
+        "ix_sso_session_subject", "sso_session", ["provider_id", "subject"], unique=False, schema="identity"
+    )
     op.create_index(
         "ix_case_account",
         "case",
@@ -2070,14 +2402,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
-        "ix_opportunity_external",
-        "opportunity",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_opportunity_live_created",
         "opportunity",
         ["created_at", "id"],
@@ -2108,6 +2432,14 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_opportunity_external_id",
+        "opportunity",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_case_comment_case", "case_comment", ["case_id", "created_at"], unique=False, schema="crm"
@@ -2153,20 +2485,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_lead_email",
-        "lead",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_lead_external",
-        "lead",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
+        "ix_lead_email", "lead", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_lead_live_created",
@@ -2193,6 +2512,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "uq_lead_external_id",
+        "lead",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_opportunity_line_opportunity",
         "opportunity_line",

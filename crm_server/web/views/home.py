@@ -1,4 +1,4 @@
-"""The first page after logging in: my tasks, my pipeline, what changed lately, and the way to new records."""
+"""The first page after logging in: tasks, pipeline, what I saw and what changed lately, and the way to new records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.view import view_config
 
+from crm_server.domain.audit import queries as audit
 from crm_server.domain.pipeline import queries as pipeline
 from crm_server.kernel.errors import NotFound
 from crm_server.kernel.listing import Condition, Sort
@@ -15,7 +16,10 @@ from crm_server.web import reading
 if TYPE_CHECKING:
     from pyramid.request import Request
 
+    from compliance.datamap import EntityDef
+
 _RECENT = ("account", "contact", "lead", "opportunity", "case")
+_SHOWN = 8
 
 
 @view_config(
@@ -26,6 +30,7 @@ def home(request: Request) -> dict[str, Any]:
     return {
         "tasks": _tasks(request),
         "funnel": _funnel(request),
+        "seen": _seen(request),
         "recent": _recent(request),
         "numbers": _numbers(request),
     }
@@ -85,6 +90,30 @@ def _funnel(request: Request) -> dict[str, Any] | None:
     }
 
 
+def _seen(request: Request) -> list[dict[str, Any]]:
+    """The records that I opened last and may still see."""
+    seen = audit.seen_lately(request.db, request.actor.id, limit=_SHOWN)
+    titles: dict[Any, tuple[EntityDef, str]] = {}
+    for number in {number for number, _key, _at in seen}:
+        entity = request.registry.datamap.by_number(number)
+        if entity is None or not entity.exposed or not request.ui.can("read", entity.name):
+            continue
+        title = entity.policy.title
+        keys = [str(key) for found, key, _at in seen if found == number]
+        rows = reading.rows_where(request, entity, Condition("id", "in", keys), fields=(title,)).rows
+        titles |= {str(row["id"]): (entity, str(row.get(title) or "")) for row in rows}
+    return [
+        {
+            "entity": titles[str(key)][0],
+            "title": titles[str(key)][1],
+            "href": request.ui.record_url(titles[str(key)][0].name, key),
+            "at": at,
+        }
+        for _number, key, at in seen
+        if str(key) in titles
+    ]
+
+
 def _recent(request: Request) -> list[dict[str, Any]]:
     """What changed last among the records that are mine."""
     found = []
@@ -111,7 +140,7 @@ def _recent(request: Request) -> list[dict[str, Any]]:
             }
             for row in rows
         ]
-    return sorted(found, key=lambda one: one["at"], reverse=True)[:8]
+    return sorted(found, key=lambda one: one["at"], reverse=True)[:_SHOWN]
 
 
 def _numbers(request: Request) -> list[dict[str, Any]]:

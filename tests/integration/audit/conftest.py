@@ -160,13 +160,20 @@ def prepare(cluster: Cluster, database: str) -> None:
     )
     with engine.begin() as schema:
         schema.exec_driver_sql("create schema audit")
-        tables = [table for table in models.Base.metadata.sorted_tables if table.schema == "audit"]
+        tables = [
+            table
+            for table in models.Base.metadata.sorted_tables
+            if table.schema == "audit" and table.name in OF_THE_LOG
+        ]
         models.Base.metadata.create_all(schema, tables=tables)
+        for name in ("partitions.sql", "retention.sql"):
+            schema.exec_driver_sql((LOG / name).read_text().replace("%", "%%"))
     connection = cluster.connect(database)
     open_log(connection, ORIGIN)
     connection.close()
 
 
+OF_THE_LOG = {"event", "event_payload", "log", "leaf", "checkpoint"}
 ORIGIN = "kontor.example/audit"
 
 

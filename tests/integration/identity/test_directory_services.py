@@ -16,10 +16,10 @@ from sqlalchemy import delete, select, update
 from crm_server.cli.directory import directory as command
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import Authenticator
-from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
+from crm_server.domain.identity.directory_models import CompanyDirectory, GroupMapping
 from crm_server.domain.identity.jobs import directory_sync, identity_purge
 from crm_server.domain.identity.models import LoginSession, Role, Team, User
-from crm_server.domain.identity.services.directories import brake, parse_server
+from crm_server.domain.identity.services.directories import brake, parse_server, source_of
 from crm_server.domain.identity.services.login import Step
 from crm_server.kernel.actor import Origin, system_actor
 from crm_server.kernel.clock import now
@@ -56,7 +56,8 @@ def company(world: World, slapd: Slapd) -> Iterator[CompanyDirectory]:
             ("sellers", "role", role),
             ("sellers", "team", team.id),
         ):
-            service.map_group(session, row, groups[name].id, name, kind, target)
+            key = str(groups[name].id)
+            world.services.groups.map_group(session, source_of(row), key, name, kind, target)
         session.commit()
     yield row
     with world.session() as session:
@@ -198,11 +199,10 @@ class TestLogIn:
 class TestMapping:
     def test_no_group_makes_administrators(self, world: World, company: CompanyDirectory) -> None:  # AUTH-7
         with world.session() as session:
-            row = session.get_one(CompanyDirectory, company.id)
             for name in ("System administrator", "Security administrator", "Audit administrator"):
                 role = session.scalars(select(Role.id).where(Role.name == name)).one()
                 with pytest.raises(Conflict):
-                    world.services.directories.map_group(session, row, company.id, "x", "role", role)
+                    world.services.groups.map_group(session, source_of(company), "x", "x", "role", role)
 
     def test_the_service_password_is_sealed(self, world: World, company: CompanyDirectory) -> None:
         with world.session() as session:
@@ -329,7 +329,7 @@ class TestCommand:
         kontor.invoke(command, ["disable", "Test"])
         assert kontor.invoke(command, ["test", "Nowhere"]).exit_code == 1
         with world.session() as session:
-            session.execute(delete(DirectoryMapping))
+            session.execute(delete(GroupMapping))
             session.execute(delete(CompanyDirectory))
             session.commit()
 

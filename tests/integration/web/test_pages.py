@@ -100,6 +100,11 @@ class TestDoors:
         assert "You may not do this" in page.text
         assert "Reason:" in page.text
 
+    def test_a_method_that_a_page_does_not_take_is_named_and_not_called_missing(self, browse) -> None:
+        answer = browse("Manager").request("/contacts", method="OPTIONS", status=405)
+        assert "GET" in answer.headers["Allow"]
+        assert "Go back and use the buttons" in answer.text
+
     def test_a_form_without_a_token_changes_nothing(self, browse, engine) -> None:
         app = browse("User")
         page = app.post("/accounts/new", {"name": "Forged"}, status=400)

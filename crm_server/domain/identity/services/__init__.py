@@ -16,6 +16,7 @@ from crm_server.domain.identity.limits import LoginLimits, login_limits
 from crm_server.domain.identity.seeds import SeedBox, read_key
 from crm_server.domain.identity.services.directories import DirectoryService
 from crm_server.domain.identity.services.factors import FactorService
+from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
 from crm_server.domain.identity.services.passkeys import PasskeyService
@@ -43,6 +44,7 @@ class IdentityServices:
     sessions: SessionService
     users: UserService
     links: LinkService
+    groups: GroupService
     directories: DirectoryService
     passkeys: PasskeyService
     factors: FactorService
@@ -58,7 +60,8 @@ def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> Identi
     factors = FactorService(seeds, limits)
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
-    directories = DirectoryService(seeds, users)
+    groups = GroupService(users)
+    directories = DirectoryService(seeds, users, groups)
     passkeys = PasskeyService()
     return IdentityServices(
         login=LoginService(factory, hasher, limits, sessions, factors, directories, passkeys),
@@ -66,6 +69,7 @@ def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> Identi
         sessions=sessions,
         users=users,
         links=links,
+        groups=groups,
         directories=directories,
         factors=factors,
         limits=limits,
@@ -74,7 +78,8 @@ def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> Identi
 
 def make_directories(settings: Settings, factory: sessionmaker[Session]) -> DirectoryService:
     """The service of directories alone, for the worker."""
-    return DirectoryService(_seeds(settings, factory), UserService(PasswordHasher(), SessionService()))
+    users = UserService(PasswordHasher(), SessionService())
+    return DirectoryService(_seeds(settings, factory), users, GroupService(users))
 
 
 def _seeds(settings: Settings, factory: sessionmaker[Session]) -> Callable[[], SeedBox]:

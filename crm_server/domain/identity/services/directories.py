@@ -1,9 +1,6 @@
-"""Company directories: signing people in through them, accounts made just in time, groups to roles, and
-comparing.
+"""Company directories: signing people in through them, and comparing them with our accounts.
 
-Roles, teams and territories that any mapping of a directory names are governed by that directory for its
-people: membership gives them, its end takes them away. What no mapping names stays as administrators set it.
-No mapping can make an administrator (AUTH-7).
+What their groups mean, and the accounts of their people, are the business of `GroupService`.
 """
 
 from __future__ import annotations
@@ -13,28 +10,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 
-from compliance.datamap.text import _
 from crm_server.domain.identity import events
-from crm_server.domain.identity.directory_models import CompanyDirectory, DirectoryMapping
-from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
+from crm_server.domain.identity.directory_models import CompanyDirectory
+from crm_server.domain.identity.models import User
 from crm_server.domain.identity.seeds import DIRECTORY_PASSWORD
-from crm_server.domain.identity.services.users import administration
+from crm_server.domain.identity.services.groups import Profile
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import Conflict, Errors, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from sqlalchemy.orm import Session
 
+    from crm_server.domain.identity.directory_models import GroupMapping
     from crm_server.domain.identity.seeds import SeedBox
+    from crm_server.domain.identity.services.groups import GroupService
     from crm_server.domain.identity.services.users import UserService
     from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
     from security.identity.ldap.listing import Listing
 
-KINDS = ("login", "role", "team", "territory")
 _PORTS = {"ldaps": 636, "starttls": 389}
 
 
@@ -85,9 +81,10 @@ class DirectoryService:
     Keeps one client a directory, so that its breakers remember.
     """
 
-    def __init__(self, seeds: Callable[[], SeedBox], users: UserService) -> None:
+    def __init__(self, seeds: Callable[[], SeedBox], users: UserService, groups: GroupService) -> None:
         self._seeds = seeds
         self._users = users
+        self._groups = groups
         self._clients: dict[UUID, tuple[int, Directory]] = {}
         self._lock = threading.Lock()
 
@@ -107,14 +104,6 @@ class DirectoryService:
         with db.no_autoflush:
             keys = db.scalars(select(CompanyDirectory.id).where(CompanyDirectory.name == name))
             return any(key != row.id for key in keys)
-
-    def unmap(self, db: Session, row: CompanyDirectory, mapping_id: UUID) -> None:
-        """Take a meaning away from a group; it shows at the next comparison."""
-        mapping = db.get(DirectoryMapping, mapping_id)
-        if mapping is None or mapping.directory_id != row.id:
-            raise NotFound
-        db.delete(mapping)
-        db.flush()
 
     def set_password(self, db: Session, row: CompanyDirectory, password: str) -> None:
         """Keep the password of the service account, sealed."""
@@ -175,49 +164,12 @@ class DirectoryService:
                 continue
             result = client.authenticate(login, password)
             if result.signed_in and result.person is not None:
-                return self._admit(db, row, result.person, {group.id for group in result.groups})
+                groups = {str(group.id) for group in result.groups}
+                return self._groups.admit(db, source_of(row), _profile(result.person), groups)
             reason = result.outcome.value
             if reason not in ("unknown_user", "ambiguous_user"):
                 break
         return user, reason
-
-    def map_group(
-        self,
-        db: Session,
-        row: CompanyDirectory,
-        group_id: UUID,
-        group_name: str,
-        kind: str,
-        target: UUID | None = None,
-    ) -> None:
-        """Say what membership in a group means.
-
-        Raises:
-            ValidationFailed: an unknown kind, or no target where one is needed.
-            Conflict: the role would make administrators.
-        """
-        errors = Errors()
-        if kind not in KINDS or (kind == "login") != (target is None):
-            errors.add("/kind", "kind", _("Choose what the group gives, and which."))
-        errors.raise_if_any()
-        if kind == "role":
-            role = db.get(Role, target)
-            if role is None:
-                raise NotFound
-            if administration(role.permissions):
-                raise Conflict(
-                    _("A group can't make administrators. Give such roles to each person by hand.")
-                )
-        db.add(
-            DirectoryMapping(
-                directory_id=row.id,
-                group_id=group_id,
-                group_name=group_name[:300],
-                kind=kind,
-                target_id=target,
-            )
-        )
-        db.flush()
 
     def compare(self, db: Session, row: CompanyDirectory, *, apply: bool, force: bool = False) -> Comparison:
         """Compare a complete listing of the directory with our accounts, and bring them up to date if
@@ -230,9 +182,9 @@ class DirectoryService:
         """
         from security.identity.ldap.listing import list_everybody
 
-        mappings = list(db.scalars(select(DirectoryMapping).where(DirectoryMapping.directory_id == row.id)))
-        listing = list_everybody(self.client(row), {one.group_id for one in mappings})
-        known = list(db.scalars(select(User).where(User.source == _source(row))))
+        mappings = self._groups.of(db, source_of(row))
+        listing = list_everybody(self.client(row), {UUID(one.group_key) for one in mappings})
+        known = list(db.scalars(select(User).where(User.source == source_of(row))))
         active = [user for user in known if user.state == "active"]
         changes: list[Change] = []
         leaving = [user for user in active if not _stays(user, listing, mappings)]
@@ -245,10 +197,10 @@ class DirectoryService:
             person = listing.people.get(UUID(user.source_key)) if user.source_key else None
             if person is None or user in leaving:
                 continue
-            if apply and self._update(db, user, person):
+            if apply and self._groups.update(db, user, _profile(person)):
                 changes.append(Change(user.id, "update"))
-            groups = {group for group, members in listing.members.items() if person.id in members}
-            given, taken = self._govern(db, user, mappings, groups, apply=apply)
+            groups = {str(group) for group, members in listing.members.items() if person.id in members}
+            given, taken = self._groups.govern(db, user, mappings, groups, apply=apply)
             if given or taken:
                 changes.append(Change(user.id, "groups", given, taken))
         result = Comparison(tuple(changes), len(active), len(leaving), held, len(listing.duplicates), apply)
@@ -264,114 +216,7 @@ class DirectoryService:
         rows = list(db.scalars(query))
         if user is None:
             return rows
-        return [row for row in rows if user.source == _source(row)]
-
-    def _admit(
-        self, db: Session, row: CompanyDirectory, person: Person, groups: Collection[UUID]
-    ) -> tuple[User | None, str | None]:
-        """Find or make the account of somebody for whom the directory vouches, and bring it up to date."""
-        mappings = list(db.scalars(select(DirectoryMapping).where(DirectoryMapping.directory_id == row.id)))
-        key = str(person.id)
-        user = db.scalars(
-            select(User).where(User.source == _source(row), User.source_key == key)
-        ).one_or_none()
-        if user is not None and user.state == "disabled":
-            return user, "account_disabled"
-        if not any(one.group_id in groups for one in mappings):
-            return user, "not_in_an_allowed_group"
-        if user is None:
-            # Two first log-ins at once make one account: the second waits here and then finds it.
-            db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
-            user = db.scalars(
-                select(User).where(User.source == _source(row), User.source_key == key)
-            ).one_or_none()
-        if user is None:
-            if not self._free_login(db, person.login, key):
-                return None, "login_taken"
-            user = User(
-                login=person.login[:100],
-                name=person.display_name[:200],
-                email=_email(person),
-                state="active",
-                source=_source(row),
-                source_key=key,
-            )
-            db.add(user)
-            db.flush()
-            events.record(db, events.account("user_made_by_directory", user.id))
-        else:
-            self._update(db, user, person)
-        self._govern(db, user, mappings, groups, apply=True)
-        return user, None
-
-    def _update(self, db: Session, user: User, person: Person) -> bool:
-        """Take over name, address and log-in name; returns whether anything changed (AUTH-3)."""
-        wanted = {"name": person.display_name[:200], "email": _email(person)}
-        if person.login[:100] != user.login and self._free_login(db, person.login, str(person.id)):
-            wanted["login"] = person.login[:100]
-        changed = {name: value for name, value in wanted.items() if getattr(user, name) != value}
-        for name, value in changed.items():
-            setattr(user, name, value)
-        if changed:
-            db.flush()
-        return bool(changed)
-
-    def _free_login(self, db: Session, login: str, key: str) -> bool:
-        """Make a log-in name free for the person with `key`.
-
-        Another person of a directory who had it has been renamed or is gone: their account gives it up and
-        gets the new one at the next comparison. A local account keeps it.
-        """
-        holder = db.scalars(select(User).where(func.lower(User.login) == login[:100].lower())).one_or_none()
-        if holder is None or holder.source_key == key:
-            return True
-        if holder.source == "local":
-            return False
-        holder.login = f"{login[:60]}#{str(holder.source_key)[:8]}"
-        db.flush()
-        return True
-
-    def _govern(
-        self,
-        db: Session,
-        user: User,
-        mappings: list[DirectoryMapping],
-        groups: Collection[UUID],
-        *,
-        apply: bool,
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Bring roles, teams and territories that mappings name in line with the groups."""
-        given: list[str] = []
-        taken: list[str] = []
-        for kind, model, column in (
-            ("role", UserRole, UserRole.role_id),
-            ("team", TeamMember, TeamMember.team_id),
-            ("territory", TerritoryMember, TerritoryMember.territory_id),
-        ):
-            governed = {one.target_id for one in mappings if one.kind == kind and one.target_id}
-            if not governed:
-                continue
-            wanted = {one.target_id for one in mappings if one.kind == kind and one.group_id in groups}
-            query = select(column).where(model.user_id == user.id, column.in_(governed))
-            there = set(db.scalars(query))
-            given += [f"{kind}:{one}" for one in sorted(map(str, wanted - there))]
-            taken += [f"{kind}:{one}" for one in sorted(map(str, there - wanted))]
-            if not apply or wanted == there:
-                continue
-            if kind == "role":
-                held = set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user.id)))
-                self._users.set_roles(db, user.id, {one for one in (held - governed) | wanted if one})
-                continue
-            db.execute(delete(model).where(model.user_id == user.id, column.in_(there - wanted)))
-            db.add_all(model(user_id=user.id, **{column.key: one}) for one in wanted - there)
-            db.flush()
-            number = events.TEAM if kind == "team" else events.TERRITORY
-            events.record(
-                db,
-                *(events.membership(f"{kind}_left", number, one, user.id) for one in there - wanted if one),
-                *(events.membership(f"{kind}_joined", number, one, user.id) for one in wanted - there if one),
-            )
-        return tuple(given), tuple(taken)
+        return [row for row in rows if user.source == source_of(row)]
 
 
 def parse_server(text: str) -> ServerAddress:
@@ -392,17 +237,18 @@ def parse_server(text: str) -> ServerAddress:
     return ServerAddress(host, int(port), tls)
 
 
-def _source(row: CompanyDirectory) -> str:
+def source_of(row: CompanyDirectory) -> str:
+    """What `User.source` says of people for whom this directory vouches."""
     return f"directory:{row.id}"
 
 
-def _email(person: Person) -> str | None:
-    return person.email if person.email and len(person.email) <= 254 and "@" in person.email else None
+def _profile(person: Person) -> Profile:
+    return Profile(str(person.id), person.login, person.display_name, person.email)
 
 
-def _stays(user: User, listing: Listing, mappings: list[DirectoryMapping]) -> bool:
+def _stays(user: User, listing: Listing, mappings: list[GroupMapping]) -> bool:
     """Whether a person is still there, not closed, and in a group that lets them in."""
     person = listing.people.get(UUID(user.source_key)) if user.source_key else None
     if person is None or not person.state.keeps_account:
         return False
-    return any(person.id in listing.members.get(one.group_id, frozenset()) for one in mappings)
+    return any(person.id in listing.members.get(UUID(one.group_key), frozenset()) for one in mappings)

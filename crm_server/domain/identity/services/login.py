@@ -125,24 +125,39 @@ class LoginService:
                 events.record(db, event)
                 database.commit(db)
                 return LoginResult(Step.REFUSED)
-            if self._factors.has_second_factor(db, user.id):
-                token = new_session_token()
-                db.execute(delete(PendingLogin).where(PendingLogin.user_id == user.id))
-                db.add(
-                    PendingLogin(
-                        token_hash=token.digest,
-                        user_id=user.id,
-                        auth_method=method,
-                        address=client.address,
-                        expires_at=now() + SECOND_STEP_LIFETIME,
-                    )
-                )
-                database.commit(db)
-                return LoginResult(Step.SECOND_STEP, token.text)
-            begun = self._sessions.begin(db, user, method, client)
+            result = self.proceed(db, user, method, client)
             database.commit(db)
-        self._limits.account.forgive(name)
-        return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+        if result.step is Step.SIGNED_IN:
+            self._limits.account.forgive(name)
+        return result
+
+    def proceed(
+        self, db: Session, user: User, method: str, client: Client, *, second_factor: bool = False
+    ) -> LoginResult:
+        """Go on with somebody who passed the first step: to the second one, or into a session.
+
+        Every way of logging in ends here, so that the second factor depends on no source (AUTH-11).
+
+        Args:
+            second_factor: The first step was one of two factors already (a passkey, or a provider that is
+                trusted for it).
+        """
+        if second_factor or not self._factors.has_second_factor(db, user.id):
+            begun = self._sessions.begin(db, user, method, client)
+            return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+        token = new_session_token()
+        db.execute(delete(PendingLogin).where(PendingLogin.user_id == user.id))
+        db.add(
+            PendingLogin(
+                token_hash=token.digest,
+                user_id=user.id,
+                auth_method=method,
+                address=client.address,
+                expires_at=now() + SECOND_STEP_LIFETIME,
+            )
+        )
+        db.flush()
+        return LoginResult(Step.SECOND_STEP, token.text)
 
     def code(self, token: str, code: str, client: Client) -> LoginResult:
         """Second step: a code of the authenticator app, or a recovery code.

@@ -12,7 +12,8 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import directory_queries as queries
-from crm_server.domain.identity.services.directories import KINDS
+from crm_server.domain.identity.services.directories import source_of
+from crm_server.domain.identity.services.groups import KINDS
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
 from crm_server.kernel.errors import AppError, NotFound
 from crm_server.permissions import Permission
@@ -113,7 +114,7 @@ def directory_page(request: Request, **more: Any) -> dict[str, Any]:
     row, db = _get(request), request.db
     return {
         "row": row,
-        "mappings": queries.mappings(db, row),
+        "mappings": queries.mappings(db, source_of(row)),
         "targets": queries.targets(db),
         "login": "",
         "reports": None,
@@ -172,17 +173,18 @@ def map_group(request: Request) -> dict[str, Any] | Response:
     from security.identity.ldap import DirectoryFailure
     from security.identity.ldap.listing import group_by_id
 
-    row, db, service = _get(request), request.db, services_of(request).directories
+    row, db, found = _get(request), request.db, services_of(request)
     gone = str(request.POST.get("remove", ""))
     try:
         if gone:
-            service.unmap(db, row, UUID(gone))
+            found.groups.unmap(db, source_of(row), UUID(gone))
         else:
             kind, _colon, target = str(request.POST.get("meaning", "")).partition(":")
-            group = group_by_id(service.client(row), UUID(str(request.POST.get("group_id", ""))))
+            group = group_by_id(found.directories.client(row), UUID(str(request.POST.get("group_id", ""))))
             if group is None or kind not in KINDS:
                 raise NotFound
-            service.map_group(db, row, group.id, group.name, kind, UUID(target) if target else None)
+            key = UUID(target) if target else None
+            found.groups.map_group(db, source_of(row), str(group.id), group.name, kind, key)
     except (AppError, DirectoryFailure, ValueError) as refused:
         db.rollback()
         request.response.status_int = 422

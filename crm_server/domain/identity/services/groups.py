@@ -1,0 +1,240 @@
+"""What membership in a group of another system means here, and the accounts of that system's people.
+
+Company directories, single sign-on providers and SCIM share this: it finds or makes the account of somebody
+for whom a source vouches, keeps it up to date, and turns groups into roles, teams and territories. Those that
+any mapping of a source names are governed by that source for its people: membership gives them, its end takes
+them away. What no mapping names stays as administrators set it. No mapping makes an administrator (AUTH-7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+
+from compliance.datamap.text import _
+from crm_server.domain.identity import events
+from crm_server.domain.identity.directory_models import GroupMapping
+from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
+from crm_server.domain.identity.services.users import administration
+from crm_server.kernel.errors import Conflict, Errors, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+    from crm_server.domain.identity.services.users import UserService
+
+KINDS = ("login", "role", "team", "territory")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A person as a source describes them. `key` is the source's lasting id (AUTH-3)."""
+
+    key: str
+    login: str = field(repr=False)
+    name: str = field(repr=False)
+    email: str | None = field(default=None, repr=False)
+
+    @property
+    def usable_email(self) -> str | None:
+        """The address, unless it is none."""
+        return self.email if self.email and len(self.email) <= 254 and "@" in self.email else None
+
+
+class GroupService:
+    """Accounts of people from elsewhere, and the meanings of their groups."""
+
+    def __init__(self, users: UserService) -> None:
+        self._users = users
+
+    def of(self, db: Session, source: str) -> list[GroupMapping]:
+        """All mappings of a source."""
+        return list(db.scalars(select(GroupMapping).where(GroupMapping.source == source)))
+
+    def map_group(
+        self,
+        db: Session,
+        source: str,
+        group_key: str,
+        group_name: str,
+        kind: str,
+        target: UUID | None = None,
+    ) -> None:
+        """Say what membership in a group means.
+
+        Raises:
+            ValidationFailed: an unknown kind, or no target where one is needed.
+            Conflict: the role would make administrators.
+        """
+        errors = Errors()
+        if kind not in KINDS or (kind == "login") != (target is None):
+            errors.add("/kind", "kind", _("Choose what the group gives, and which."))
+        if not group_key or len(group_key) > 300:
+            errors.add("/group_key", "required", _("Name a group with at most 300 characters."))
+        errors.raise_if_any()
+        if kind == "role":
+            role = db.get(Role, target)
+            if role is None:
+                raise NotFound
+            if administration(role.permissions):
+                raise Conflict(
+                    _("A group can't make administrators. Give such roles to each person by hand.")
+                )
+        known = select(GroupMapping.id).where(
+            GroupMapping.source == source,
+            GroupMapping.group_key == group_key,
+            GroupMapping.kind == kind,
+            GroupMapping.target_id.is_not_distinct_from(target),
+        )
+        if db.scalars(known).first() is not None:
+            raise Conflict(_("This group has this meaning already."))
+        db.add(
+            GroupMapping(
+                source=source,
+                group_key=group_key,
+                group_name=group_name[:300],
+                kind=kind,
+                target_id=target,
+            )
+        )
+        db.flush()
+
+    def unmap(self, db: Session, source: str, mapping_id: UUID) -> None:
+        """Take a meaning away from a group; it shows at the next log-in or comparison. Raises NotFound."""
+        mapping = db.get(GroupMapping, mapping_id)
+        if mapping is None or mapping.source != source:
+            raise NotFound
+        db.delete(mapping)
+        db.flush()
+
+    def admit(
+        self, db: Session, source: str, profile: Profile, groups: Collection[str], *, make: bool = True
+    ) -> tuple[User | None, str | None]:
+        """Find or make the account of somebody for whom a source vouches, and bring it up to date.
+
+        Args:
+            make: Whether an account is made just in time; else only those that are there are let in.
+
+        Returns:
+            The account and None, or what is known of the account and the reason why not.
+        """
+        mappings = self.of(db, source)
+        user = self.find(db, source, profile.key)
+        if user is not None and user.state == "disabled":
+            return user, "account_disabled"
+        if not any(one.group_key in groups for one in mappings):
+            return user, "not_in_an_allowed_group"
+        if user is None:
+            if not make:
+                return None, "no_account"
+            # Two first log-ins at once make one account: the second waits here and then finds it.
+            db.execute(
+                select(func.pg_advisory_xact_lock(func.hashtextextended(f"{source} {profile.key}", 0)))
+            )
+            user = self.find(db, source, profile.key)
+        if user is None:
+            user = self.make(db, source, profile)
+            if user is None:
+                return None, "login_taken"
+        else:
+            self.update(db, user, profile)
+        self.govern(db, user, mappings, groups, apply=True)
+        return user, None
+
+    def find(self, db: Session, source: str, key: str) -> User | None:
+        """The account of a person of a source."""
+        query = select(User).where(User.source == source, User.source_key == key)
+        return db.scalars(query).one_or_none()
+
+    def make(self, db: Session, source: str, profile: Profile) -> User | None:
+        """Make an account; None when a local account has the log-in name, which it keeps."""
+        if not self._free_login(db, source, profile.login, profile.key):
+            return None
+        user = User(
+            login=profile.login[:100],
+            name=profile.name[:200],
+            email=profile.usable_email,
+            state="active",
+            source=source,
+            source_key=profile.key,
+        )
+        db.add(user)
+        db.flush()
+        events.record(db, events.account(f"user_made_by_{source.partition(':')[0]}", user.id))
+        return user
+
+    def update(self, db: Session, user: User, profile: Profile) -> bool:
+        """Take over name, address and log-in name; returns whether anything changed (AUTH-3)."""
+        wanted = {"name": profile.name[:200], "email": profile.usable_email}
+        if profile.login[:100] != user.login and self._free_login(
+            db, user.source, profile.login, profile.key
+        ):
+            wanted["login"] = profile.login[:100]
+        changed = {name: value for name, value in wanted.items() if getattr(user, name) != value}
+        for name, value in changed.items():
+            setattr(user, name, value)
+        if changed:
+            db.flush()
+        return bool(changed)
+
+    def _free_login(self, db: Session, source: str, login: str, key: str) -> bool:
+        """Make a log-in name free for the person with `key`.
+
+        Another person of the same source who had it has been renamed or is gone: their account gives it up and
+        gets the new one when the source next tells of them. Accounts of other sources keep theirs.
+        """
+        holder = db.scalars(select(User).where(func.lower(User.login) == login[:100].lower())).one_or_none()
+        if holder is None or (holder.source == source and holder.source_key == key):
+            return True
+        if holder.source != source:
+            return False
+        holder.login = f"{login[:60]}#{str(holder.source_key)[:8]}"
+        db.flush()
+        return True
+
+    def govern(
+        self,
+        db: Session,
+        user: User,
+        mappings: list[GroupMapping],
+        groups: Collection[str],
+        *,
+        apply: bool,
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Bring roles, teams and territories that mappings name in line with the groups."""
+        given: list[str] = []
+        taken: list[str] = []
+        for kind, model, column in (
+            ("role", UserRole, UserRole.role_id),
+            ("team", TeamMember, TeamMember.team_id),
+            ("territory", TerritoryMember, TerritoryMember.territory_id),
+        ):
+            governed = {one.target_id for one in mappings if one.kind == kind and one.target_id}
+            if not governed:
+                continue
+            wanted = {one.target_id for one in mappings if one.kind == kind and one.group_key in groups}
+            query = select(column).where(model.user_id == user.id, column.in_(governed))
+            there = set(db.scalars(query))
+            given += [f"{kind}:{one}" for one in sorted(map(str, wanted - there))]
+            taken += [f"{kind}:{one}" for one in sorted(map(str, there - wanted))]
+            if not apply or wanted == there:
+                continue
+            if kind == "role":
+                held = set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user.id)))
+                self._users.set_roles(db, user.id, {one for one in (held - governed) | wanted if one})
+                continue
+            db.execute(delete(model).where(model.user_id == user.id, column.in_(there - wanted)))
+            db.add_all(model(user_id=user.id, **{column.key: one}) for one in wanted - there)
+            db.flush()
+            number = events.TEAM if kind == "team" else events.TERRITORY
+            events.record(
+                db,
+                *(events.membership(f"{kind}_left", number, one, user.id) for one in there - wanted if one),
+                *(events.membership(f"{kind}_joined", number, one, user.id) for one in wanted - there if one),
+            )
+        return tuple(given), tuple(taken)
