@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
+from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_server.local.postgres import Cluster
+
+
+RING = "KONTOR_KEY_RING"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def key_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One key ring for all databases of this test process, so that its passphrase is stretched once.
+
+    It is in the environment, for commands; settings that are made by hand name it (`ring_of_tests`).
+    """
+    folder = tmp_path_factory.mktemp("keys") / "keyring"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RING, str(folder))
+        yield folder
+
+
+def ring_of_tests() -> dict[str, str]:
+    """The setting of the shared key ring."""
+    return {RING: os.environ[RING]}
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +91,7 @@ def settings(cluster: Cluster, database: str) -> Settings:
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, database),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, database),
             "KONTOR_LOG_FORMAT": "text",
+            **ring_of_tests(),
         }
     )
 
@@ -82,6 +104,12 @@ def engine(settings: Settings) -> Iterator[Engine]:
     made.dispose()
 
 
+@pytest.fixture(scope="session")
+def keys(settings: Settings, engine: Engine) -> Keys:
+    """The keys of the shared test database; what other processes erase isn't heard."""
+    return Keys.open(settings, engine, listen=False)
+
+
 @pytest.fixture
 def actor() -> Actor:
     """The system as actor; tests of rights make their own."""
@@ -89,12 +117,12 @@ def actor() -> Actor:
 
 
 @pytest.fixture
-def session(engine: Engine, actor: Actor) -> Iterator[Session]:
+def session(engine: Engine, actor: Actor, settings: Settings, keys: Keys) -> Iterator[Session]:
     """A session inside one transaction that is rolled back; commits inside become savepoints."""
     with engine.connect() as connection:
         outer = connection.begin()
         made = Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
-        made.info[db.ACTOR] = actor
+        made.info |= {db.ACTOR: actor, db.SETTINGS: settings, db.KEYS: keys}
         yield made
         made.close()
         outer.rollback()

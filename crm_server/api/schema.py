@@ -63,11 +63,7 @@ def writable_fields(entity: EntityDef) -> list[FieldDef]:
 
 def required_fields(entity: EntityDef) -> list[str]:
     """The fields that a new record needs."""
-    return [
-        item.name
-        for item in writable_fields(entity)
-        if item.policy.required and not item.defaulted
-    ]
+    return [item.name for item in writable_fields(entity) if item.policy.required and not item.defaulted]
 
 
 def read_schema(entity: EntityDef, says: Callable[[Any], str]) -> dict[str, Any]:

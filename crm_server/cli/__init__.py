@@ -19,6 +19,7 @@ COMMANDS = {
     "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
     "user": ("crm_server.cli.user", "user", "Manage users."),
     "directory": ("crm_server.cli.directory", "directory", "Connect a company directory."),
+    "approvals": ("crm_server.cli.approvals", "approvals", "See requests that take two persons."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
     "export": ("crm_server.cli.export", "export", "Export records."),
     "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),

@@ -68,6 +68,7 @@ def _tools(country: str | None = None, currency: str | None = None) -> Iterator[
     from crm_server.importing.values.convert import Options
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.kernel.keys import Keys
     from crm_server.models import datamap
     from crm_server.settings import load
 
@@ -81,7 +82,7 @@ def _tools(country: str | None = None, currency: str | None = None) -> Iterator[
     engine = db.create_app_engine(settings)
     try:
         yield _Tools(
-            db.session_factory(engine),
+            db.session_factory(engine, settings, Keys.open(settings, engine)),
             datamap(),
             system_actor(Origin.CLI),
             settings.upload_limit,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crm_server.kernel.actor import Actor
+    from crm_server.kernel.keys import Keys
     from crm_server.settings import Settings
 
 psycopg2.extras.register_uuid()
@@ -32,6 +33,7 @@ psycopg2.extras.register_uuid()
 ACTOR = "kontor.actor"
 AFTER_COMMIT = "kontor.after_commit"
 SETTINGS = "kontor.settings"
+KEYS = "kontor.keys"
 
 # A client that cancels while its COMMIT waits for the synchronous standby gets success with this warning, although
 # the row may be lost with the leader. It is an unknown outcome and never a success.
@@ -66,9 +68,16 @@ def create_app_engine(settings: Settings, **overrides: Any) -> Engine:
     return create_engine(settings.database_url, **(arguments | overrides))
 
 
-def session_factory(engine: Engine, settings: Settings | None = None) -> sessionmaker[Session]:
-    """Sessions whose objects stay readable after commit and that never flush behind a reader's back."""
-    info = {SETTINGS: settings} if settings is not None else {}
+def session_factory(
+    engine: Engine, settings: Settings | None = None, keys: Keys | None = None
+) -> sessionmaker[Session]:
+    """Sessions whose objects stay readable after commit and that never flush behind a reader's back.
+
+    Args:
+        keys: Without them a session can't open or seal anything.
+    """
+    given = {SETTINGS: settings, KEYS: keys}
+    info = {name: value for name, value in given.items() if value is not None}
     return sessionmaker(engine, expire_on_commit=False, class_=Session, info=info)
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db
 from crm_server.kernel.errors import NotAuthenticated, TooSlow, Unavailable
+from crm_server.kernel.keys import Keys
 from monitoring import metrics
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def includeme(config: Configurator) -> None:
     settings = config.registry.settings["kontor"]
     engine = db.create_app_engine(settings)
     config.registry.engine = engine
-    config.registry.session_factory = db.session_factory(engine, settings)
+    config.registry.keys = Keys.open(settings, engine)
+    config.registry.session_factory = db.session_factory(engine, settings, config.registry.keys)
     config.add_request_method(session_of, "db", reify=True)
     config.add_tween(
         "crm_server.kernel.transaction.transaction_tween", under="pyramid.tweens.excview_tween_factory"

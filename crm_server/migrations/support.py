@@ -6,7 +6,7 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -16,7 +16,12 @@ _FUNCTIONS = (
     ("compliance.audit.log", "partitions.sql"),
     ("compliance.audit.log", "retention.sql"),
 )
-_GRANTS = (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql"))
+_GRANTS = (
+    ("crm_server.migrations", "sql/guards.sql"),
+    ("crm_server.migrations", "sql/grants.sql"),
+    ("crm_server.migrations", "sql/keys.sql"),
+    ("compliance.audit.log", "grants.sql"),
+)
 
 
 def _run_files(files: tuple[tuple[str, str], ...]) -> None:
@@ -47,7 +52,10 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else; run again after a migration that adds a table."""
+    """Guard what no statement may get wrong, and give each role what it needs and nothing else.
+
+    Run again after a migration that adds a table.
+    """
     _run_files(_GRANTS)
 
 

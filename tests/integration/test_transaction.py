@@ -21,7 +21,7 @@ from crm_server.kernel.errors import OutcomeUnknown, TooSlow, Unavailable
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 SERIALIZATION = text("do $$ begin raise exception 'again' using errcode = '40001'; end $$")
 
@@ -32,6 +32,7 @@ def own_settings(cluster: Cluster, template: str) -> Settings:
     return load(
         {
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_transactions"),
+            **ring_of_tests(),
             "KONTOR_REQUEST_DEADLINE": "2",
         }
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
-from crm_server.permissions import Permission
+from crm_server.permissions import Permission, administration
 from security.identity.sessions import SessionFacts, SessionLimits, digest_session_token, judge_session
 from security.identity.tokens import parse_api_token
 
@@ -60,9 +60,6 @@ ROLE = Prepared(
     ("uuid",),
 )
 
-_ADMINISTRATION = frozenset(
-    map(str, (Permission.USERS_MANAGE, Permission.ROLES_MANAGE, Permission.AUDIT_READ))
-)
 _LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
 
 
@@ -100,7 +97,7 @@ class Authenticator:
             SessionFacts(
                 created_at=created,
                 last_seen_at=seen,
-                administrator=any(_ADMINISTRATION & grant.permissions for grant in grants),
+                administrator=any(administration(grant.permissions) for grant in grants),
                 revoked_at=revoked,
                 user_active=user[2] == "active",
             ),

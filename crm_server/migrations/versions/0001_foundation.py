@@ -51,6 +51,7 @@ RECORDS: support.Records = (
     ("identity.sso_provider", 80, False),
     ("identity.scim_token", 83, False),
     ("identity.scim_group", 85, False),
+    ("identity.approval", 120, False),
 )
 
 
@@ -570,6 +571,58 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "data_key",
+        sa.Column("kid", sa.LargeBinary(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("subject", sa.Uuid(), nullable=False),
+        sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("generation", sa.SmallInteger(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("kcv", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erase_event", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'erased') = (wrapped is null) and (state = 'erased') = (erased_at is not null)",
+            name=op.f("ck_data_key_tombstone"),
+        ),
+        sa.CheckConstraint("state IN ('active', 'held', 'erased')", name=op.f("ck_data_key_state_choice")),
+        sa.CheckConstraint("char_length(class) <= 20", name=op.f("ck_data_key_class_length")),
+        sa.CheckConstraint("generation > 0 and epoch > 0", name=op.f("ck_data_key_counts_from_one")),
+        sa.CheckConstraint("octet_length(kcv) = 8", name=op.f("ck_data_key_kcv_length")),
+        sa.CheckConstraint("octet_length(kid) = 16", name=op.f("ck_data_key_kid_length")),
+        sa.CheckConstraint("octet_length(wrapped) = 40", name=op.f("ck_data_key_wrapped_length")),
+        sa.PrimaryKeyConstraint("kid", name=op.f("pk_data_key")),
+        sa.UniqueConstraint(
+            "tenant",
+            "subject",
+            "class",
+            "generation",
+            name=op.f("uq_data_key_tenant_subject_class_generation"),
+        ),
+        schema="keys",
+    )
+    op.create_table(
+        "epoch",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('active', 'retired', 'destroying', 'destroyed')", name=op.f("ck_epoch_state_choice")
+        ),
+        sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
+        sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
         "idempotency_key",
         sa.Column("actor_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -989,6 +1042,52 @@ def create_tables() -> None:
             ["user_id"], ["identity.user.id"], name=op.f("fk_api_token_user_id_user"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        schema="identity",
+    )
+    op.create_table(
+        "approval",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("parameters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=True),
+        sa.Column("needed", sa.SmallInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.Uuid(), nullable=True),
+        sa.Column("remark", sa.Text(), nullable=True),
+        sa.Column("executed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'released', 'executed', 'vetoed', 'withdrawn', 'expired', 'failed')",
+            name=op.f("ck_approval_state_choice"),
+        ),
+        sa.CheckConstraint("char_length(digest) <= 64", name=op.f("ck_approval_digest_length")),
+        sa.CheckConstraint("char_length(kind) <= 60", name=op.f("ck_approval_kind_length")),
+        sa.CheckConstraint("char_length(reason) <= 1000", name=op.f("ck_approval_reason_length")),
+        sa.CheckConstraint("char_length(remark) <= 1000", name=op.f("ck_approval_remark_length")),
+        sa.ForeignKeyConstraint(
+            ["decided_by"],
+            ["identity.user.id"],
+            name=op.f("fk_approval_decided_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["requested_by"],
+            ["identity.user.id"],
+            name=op.f("fk_approval_requested_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
         schema="identity",
     )
     op.create_table(
@@ -1438,6 +1537,23 @@ def create_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("tag_id", "record_type", "record_id", name=op.f("pk_tagging")),
         schema="crm",
+    )
+    op.create_table(
+        "approval_vote",
+        sa.Column("approval_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("voted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["approval_id"],
+            ["identity.approval.id"],
+            name=op.f("fk_approval_vote_approval_id_approval"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_approval_vote_user_id_user"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("approval_id", "user_id", name=op.f("pk_approval_vote")),
+        schema="identity",
     )
     op.create_table(
         "scim_member",
@@ -2064,6 +2180,14 @@ def create_tables() -> None:
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
+        "uq_epoch_active",
+        "epoch",
+        ["state"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'active'"),
+    )
+    op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
@@ -2195,6 +2319,15 @@ def create_tables() -> None:
     )
     op.create_index("ix_api_token_user", "api_token", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_api_token_hash", "api_token", ["token_hash"], unique=True, schema="identity")
+    op.create_index(
+        "ix_approval_open",
+        "approval",
+        ["expires_at"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("state in ('pending', 'released')"),
+    )
+    op.create_index("ix_approval_requested_by", "approval", ["requested_by"], unique=False, schema="identity")
     op.create_index(
         "ix_login_request_expires", "login_request", ["expires_at"], unique=False, schema="identity"
     )

@@ -20,7 +20,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 BASE = "/api/v1"
 
@@ -30,6 +30,7 @@ def api_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_api")
     return load(
         {
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_api"),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_api"),
             "KONTOR_LOG_LEVEL": "warning",
