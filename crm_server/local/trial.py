@@ -34,7 +34,7 @@ _CODE = ("crm_server", "compliance", "security", "monitoring")
 
 
 def processes(port: int, tls: certificate.Certificate, environment: Mapping[str, str]) -> list[Process]:
-    """What runs beside the database: the application, the worker of its jobs, the search service, the sealer, and metrics."""
+    """What runs beside the database: the application, its worker, the search service, the sealer, and metrics."""
     sealers = environment
     environment = {name: value for name, value in environment.items() if name != SEALER_URL}
     programs = Path(sys.executable).parent

@@ -82,6 +82,10 @@ class SearchClient:
             except queue.Empty:
                 return
 
+    def __del__(self) -> None:
+        """A process that drops its client leaves no connection behind."""
+        self.close()
+
     def _connection(self) -> tuple[socket.socket, bool]:
         """A connection, and whether it was used before."""
         while True:
@@ -91,6 +95,7 @@ class SearchClient:
                 break
             if owner == os.getpid():
                 return channel, True
+            channel.close()  # Of the process that forked this one, which keeps its own end.
         channel = socket.socket(socket.AF_UNIX)
         channel.settimeout(_TIMEOUT)
         try:

@@ -130,14 +130,14 @@ class Engine:
         store = self.stores[asked.entity]
         with self._reading() as connection:
             found = []
-            for key, _slot, _values in self._matching(connection, store, asked.tree):
+            for key, _slot, _values in self._matching(connection, store, asked.tree, asked.deleted):
                 found.append(key)
                 if len(found) > asked.limit:
                     return Ids(b"", more=True)
         return Ids(b"".join(found))
 
     def _matching(
-        self, connection: sqlite3.Connection, store: Store, tree: Tree
+        self, connection: sqlite3.Connection, store: Store, tree: Tree, deleted: bool | None
     ) -> Iterator[tuple[bytes, int, tuple[Any, ...]]]:
         holds, narrow = matcher(tree, store.entity), narrowing(tree, store.entity)
         values: tuple[Any, ...] = () if narrow is None else narrow.values
@@ -148,6 +148,9 @@ class Engine:
             source = f"{store.trigrams} t cross join {store.table} d on d.slot = t.rowid"
             tests.insert(0, f"t.{store.trigrams} match ?")
             values = (trigrams, *values)
+        if deleted is not None:
+            tests.append("d.deleted = ?")
+            values = (*values, int(deleted))
         sql = f"select d.id, d.slot, {store.columns} from {source}" + (
             f" where {' and '.join(tests)}" if tests else ""
         )
@@ -211,15 +214,12 @@ class Engine:
                 if known is None:
                     return Refused("gone")
                 after = (key_of(kind, known[2][place]), known[1])
-        rows.sort()
-        empty = [row for row in rows if row[0] == NO_VALUE]
-        filled = rows[: len(rows) - len(empty)]
-        if asked.descending:
-            filled.reverse()
-            empty.reverse()
-        ordered = filled + empty
+        downward = asked.descending is not asked.backward
+        rows.sort(reverse=downward)
+        regions = [[row for row in rows if (row[0] == NO_VALUE) is empty] for empty in _emptiness(asked)]
+        ordered = [row for region in regions for row in region]
         if after is not None:
-            ordered = [row for row in ordered if _lies_after(row[:2], after, descending=asked.descending)]
+            ordered = [row for row in ordered if _lies_after(row[:2], after, asked)]
         return Ids(b"".join(row[2] for row in ordered[: asked.count]), more=len(ordered) > asked.count)
 
     def groups(self, asked: Groups) -> list[Group]:
@@ -258,27 +258,33 @@ class Engine:
         return Hits(hits, more)
 
 
-def _lies_after(row: tuple[bytes, int], after: tuple[bytes, int], *, descending: bool) -> bool:
-    if (row[0] == NO_VALUE) is not (after[0] == NO_VALUE):
-        return row[0] == NO_VALUE
-    return row < after if descending else row > after
+def _emptiness(asked: Walk | Rank) -> tuple[bool, bool]:
+    """The two regions of an order as they are come by: records without a value are the last ones."""
+    return (True, False) if asked.backward else (False, True)
+
+
+def _lies_after(row: tuple[bytes, int], after: tuple[bytes, int], asked: Walk | Rank) -> bool:
+    empty = row[0] == NO_VALUE
+    if empty is not (after[0] == NO_VALUE):
+        return empty is not asked.backward
+    return row < after if asked.descending is not asked.backward else row > after
 
 
 def _regions(
     store: Store, asked: Walk, after: tuple[bytes, int] | None
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """The statements to be read one after the other: records with a value, then those without."""
-    direction, symbol = ("desc", "<") if asked.descending else ("asc", ">")
+    """The statements to be read one after the other, one a region."""
+    direction, symbol = ("desc", "<") if asked.descending is not asked.backward else ("asc", ">")
     columns = "d.id" if asked.tree is None else f"d.id, {store.columns}"
-    for empty in (False, True):
+    regions = _emptiness(asked)
+    if after is not None and (after[0] == NO_VALUE) is regions[1]:
+        regions = regions[1:]
+    for empty in regions:
         tests = [f"k.key {'=' if empty else '<'} ?", "d.deleted = ?"]
         values: tuple[Any, ...] = (NO_VALUE, int(asked.deleted))
-        if after is not None:
-            if not empty and after[0] == NO_VALUE:
-                continue
-            if empty is (after[0] == NO_VALUE):
-                tests.append(f"(k.key, k.slot) {symbol} (?, ?)")
-                values += after
+        if after is not None and empty is (after[0] == NO_VALUE):
+            tests.append(f"(k.key, k.slot) {symbol} (?, ?)")
+            values += after
         sql = (
             f"select {columns} from {store.order_table(asked.field)} k cross join {store.table} d "
             f"on d.slot = k.slot where {' and '.join(tests)} order by k.key {direction}, k.slot {direction}"

@@ -59,11 +59,15 @@ class Status(msgspec.Struct, tag="status", frozen=True):
 
 
 class Match(msgspec.Struct, tag="match", frozen=True):
-    """The ids for which a tree holds, if they are no more than `limit`. `actor` is whose limit of searches counts."""
+    """The ids for which a tree holds, if they are no more than `limit`. `actor` is whose limit of searches counts.
+
+    `deleted` asks for records in the bin, or outside it; None for both.
+    """
 
     entity: int
     tree: Tree
     limit: int
+    deleted: bool | None = None
     actor: bytes = b""
 
 
@@ -76,7 +80,7 @@ class Keep(msgspec.Struct, tag="keep", frozen=True):
 
 
 class Walk(msgspec.Struct, tag="walk", frozen=True):
-    """Ids in the order of a field: the next `count` after (or before) the place of a record."""
+    """Ids in the order of a field: the next `count` after the place of a record, or backward from it."""
 
     entity: int
     field: int
@@ -84,11 +88,12 @@ class Walk(msgspec.Struct, tag="walk", frozen=True):
     count: int
     deleted: bool = False
     after: bytes | None = None
+    backward: bool = False
     tree: Tree | None = None
 
 
 class Rank(msgspec.Struct, tag="rank", frozen=True):
-    """The given ids in the order of a field: the next `count` after the place of a record."""
+    """The given ids in the order of a field, as `Walk` would come by them."""
 
     entity: int
     field: int
@@ -96,6 +101,7 @@ class Rank(msgspec.Struct, tag="rank", frozen=True):
     count: int
     ids: bytes
     after: bytes | None = None
+    backward: bool = False
 
 
 class Find(msgspec.Struct, tag="find", frozen=True):

@@ -112,8 +112,8 @@ class SearchService:
     def stop(self) -> None:
         """Forget everything."""
         self._stopping.set()
-        if self._ready.is_set():
-            self.feed.stop()
+        self.feed.stop()
+        self.engine.close()
 
     @property
     def complete(self) -> bool:
