@@ -54,7 +54,7 @@ def status(*, as_json: bool) -> None:
     """Say how complete the index is. Exit code 1: nobody answers. 4: it is still loading."""
     from crm_server.models import datamap
     from crm_server.search.client import SearchClient, SearchUnavailable
-    from crm_server.search.server import socket_path
+    from crm_server.search.places import socket_path
 
     settings = load()
     try:

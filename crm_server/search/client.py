@@ -56,7 +56,7 @@ class SearchLoading(SearchUnavailable):
     title = _("The search index is being loaded. Lists sorted by other fields go on working meanwhile.")
 
     def __init__(self, percent: int) -> None:
-        super().__init__(_("${percent} % loaded", mapping={"percent": percent}), percent=percent)
+        super().__init__(_("Loaded so far: ${percent} %.", mapping={"percent": percent}), percent=percent)
         self.percent = percent
 
 

@@ -276,7 +276,7 @@ def _regions(
     """The statements to be read one after the other, one a region."""
     direction, symbol = ("desc", "<") if asked.descending is not asked.backward else ("asc", ">")
     columns = "d.id" if asked.tree is None else f"d.id, {store.columns}"
-    regions = _emptiness(asked)
+    regions: tuple[bool, ...] = _emptiness(asked)
     if after is not None and (after[0] == NO_VALUE) is regions[1]:
         regions = regions[1:]
     for empty in regions:

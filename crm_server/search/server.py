@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from crm_server.search.hardening import harden
+from crm_server.search.places import socket_path
 from crm_server.search.protocol import Refused, receive_request, send
 from crm_server.search.service import SearchService
 
@@ -28,12 +29,6 @@ _MOST_PROCESSES = 4
 
 class SocketRefused(Exception):
     """The socket can't be made; the message says why and what to do."""
-
-
-def socket_path(settings: Settings) -> Path:
-    """Where the service is asked."""
-    path: Path = settings.search_socket
-    return path if path.name else settings.state_dir.absolute() / "search.sock"
 
 
 class _Handler(socketserver.BaseRequestHandler):
