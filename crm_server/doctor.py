@@ -41,6 +41,7 @@ SKEW_SECONDS = 5.0
 LATE_SEARCH = 10.0
 SEALING_LATE, SEALING_STUCK = 5.0, 30.0
 LEAST_MONTHS = 2
+MOST_BACKLOG = 100_000
 
 
 class Level(StrEnum):
@@ -76,7 +77,7 @@ def examine(settings: Settings) -> list[Finding]:
             at_head = _schema(connection)
             findings.append(at_head)
             if at_head.level is Level.OK:
-                for check in (_rights, _jobs, partial(_sealing, settings), _partitions):
+                for check in (_rights, _jobs, partial(_sealing, settings), _partitions, _siem):
                     findings += _safely(check, connection)
                 findings += _guard(settings)
     except DBAPIError as error:
@@ -312,6 +313,50 @@ def _guard(settings: Settings) -> Iterator[Finding]:
         "Make room for the log." if reason == "space" else "Start the sealer; its log says what keeps it."
     )
     yield Finding("guard", Level.ERROR, f"Privileged acts are closed: {said}.", remedy)
+
+
+_SINKS = text("""
+select k.name, s.error, s.failing_since, s.certificate_until, s.updated_at,
+       s.size - case when s.error is null then s.sent else s.position end as backlog
+  from audit.sink k left join audit.sink_state s on s.sink_id = k.id where k.enabled order by k.name
+""")
+
+
+def _siem(connection: Connection) -> Iterator[Finding]:
+    """Whether audit events reach their receivers, and how long the certificates last (SIEM-1)."""
+    for row in connection.execute(_SINKS):
+        if row.updated_at is None:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"Nothing was sent to the sink {row.name} yet.",
+                "Start the forwarder: systemctl start kontor-forwarder (on a trial: make run).",
+            )
+        elif row.error:
+            said = f"Nothing can be delivered to the sink {row.name} since {row.failing_since:%Y-%m-%d %H:%M} UTC; "
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"{said}{row.backlog:,} events wait. {row.error}",
+                "No event is lost: they are sent when the sink is back. Try it: kontor siem test NAME",
+            )
+        elif row.backlog > MOST_BACKLOG:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"{row.backlog:,} events wait for the sink {row.name}.",
+                "It takes them too slowly, or the forwarder does not run; its log says more.",
+            )
+        else:
+            yield Finding("siem", Level.OK, f"The sink {row.name} gets events.")
+        left = (row.certificate_until - datetime.now(UTC)).days if row.certificate_until else WARN_DAYS
+        if left < WARN_DAYS:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"The certificate of the sink {row.name} ends in {left} days.",
+                "Ask whoever runs the receiver to renew it.",
+            )
 
 
 _PARTITIONS = text("select months_ahead, misplaced from audit.partitions()")

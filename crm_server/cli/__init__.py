@@ -27,6 +27,7 @@ COMMANDS = {
     "search": ("crm_server.cli.search", "search", "Find and sort by sealed fields."),
     "sealer": ("crm_server.cli.sealer", "sealer", "Seal the audit log."),
     "audit": ("crm_server.cli.audit", "audit", "Export, verify and look at the audit log."),
+    "siem": ("crm_server.cli.siem", "siem", "Send audit events to a SIEM."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),

@@ -14,6 +14,7 @@ from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
 from crm_server.kernel.listing.pages import Walk, walk
 from crm_server.kernel.listing.query import COUNT_CAP, MAX_LIMIT, ListQuery, Page
+from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
 from crm_server.kernel.listing.selection import Selection, select_fields
@@ -65,16 +66,15 @@ def fetch(
     values = Values()
     where = WhereCompiler(datamap, custom, reader, values)
     conditions = _conditions(entity, query, where)
-    rules = {item.name: where.rules(item.target, "x") for item in selection.labels}
+    if not query.deleted:
+        conditions += visible(source, entity, actor)
     bound = way.bind(values)
     # After the conditions, which refuse what could not be written down.
     audit = add_audit(values, "list", facts(actor) | _searched(query, way))
-    key = (
-        selection, conditions, way.shape, query.limit, query.count, tuple(map(tuple, rules.values())), *audit.places
-    )  # fmt: skip
+    key = (selection, conditions, way.shape, query.limit, query.count, *audit.places)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _list_text(entity, query, way, selection, conditions, rules, bound, audit))
+        text = _keep(key, _list_text(entity, query, way, selection, conditions, bound, audit))
     return _page(run(source, text, values, actor), query, way, selection)
 
 
@@ -98,14 +98,11 @@ def read_one(  # noqa: PLR0913 - the words of one address
     selection = select_fields(datamap, entity, fields, includes, actor, custom)
     values = Values()
     audit = add_audit(values, "read", facts(actor))
-    where = WhereCompiler(datamap, custom, Reader(actor, utc_now()), values)
     conditions = (f"t.id = {values.add('uuid', str(record_id))}", *_bin(entity, deleted=deleted))
-    conditions += tuple(where.rules(entity, "t"))
-    rules = {item.name: where.rules(item.target, "x") for item in selection.labels}
-    key = (selection, conditions, tuple(map(tuple, rules.values())))
+    key = (selection, conditions)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _read_text(entity, selection, conditions, rules, audit))
+        text = _keep(key, _read_text(entity, selection, conditions, audit))
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
@@ -153,7 +150,7 @@ def _bin(entity: EntityDef, *, deleted: bool) -> tuple[str, ...]:
 
 
 def _conditions(entity: EntityDef, query: ListQuery, where: WhereCompiler) -> tuple[str, ...]:
-    found = [*_bin(entity, deleted=query.deleted), *where.rules(entity, "t")]
+    found = [*_bin(entity, deleted=query.deleted)]
     if query.filter is not None:
         found.append(where.compile(query.filter, entity, "t"))
     if query.q is not None:
@@ -168,19 +165,13 @@ def _keep(key: Any, text: str) -> str:
     return text
 
 
-def _read_text(
-    entity: EntityDef,
-    selection: Selection,
-    conditions: tuple[str, ...],
-    rules: dict[str, list[str]],
-    audit: Audit,
-) -> str:
+def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...], audit: Audit) -> str:
     page = (
         f"page as materialized (select {selection.columns(entity, 'id')} from {table_name(entity)} t "
         f"where {' and '.join(conditions)})"
     )
     clauses = [page, *audit_clauses(audit, entity, "page", single=True)]
-    chosen = output(selection.shown, selection.names, selection.labels, rules, selection.custom)
+    chosen = output(selection.shown, selection.names, selection.labels, selection.custom)
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
@@ -190,7 +181,6 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     way: Walk,
     selection: Selection,
     conditions: tuple[str, ...],
-    rules: dict[str, list[str]],
     bound: tuple[str, ...],
     audit: Audit,
 ) -> str:
@@ -198,7 +188,7 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     clauses = way.clauses(entity, query.limit, conditions, inner, bound)
     clauses.append(f"returned as (select * from page limit {query.limit})")
     clauses += audit_clauses(audit, entity, "returned", single=False)
-    chosen = output(selection.shown, selection.names, selection.labels, rules, selection.custom)
+    chosen = output(selection.shown, selection.names, selection.labels, selection.custom)
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", page.{sql_name(way.item.name)}{kind}, page.id::text"
     if query.count == "exact":

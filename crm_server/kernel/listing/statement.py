@@ -132,19 +132,17 @@ def output(
     shown: Presentation,
     names: Sequence[str],
     labels: Sequence[Label],
-    rules: Mapping[str, Sequence[str]],
     custom: Sequence[CustomColumn],
 ) -> str:
-    """The select list over the page: ids as text, embedded labels (under the row `rules` of where they lead, by
-    name of the label), custom fields.
+    """The select list over the page: ids as text, embedded labels, custom fields. A reference to a record that the
+    actor may not see has no label: the policy of its table hides it.
     """
     columns = [_output_column(shown.fields[name]) for name in names]
     for item in labels:
         title = "null" if item.masked == "hidden" else f"x.{sql_name(item.target.policy.title)}::text"
-        found = " and ".join([f"x.id = page.{sql_name(item.field.name)}", *rules[item.name]])
         columns.append(
             f"(select jsonb_build_object('id', x.id, 'name', {title}) from {table_name(item.target)} x "
-            f"where {found})"
+            f"where x.id = page.{sql_name(item.field.name)})"
         )
     if custom:
         columns.append(custom_column(custom))

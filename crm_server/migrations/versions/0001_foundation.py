@@ -47,6 +47,7 @@ RECORDS: support.Records = (
     ("audit.retention", 67, False),
     ("audit.alert_rule", 68, False),
     ("audit.saved_search", 69, False),
+    ("crm.record_share", 71, False),
     ("identity.group_mapping", 79, False),
     ("identity.sso_provider", 80, False),
     ("identity.scim_token", 83, False),
@@ -217,6 +218,7 @@ def create_tables() -> None:
         sa.Column("certificate", sa.Text(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -964,6 +966,34 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "record_share",
+        sa.Column("record_type", sa.SmallInteger(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("team_id", sa.Uuid(), nullable=True),
+        sa.Column("level", sa.Text(), server_default=sa.text("'read'"), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("level IN ('read', 'write')", name=op.f("ck_record_share_level_choice")),
+        sa.CheckConstraint(
+            "(user_id is null) <> (team_id is null)", name=op.f("ck_record_share_one_receiver")
+        ),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["identity.team.id"], name=op.f("fk_record_share_team_id_team"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_record_share_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_share")),
+        schema="crm",
+    )
+    op.create_table(
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
@@ -1297,6 +1327,25 @@ def create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("territory_id", "user_id", name=op.f("pk_territory_member")),
+        schema="identity",
+    )
+    op.create_table(
+        "territory_path",
+        sa.Column("ancestor_id", sa.Uuid(), nullable=False),
+        sa.Column("territory_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ancestor_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_ancestor_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["territory_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_territory_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("ancestor_id", "territory_id", name=op.f("pk_territory_path")),
         schema="identity",
     )
     op.create_table(
@@ -1853,6 +1902,7 @@ def create_tables() -> None:
         sa.Column("converted_account_id", sa.Uuid(), nullable=True),
         sa.Column("converted_contact_id", sa.Uuid(), nullable=True),
         sa.Column("converted_opportunity_id", sa.Uuid(), nullable=True),
+        sa.Column("converted_made", postgresql.ARRAY(sa.Uuid()), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("territory_id", sa.Uuid(), nullable=True),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
@@ -2232,6 +2282,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("parent_id is not null"),
     )
     op.create_index(
+        "ix_account_team",
+        "account",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_account_territory",
+        "account",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
         "uq_account_external_id",
         "account",
         ["external_id"],
@@ -2300,6 +2366,23 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("deleted_at is null and sku is not null"),
     )
+    op.create_index(
+        "ix_record_share_record", "record_share", ["record_type", "record_id"], unique=False, schema="crm"
+    )
+    op.create_index(
+        "uq_record_share_team",
+        "record_share",
+        ["team_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
+    op.create_index(
+        "uq_record_share_user",
+        "record_share",
+        ["user_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
     op.create_index("ix_saved_view_entity", "saved_view", ["entity", "owner_id"], unique=False, schema="crm")
     op.create_index(
         "ix_tag_bin",
@@ -2352,6 +2435,9 @@ def create_tables() -> None:
         "ix_territory_member_user", "territory_member", ["user_id"], unique=False, schema="identity"
     )
     op.create_index(
+        "ix_territory_path_territory", "territory_path", ["territory_id"], unique=False, schema="identity"
+    )
+    op.create_index(
         "ix_contact_account",
         "contact",
         ["account_id", "name"],
@@ -2395,6 +2481,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_contact_team",
+        "contact",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_territory",
+        "contact",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_contact_external_id",
         "contact",
@@ -2501,6 +2603,14 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("subject_id is not null"),
     )
+    op.create_index(
+        "ix_case_team",
+        "case",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index("uq_case_number", "case", ["number"], unique=True, schema="crm")
     op.create_index(
         "ix_opportunity_account",
@@ -2562,6 +2672,22 @@ def create_tables() -> None:
         "ix_opportunity_stage",
         "opportunity",
         ["stage_id", "close_date"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_team",
+        "opportunity",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_territory",
+        "opportunity",
+        ["territory_id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2645,6 +2771,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_lead_territory",
+        "lead",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_lead_external_id",
         "lead",
