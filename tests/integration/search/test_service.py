@@ -123,7 +123,7 @@ class TestKeepingUp:
         assert found(client, "spätling") == [late]
 
     def test_many_writers_at_once_leave_the_index_as_the_database_is(
-        self, client: SearchClient, people: People, search_engine: Engine
+        self, client: SearchClient, people: People
     ) -> None:
         def write(number: int) -> None:
             for turn in range(8):
@@ -138,10 +138,10 @@ class TestKeepingUp:
             thread.start()
         for thread in threads:
             thread.join()
-        with search_engine.connect() as connection:
+        with people.session() as session:
             for word in ("Schar", "Gewandelt"):
                 kept = set(
-                    connection.scalars(
+                    session.scalars(
                         text("select id from crm.contact where family_name like :w and deleted_at is null"),
                         {"w": f"{word}%"},
                     )
