@@ -13,6 +13,7 @@ from pyramid.csrf import CookieCSRFStoragePolicy
 from crm_server.domain.audit.guard import AuditGuard
 from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.policy import SecurityPolicy
+from crm_server.kernel import db
 from crm_server.kernel.hot import Hot
 from crm_server.kernel.request import settle
 from crm_server.models import datamap
@@ -47,6 +48,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.include("crm_server.kernel.request")
     config.include("crm_server.kernel.transaction")
     config.include("crm_server.kernel.views")
+    config.registry.hot.info[db.KEYS] = config.registry.keys
 
     # Who asks, and may they? Before any view exists.
     authenticator = Authenticator(config.registry.hot, settings)

@@ -38,6 +38,12 @@ JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess
 APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+DOCUMENT_TROUBLES = Counter(
+    "kontor_document_troubles_total",
+    "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",
+    ("reason",),
+)
+
 SEALED = Gauge(
     "kontor_audit_sealed_events",
     "Events that have their place in the signed log.",

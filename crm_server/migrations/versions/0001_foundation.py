@@ -1708,7 +1708,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_case_team_id_team"), ondelete="SET NULL"
@@ -1810,7 +1812,8 @@ def create_tables() -> None:
     op.create_table(
         "case_comment",
         sa.Column("case_id", sa.Uuid(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("public", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1820,7 +1823,10 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_case_comment_body_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_comment_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["case_id"], ["crm.case.id"], name=op.f("fk_case_comment_case_id_case"), ondelete="CASCADE"
         ),
@@ -1828,7 +1834,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_comment_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case_comment")),
         schema="crm",
@@ -2138,7 +2146,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_activity_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity")),
         schema="crm",
