@@ -24,6 +24,7 @@ COMMANDS = {
     "export": ("crm_server.cli.export", "export", "Export records."),
     "demo": ("crm_server.cli.demo", "demo", "Fill the database with made-up data."),
     "doctor": ("crm_server.cli.doctor", "doctor", "Say what is wrong and what to do."),
+    "search": ("crm_server.cli.search", "search", "Find and sort by sealed fields."),
     "sealer": ("crm_server.cli.sealer", "sealer", "Seal the audit log."),
     "audit": ("crm_server.cli.audit", "audit", "Export, verify and look at the audit log."),
     "siem": ("crm_server.cli.siem", "siem", "Send audit events to a SIEM."),
