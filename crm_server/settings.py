@@ -286,6 +286,13 @@ TABLE: tuple[Setting, ...] = (
         "Which algorithms are used: strict has those alone that NIST approves.",
     ),
     Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
+    Setting(
+        "export_release_rows",
+        _integer(0, 10_000),
+        "10000",
+        "records",
+        "An export of more records takes a second person; 0 means every export.",
+    ),
     Setting("change_days", _integer(1, 3650), "30", "days", "How long the change feed reaches back."),
     Setting(
         "worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."
@@ -294,6 +301,27 @@ TABLE: tuple[Setting, ...] = (
     Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
     Setting(
         "default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."
+    ),
+    Setting(
+        "search_socket",
+        _path,
+        "",
+        "socket",
+        "Where the search service of this node is asked. Empty: `search.sock` in the state folder.",
+    ),
+    Setting(
+        "search_processes",
+        _integer(0, 64),
+        "0",
+        "processes",
+        "Processes that read records when the search service starts; 0 takes one a core, four at most.",
+    ),
+    Setting(
+        "search_limit",
+        _integer(0, 100_000),
+        "240",
+        "per minute",
+        "Searches over protected fields that one person may make in a minute; 0 sets no limit.",
     ),
     Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
 )

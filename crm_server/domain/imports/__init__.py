@@ -54,6 +54,14 @@ def includeme(config: Configurator) -> None:
     for name, pattern in _ROUTES:
         config.add_route(name, pattern)
     collections = "|".join(sorted(item.policy.collection for item in config.registry.datamap.records()))
+    config.add_route(
+        "export_release", f"/{{collection:{collections}}}/export/release", factory=collection_context
+    )
+    config.add_route(
+        "api_export_release",
+        f"/api/v1/{{collection:{collections}}}/export/release",
+        factory=collection_context,
+    )
     config.add_route("export", f"/{{collection:{collections}}}/export", factory=collection_context)
     config.add_route("api_export", f"/api/v1/{{collection:{collections}}}/export", factory=collection_context)
     config.scan("crm_server.domain.imports.views")

@@ -113,6 +113,8 @@ def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
             raise NotAllowed("step_up_required")
         proved = queries.proved_at(request.db, actor.session_ref)
         if not is_fresh(proved, now()):
+            if request.path.startswith("/api/"):
+                raise NotAllowed("step_up_required")
             back = request.path_qs if request.method == "GET" else _page_before(request)
             return HTTPSeeOther(request.route_path("confirm", _query={"next": back}))
         request.registry.audit_guard.require()
