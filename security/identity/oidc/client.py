@@ -29,6 +29,8 @@ LEEWAY_SECONDS = 60
 """How far the provider's clock may be from ours."""
 OLDEST_TOKEN_SECONDS = 600
 """A token that was issued longer ago than this isn't the answer to a log-in that was begun just now."""
+PROOF_SECONDS = 300
+"""How old a proof may be that the provider takes for fresh; whether it is fresh enough is judged here."""
 MAX_TOKEN = 64 * 1024
 MAX_GROUPS = 2000
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -132,7 +134,8 @@ class Provider:
             "code_challenge_method": "S256",
         }
         if prove_again:
-            asked |= {"prompt": "login", "max_age": "0"}
+            # With max_age the provider must say when the proof was given (Core 1.0 §2, auth_time).
+            asked |= {"prompt": "login", "max_age": str(PROOF_SECONDS)}
         base = self.source.metadata().authorization
         return Begun(f"{base}{'&' if '?' in base else '?'}{urlencode(asked)}", state, nonce, verifier)
 
