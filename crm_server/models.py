@@ -11,6 +11,7 @@ from functools import cache
 import compliance.audit.models
 import crm_server.domain.accounts.models
 import crm_server.domain.activities.models
+import crm_server.domain.approvals.models
 import crm_server.domain.audit.models
 import crm_server.domain.cases.models
 import crm_server.domain.catalog.models
@@ -22,16 +23,20 @@ import crm_server.domain.identity.factor_models
 import crm_server.domain.identity.models
 import crm_server.domain.identity.sso_models
 import crm_server.domain.imports.models
+import crm_server.domain.keys.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models
 import crm_server.domain.saved_views.models
+import crm_server.domain.sharing.models
 import crm_server.domain.subjects.models
 import crm_server.domain.tags.models
 import crm_server.kernel.models
 from compliance.datamap import Base, DataMap
+from crm_server.kernel import rowsql
 
 
 @cache
 def datamap() -> DataMap:
     """The frozen data map of the application."""
+    rowsql.add_indexes(Base.metadata)
     return DataMap.freeze(Base.registry)

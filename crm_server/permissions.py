@@ -6,13 +6,17 @@ role that grants a permission does not have it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pyramid.security import NO_PERMISSION_REQUIRED
 
+from crm_server.kernel import rowrules
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from compliance.datamap import DataMap, EntityDef
 
 PUBLIC = NO_PERMISSION_REQUIRED
@@ -59,6 +63,27 @@ class Permission(StrEnum):
     """See the state of the system."""
     CHANGES_READ = "integration:changes:read"
     """Follow the change feed."""
+    EXPORTS_RELEASE = "release:exports:mass"
+    """Be the second person for exports of many records."""
+    ADMINISTRATORS_RELEASE = "release:administrators:grant"
+    """Be the second person when somebody becomes an administrator or ceases to be one."""
+    AUDIT_RELEASE = "release:audit:settings"
+    """Be the second person for changes of what the audit log does."""
+    KEYS_RELEASE = "release:keys:destroy"
+    """Be the second person for the destruction of keys."""
+
+
+def administration(permissions: Iterable[str]) -> frozenset[str]:
+    """The kinds of administrator that permissions amount to: "system", "security", "audit".
+
+    Any permission of scope audit, and those of scope system and security that do more than read. No account
+    holds two kinds; the database refuses it by the same rule (`sql/guards.sql`).
+    """
+    return frozenset(
+        kind
+        for kind, _colon, rest in (str(one).partition(":") for one in permissions)
+        if kind == "audit" or (kind in ("system", "security") and not rest.endswith(":read"))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +118,8 @@ class BuiltInRole:
     actions: tuple[Action, ...]
     permissions: tuple[Permission, ...]
     fields: dict[str, str]
+    scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
+    """Row scopes (kernel/rowrules.py); all records by default."""
 
     def grants(self, datamap: DataMap) -> list[str]:
         """The names of all permissions of the role."""
@@ -121,22 +148,43 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         "Security administrator",
         "Decides who may do what. Sees no business data.",
         (),
-        (Permission.ROLES_MANAGE, Permission.SETTINGS_READ),
+        (
+            Permission.ROLES_MANAGE,
+            Permission.SETTINGS_READ,
+            Permission.EXPORTS_RELEASE,
+            Permission.ADMINISTRATORS_RELEASE,
+            Permission.AUDIT_RELEASE,
+            Permission.KEYS_RELEASE,
+        ),
         {},
     ),
     BuiltInRole(
         "Audit administrator",
-        "Reads the audit log and says where it is sent and how long it is kept. Sees no business data.",
+        "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
+        "other administrators may not do alone. Sees no business data.",
         (),
-        (Permission.AUDIT_READ, Permission.AUDIT_MANAGE),
+        (
+            Permission.AUDIT_READ,
+            Permission.AUDIT_MANAGE,
+            Permission.ADMINISTRATORS_RELEASE,
+            Permission.AUDIT_RELEASE,
+        ),
         {},
     ),
     BuiltInRole(
         "Manager",
         "Leads sales, service or marketing: works with all records, imports, exports and empties the bin.",
         tuple(Action),
-        (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ),
+        (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ, Permission.EXPORTS_RELEASE),
         LEVELS_ALL,
+    ),
+    BuiltInRole(
+        "Sales",
+        "Works with records of their own, of their teams and territories, and with what was shared with them.",
+        _WORK,
+        (),
+        LEVELS_STAFF,
+        rowrules.working(),
     ),
     BuiltInRole("User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF),
     BuiltInRole("Reader", "Sees records; personal data is masked.", (Action.READ,), (), LEVELS_READ),

@@ -221,7 +221,66 @@ TABLE: tuple[Setting, ...] = (
         "keys",
         "Verifier keys of the sealers of other nodes, whose log this one may take over.",
     ),
+    Setting(
+        "key_provider",
+        _choice("passphrase", "pkcs11", "tpm"),
+        "passphrase",
+        "provider",
+        "What protects the key ring: an HSM (pkcs11), the TPM of the machine, or a passphrase, which can't prove "
+        "that a key was destroyed and is for trials.",
+    ),
+    Setting(
+        "key_ring",
+        _path,
+        "",
+        "folder",
+        "The key ring. Keep copies apart from backups of the database. Empty: `keyring` in the state folder.",
+    ),
+    Setting(
+        "key_passphrase",
+        _text,
+        "",
+        "text",
+        "Passphrase of the key ring, at least 12 characters. Empty: a file beside the ring, made at the first start "
+        "of a trial.",
+        secret=True,
+    ),
+    Setting("key_pkcs11_module", _path, "", "file", "The PKCS#11 library of the HSM."),
+    Setting("key_pkcs11_token", _text, "kontor", "label", "Label of the HSM's token."),
+    Setting("key_pkcs11_pin", _text, "", "text", "PIN of the HSM's token.", secret=True),
+    Setting("key_tpm", _text, "device:/dev/tpmrm0", "TCTI", "Connection to the TPM, as tpm2-tss writes it."),
+    Setting(
+        "key_cache_entries", _integer(1, 65_536), "4096", "keys", "Data keys that a process keeps in memory."
+    ),
+    Setting(
+        "key_cache_seconds",
+        _integer(1, 600),
+        "300",
+        "seconds",
+        "How long a data key is kept in memory; an erasure drops it within a second.",
+    ),
+    Setting(
+        "key_away_seconds",
+        _integer(60, 86_400),
+        "3600",
+        "seconds",
+        "How long a running process goes on with the epochs it has opened while the provider of the key ring is away.",
+    ),
+    Setting(
+        "crypto_profile",
+        _choice("standard", "strict"),
+        "standard",
+        "profile",
+        "Which algorithms are used: strict has those alone that NIST approves.",
+    ),
     Setting("bin_days", _integer(1, 3650), "30", "days", "How long a deleted record stays in the bin."),
+    Setting(
+        "export_release_rows",
+        _integer(0, 10_000),
+        "10000",
+        "records",
+        "An export of more records takes a second person; 0 means every export.",
+    ),
     Setting("change_days", _integer(1, 3650), "30", "days", "How long the change feed reaches back."),
     Setting(
         "worker_concurrency", _integer(1, 64), "2", "jobs", "Jobs that one worker runs at the same time."
@@ -230,6 +289,27 @@ TABLE: tuple[Setting, ...] = (
     Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
     Setting(
         "default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."
+    ),
+    Setting(
+        "search_socket",
+        _path,
+        "",
+        "socket",
+        "Where the search service of this node is asked. Empty: `search.sock` in the state folder.",
+    ),
+    Setting(
+        "search_processes",
+        _integer(0, 64),
+        "0",
+        "processes",
+        "Processes that read records when the search service starts; 0 takes one a core, four at most.",
+    ),
+    Setting(
+        "search_limit",
+        _integer(0, 100_000),
+        "240",
+        "per minute",
+        "Searches over protected fields that one person may make in a minute; 0 sets no limit.",
     ),
     Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
 )

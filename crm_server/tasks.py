@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+import crm_server.approvals
+import crm_server.domain.approvals.jobs
 import crm_server.domain.identity.jobs
 import crm_server.domain.imports.jobs  # noqa: F401 - as above
 from crm_server.domain.bin.services import empty

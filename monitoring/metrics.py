@@ -35,7 +35,14 @@ LOGINS = Counter("kontor_logins_total", "Log-ins by outcome.", ("outcome",))
 DENIALS = Counter("kontor_denials_total", "Requests refused for want of a permission.", ("permission",))
 JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcome"))
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
+APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
+
+DOCUMENT_TROUBLES = Counter(
+    "kontor_document_troubles_total",
+    "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",
+    ("reason",),
+)
 
 SEALED = Gauge(
     "kontor_audit_sealed_events",
@@ -52,6 +59,66 @@ SEALER_WORKS = Gauge(
     "1 while the sealer signs, 0 while something keeps it.",
     multiprocess_mode="mostrecent",
 )
+
+SEARCH_SECONDS = Histogram(
+    "kontor_search_seconds",
+    "Time of the search service for a request, by kind.",
+    ("kind",),
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+SEARCH_REFUSED = Counter(
+    "kontor_search_refused_total", "Requests that the search service did not answer, by reason.", ("reason",)
+)
+SEARCH_RECORDS = Gauge(
+    "kontor_search_records", "Records that the search service holds.", multiprocess_mode="mostrecent"
+)
+SEARCH_LAG = Gauge(
+    "kontor_search_lag_seconds",
+    "Seconds since the search service knew everything that was committed.",
+    multiprocess_mode="mostrecent",
+)
+AUDIT_OPEN = Gauge(
+    "kontor_audit_open",
+    "1 while privileged acts are open, 0 while the audit log can't prove them.",
+    multiprocess_mode="mostrecent",
+)
+AUDIT_SPACE = Gauge(
+    "kontor_audit_space_free_ratio",
+    "Free part of the file system of the audit log's files.",
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_AHEAD = Gauge(
+    "kontor_audit_partitions_ahead",
+    "Months for which the tables of the audit log have room.",
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_MISPLACED = Gauge(
+    "kontor_audit_events_outside_months",
+    "Events whose time fits no month of the log.",
+    multiprocess_mode="mostrecent",
+)
+SIEM_BACKLOG = Gauge(
+    "kontor_siem_backlog_events",
+    "Events that a sink is not certain to have.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_FAILING = Gauge(
+    "kontor_siem_failing_seconds",
+    "For how long nothing could be delivered to a sink; 0 while it works.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_CERTIFICATE = Gauge(
+    "kontor_siem_certificate_seconds",
+    "Seconds until the first of the certificates of a sink and of ours ends.",
+    ("sink",),
+    multiprocess_mode="mostrecent",
+)
+SIEM_SENT = Counter(
+    "kontor_siem_events_total", "Events that were handed to a sink, repeats included.", ("sink",)
+)
+AUDIT_ALERTS = Counter("kontor_audit_alerts_total", "Alerts of the rules over the audit log.", ("rule",))
 
 
 def registry() -> CollectorRegistry:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
+from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_server.local.postgres import Cluster
+
+
+RING = "KONTOR_KEY_RING"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def key_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One key ring for all databases of this test process, so that its passphrase is stretched once.
+
+    It is in the environment, for commands; settings that are made by hand name it (`ring_of_tests`).
+    """
+    folder = tmp_path_factory.mktemp("keys") / "keyring"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RING, str(folder))
+        yield folder
+
+
+def ring_of_tests() -> dict[str, str]:
+    """The setting of the shared key ring."""
+    return {RING: os.environ[RING]}
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +76,18 @@ def copy_database(cluster: Cluster, template: str, name: str) -> None:
     manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
 
 
+def see_everything(engine: Engine) -> Engine:
+    """Connections of this engine see every row unless a transaction says what its actor reaches."""
+
+    @event.listens_for(engine, "connect")
+    def tell(raw: Any, _record: Any) -> None:
+        with raw.cursor() as cursor:
+            cursor.execute("set kontor.rows = '*'")
+        raw.commit()
+
+    return engine
+
+
 @pytest.fixture(scope="session")
 def database(cluster: Cluster, template: str) -> str:
     """The database that the tests of this process share; they leave nothing in it."""
@@ -70,16 +103,23 @@ def settings(cluster: Cluster, database: str) -> Settings:
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, database),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, database),
             "KONTOR_LOG_FORMAT": "text",
+            **ring_of_tests(),
         }
     )
 
 
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[Engine]:
-    """The engine of the application role."""
-    made = db.create_app_engine(settings)
+    """The engine of the application role. What tests look at without an actor, they look at as the system."""
+    made = see_everything(db.create_app_engine(settings))
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def keys(settings: Settings, engine: Engine) -> Keys:
+    """The keys of the shared test database; what other processes erase isn't heard."""
+    return Keys.open(settings, engine, listen=False)
 
 
 @pytest.fixture
@@ -89,12 +129,12 @@ def actor() -> Actor:
 
 
 @pytest.fixture
-def session(engine: Engine, actor: Actor) -> Iterator[Session]:
+def session(engine: Engine, actor: Actor, settings: Settings, keys: Keys) -> Iterator[Session]:
     """A session inside one transaction that is rolled back; commits inside become savepoints."""
     with engine.connect() as connection:
         outer = connection.begin()
         made = Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
-        made.info[db.ACTOR] = actor
+        made.info |= {db.ACTOR: actor, db.SETTINGS: settings, db.KEYS: keys}
         yield made
         made.close()
         outer.rollback()

@@ -18,11 +18,12 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from compliance.audit.events import Event, Principal, write
+from compliance.datamap.documents import take_changes
 from compliance.datamap.field import POLICY
 from compliance.datamap.vocabulary import Audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sqlalchemy.orm import InstanceState, Mapper
 
@@ -92,24 +93,10 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
         instance.id = uuid7()
     numbers: list[int] = []
     changes: dict[str, list[Any]] = {}
-    values = instance.__dict__
-    audited = _audited(state.mapper)
-    # A new row has no history, and only what was touched can have changed: this runs for each change there is.
-    for name in tuple(values if action == "create" else state.committed_state):
-        policy = audited.get(name)
-        if policy is None:
-            continue
-        if action == "create":
-            old, new = None, values[name]
-        else:
-            history = state.attrs[name].history
-            old = history.deleted[0] if history.deleted else None
-            new = history.added[0] if history.added else None
-        if old == new:
-            continue
-        numbers.append(policy.number)
+    for number, policy, old, new in _changed(instance, state, action):
+        numbers.append(number)
         if policy.handling.audit is Audit.VALUE:
-            changes[str(policy.number)] = [plain(old), plain(new)]
+            changes[str(number)] = [plain(old), plain(new)]
     for number, pair in instance.__dict__.pop(_BESIDE, {}).items():
         numbers.append(number)
         if pair is not None:
@@ -132,6 +119,31 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
             event_id=instance.event_id,
         )
     )
+
+
+def _changed(
+    instance: Any, state: InstanceState[Any], action: str
+) -> Iterator[tuple[int, FieldPolicy, Any, Any]]:
+    """(number, policy, old, new) of each declared field that this flush changes: columns, then sealed fields."""
+    values = instance.__dict__
+    audited = _audited(state.mapper)
+    # A new row has no history, and only what was touched can have changed: this runs for each change there is.
+    for name in tuple(values if action == "create" else state.committed_state):
+        policy = audited.get(name)
+        if policy is None:
+            continue
+        if action == "create":
+            old, new = None, values[name]
+        else:
+            history = state.attrs[name].history
+            old = history.deleted[0] if history.deleted else None
+            new = history.added[0] if history.added else None
+        if old != new:
+            yield policy.number, policy, old, new
+    if hasattr(type(instance), "__layout__"):
+        for number, policy, old, new in take_changes(instance):
+            if policy.handling.audit is not Audit.OFF:
+                yield number, policy, old, new
 
 
 @cache

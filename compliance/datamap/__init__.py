@@ -6,7 +6,8 @@ Models import `field`, `Handling` and the vocabulary from here; engines take a f
 from compliance.datamap.base import Base, Entity
 from compliance.datamap.field import field
 from compliance.datamap.policy import EntityPolicy, FieldPolicy, Handling, Withheld
-from compliance.datamap.registry import DataMap, EntityDef, FieldDef
+from compliance.datamap.registry import DataMap, DocumentDef, EntityDef, FieldDef
+from compliance.datamap.sealed import Sealed, document_version, sealed, sealed_document
 from compliance.datamap.vocabulary import (
     Access,
     Audit,
@@ -24,6 +25,7 @@ __all__ = [
     "Audit",
     "Base",
     "DataMap",
+    "DocumentDef",
     "Entity",
     "EntityDef",
     "EntityKind",
@@ -35,8 +37,12 @@ __all__ = [
     "KeyClass",
     "Privacy",
     "Retention",
+    "Sealed",
     "Search",
     "Semantic",
     "Withheld",
+    "document_version",
     "field",
+    "sealed",
+    "sealed_document",
 ]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapper
 from compliance.datamap.field import POLICY, column_checks
 from compliance.datamap.gate import check_mapper
 from compliance.datamap.policy import EntityPolicy
+from compliance.datamap.sealed import DOCUMENT, document_checks, lay_out
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -40,7 +41,7 @@ Entity = Base
 def _refuse_undeclared(mapper: Mapper[Any], class_: type[Any]) -> None:
     """Run the gate when a class is mapped, which is at import: the application does not start past it.
 
-    Then derive the table's check constraints from the policies of its columns.
+    Then derive the table's check constraints from the policies of its columns, and where its sealed fields lie.
     """
     check_mapper(mapper, class_)
     table = mapper.local_table
@@ -48,3 +49,7 @@ def _refuse_undeclared(mapper: Mapper[Any], class_: type[Any]) -> None:
         for column in table.columns:
             for check in column_checks(column.name, column.info[POLICY]):
                 table.append_constraint(check)
+            if DOCUMENT in column.info:
+                for check in document_checks(column.name):
+                    table.append_constraint(check)
+        lay_out(class_, table)

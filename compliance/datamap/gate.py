@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compliance.datamap.field import POLICY
-from compliance.datamap.policy import EntityPolicy, FieldPolicy, Withheld
+from compliance.datamap.policy import OF_A_PERSON, EntityPolicy, FieldPolicy, Withheld
+from compliance.datamap.sealed import DOCUMENT, document_columns, sealed_fields, version_column
 from compliance.datamap.vocabulary import (
     Access,
     Audit,
@@ -19,6 +20,11 @@ from compliance.datamap.vocabulary import (
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
     from sqlalchemy.orm import Mapper
+
+
+_UNSEALABLE = frozenset({Semantic.ID, Semantic.REFERENCE, Semantic.JSON, Semantic.BYTES, Semantic.UUID_LIST})
+"""Keys are needed by statements; bytes are sealed as streams of chunks by whoever writes them (ENC-16)."""
+NOT_YET = frozenset({"contact", "lead", "activity", "case", "attachment", "custom_value", "import_row"})
 
 
 class UndeclaredError(Exception):
@@ -49,6 +55,8 @@ def check_mapper(mapper: Mapper[Any], class_: type[Any]) -> None:
         problems += [f"{where}: {text}" for text in incoherent(policy, column)]
         if isinstance(entity, EntityPolicy):
             problems += [f"{where}: {text}" for text in _misplaced(policy, entity)]
+            problems += [f"{where}: {text}" for text in _in_clear(policy, entity)]
+    problems += _sealing(class_, table, entity, numbers)
     if problems:
         raise UndeclaredError("The data map is incomplete:\n  " + "\n  ".join(problems))
 
@@ -60,8 +68,8 @@ def incoherent(policy: FieldPolicy, column: Column[Any] | None = None) -> list[s
         (policy.number < 1, "the field number must be 1 or more"),
         (not str(policy.label).strip(), "the label is empty"),
         (
-            policy.personal and handling.key_class is KeyClass.NONE,
-            "personal data without a key class would be stored in clear; name the key class that seals it",
+            policy.personal and handling.key_class is KeyClass.NONE and not (handling.clear or "").strip(),
+            "personal data without a key class would be stored in clear; name its key class, or say why in `clear`",
         ),
         (
             not policy.personal and handling.key_class not in {KeyClass.NONE, KeyClass.AUTH, KeyClass.AUDIT},
@@ -103,3 +111,52 @@ def _misplaced(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
     if policy.personal and entity.kind is not EntityKind.TECHNICAL and entity.subject is None:
         return ["personal data, but the entity leads to no data subject; set EntityPolicy(subject=…)"]
     return []
+
+
+def _in_clear(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
+    """A column whose key class is a person's would hold in clear what must be sealed (ENC-2)."""
+    if policy.sealed and policy.semantic is not Semantic.BYTES and entity.name not in NOT_YET:
+        key_class = policy.handling.key_class
+        return [f"key class {key_class} on a plain column; declare it with sealed(…) instead of field(…)"]
+    return []
+
+
+def _sealing(class_: type[Any], table: Table, entity: Any, numbers: dict[int, str]) -> list[str]:
+    """What is wrong with the sealed fields of a class and with their documents."""
+    problems: list[str] = []
+    fields, documents = sealed_fields(class_), document_columns(table)
+    for name, item in fields.items():
+        where, policy = f"{table.fullname}.{name}", item.policy
+        if policy.number in numbers:
+            problems.append(f"{where}: field number {policy.number} is taken by {numbers[policy.number]}")
+        numbers[policy.number] = name
+        problems += [f"{where}: {text}" for text in incoherent(policy)]
+        if not policy.sealed:
+            problems.append(
+                f"{where}: sealed, but its key class is no person's; name the class that seals it"
+            )
+        elif policy.handling.key_class not in documents:
+            key_class = policy.handling.key_class
+            problems.append(
+                f"{where}: sealed, but there is no document of class {key_class}; add "
+                f"sealed_{key_class} = sealed_document(number, KeyClass.{key_class.name})"
+            )
+        if policy.semantic in _UNSEALABLE:
+            problems.append(f"{where}: a value of type {policy.semantic} can't be in a sealed document")
+    if not documents:
+        return problems
+    if len(documents) != sum(DOCUMENT in column.info for column in table.columns):
+        problems.append(f"{table.fullname}: two documents of one key class")
+    problems += [
+        f"{table.fullname}.{name}: a document is of a person's key class, not {key_class}"
+        for key_class, name in documents.items()
+        if key_class not in OF_A_PERSON
+    ]
+    if version_column(table) is None:
+        problems.append(f"{table.fullname}: documents without sealed_version = document_version(number)")
+    subject = entity.subject if isinstance(entity, EntityPolicy) else None
+    if subject is None or subject not in table.columns:
+        problems.append(f"{table.fullname}: documents, but the entity leads to no data subject")
+    if "id" not in table.columns:
+        problems.append(f"{table.fullname}: documents are bound to a record's id, and there is none")
+    return problems

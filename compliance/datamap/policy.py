@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from compliance.datamap.text import Text
 
 
+OF_A_PERSON = frozenset(KeyClass) - {KeyClass.NONE, KeyClass.AUTH, KeyClass.AUDIT}
+"""The key classes whose keys belong to a data subject. Log-in secrets and audit payloads have forms of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """Why a field is left out of a data subject's export; the reason is shown to the person."""
@@ -34,7 +38,11 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """How values of one kind are treated, said once and shared by the fields of that kind."""
+    """How values of one kind are treated, said once and shared by the fields of that kind.
+
+    Attributes:
+        clear: For personal data without a key class: why it is stored in clear. Shown in the data map.
+    """
 
     privacy: Privacy
     key_class: KeyClass
@@ -43,6 +51,7 @@ class Handling:
     erasure: Erasure
     access: Access
     export: bool | Withheld = True
+    clear: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +91,8 @@ class FieldPolicy:
 
     @property
     def sealed(self) -> bool:
-        """Whether the value belongs into a sealed document of its row."""
-        return self.handling.key_class is not KeyClass.NONE
+        """Whether the value belongs into a sealed document of its row, under a key of its data subject."""
+        return self.handling.key_class in OF_A_PERSON
 
     @property
     def fides(self) -> str:

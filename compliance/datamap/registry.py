@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from compliance.datamap.field import POLICY
 from compliance.datamap.gate import UndeclaredError
-from compliance.datamap.vocabulary import EntityKind, Semantic
+from compliance.datamap.sealed import document_columns, sealed_fields
+from compliance.datamap.vocabulary import EntityKind, KeyClass, Semantic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,11 +22,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldDef:
-    """One field: its name, its policy and the column that stores it."""
+    """One field: its name, its policy and the column that stores it; a sealed field has none."""
 
     name: str
     policy: FieldPolicy
-    column: Column[Any]
+    column: Column[Any] | None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it is stored in its row's sealed document of its key class."""
+        return self.column is None
+
+    @property
+    def stored(self) -> Column[Any]:
+        """The column, where the caller needs one. Raises TypeError for a sealed field: there is nothing to compare."""
+        if self.column is None:
+            raise TypeError(f"{self.name} is sealed and has no column")
+        return self.column
+
+    @property
+    def nullable(self) -> bool:
+        """Whether a row may be without a value. A sealed value is gone once its key is erased."""
+        return self.column is None or bool(self.column.nullable)
+
+    @property
+    def defaulted(self) -> bool:
+        """Whether a new row gets a value by itself."""
+        return self.column is not None and (
+            self.column.default is not None or self.column.server_default is not None
+        )
 
     @property
     def number(self) -> int:
@@ -44,13 +69,29 @@ class FieldDef:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DocumentDef:
+    """The sealed document of one key class: its column, and its fields by number."""
+
+    key_class: KeyClass
+    column: str
+    fields: Mapping[int, FieldDef]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class EntityDef:
-    """One entity: its policy, mapped class, table, and its fields by name in order of declaration."""
+    """One entity: its policy, mapped class, table, its fields by name in order of declaration, and its documents."""
 
     policy: EntityPolicy
     model: type[Any]
     table: Table
     fields: Mapping[str, FieldDef]
+    documents: Mapping[KeyClass, DocumentDef]
+
+    @property
+    def version_column(self) -> str | None:
+        """The column with the version of a row's documents; None without documents."""
+        layout = getattr(self.model, "__layout__", None)
+        return None if layout is None else layout.version
 
     @property
     def name(self) -> str:
@@ -103,10 +144,22 @@ class DataMap:
                     f"{table.fullname}: entity number {policy.number} or name {policy.name!r} is taken"
                 )
             numbers[policy.number] = policy.name
-            fields = {
-                column.name: FieldDef(column.name, column.info[POLICY], column) for column in table.columns
+            fields = _fields(mapper.class_, table)
+            documents = {
+                key_class: DocumentDef(
+                    key_class,
+                    column,
+                    {
+                        item.number: item
+                        for item in fields.values()
+                        if item.sealed and item.policy.handling.key_class is key_class
+                    },
+                )
+                for key_class, column in document_columns(table).items()
             }
-            found[policy.name] = EntityDef(policy, mapper.class_, table, MappingProxyType(fields))
+            found[policy.name] = EntityDef(
+                policy, mapper.class_, table, MappingProxyType(fields), MappingProxyType(documents)
+            )
         _check_targets(found)
         return cls(found)
 
@@ -131,6 +184,18 @@ class DataMap:
     def by_model(self, model: type[Any]) -> EntityDef:
         """The entity of a mapped class."""
         return self._by_model[model]
+
+
+def _fields(class_: type[Any], table: Table) -> dict[str, FieldDef]:
+    """Columns and sealed fields in the order in which the class declares them; those of its bases follow."""
+    sealed = sealed_fields(class_)
+    columns = {column.name: column for column in table.columns}
+    own = [name for name in class_.__dict__ if name in sealed or name in columns]
+    fields = {}
+    for name in dict.fromkeys((*own, *columns, *sealed)):
+        policy = sealed[name].policy if name in sealed else columns[name].info[POLICY]
+        fields[name] = FieldDef(name, policy, columns.get(name))
+    return fields
 
 
 def _check_targets(found: Mapping[str, EntityDef]) -> None:

@@ -24,6 +24,7 @@ from crm_server.kernel.serialization import dumps_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from pyramid.request import Request
     from pyramid.response import Response
@@ -70,8 +71,17 @@ class Done:
     answer: Any = None
 
 
-def once(request: Request, act: Callable[[], Done], respond: Callable[[Done], Response]) -> Response:
+def once(
+    request: Request,
+    act: Callable[[], Done],
+    respond: Callable[[Done], Response],
+    *,
+    file: BinaryIO | None = None,
+) -> Response:
     """Do `act` unless this request was done before, and answer with `respond` either way.
+
+    Args:
+        file: The body where it is a file, which no process holds as a whole; its place is at the start afterwards.
 
     Raises:
         KeyReused: the key belongs to a different request.
@@ -83,7 +93,7 @@ def once(request: Request, act: Callable[[], Done], respond: Callable[[Done], Re
     if not _KEY.fullmatch(key):
         raise BadRequest(_("An Idempotency-Key has 1 to 255 printable ASCII characters."))
     who = {"actor": request.actor.id, "key": key}
-    digest = _fingerprint(request)
+    digest = _fingerprint(request, file)
     if request.db.execute(_TAKE, who | {"hash": digest}).first() is None:
         found = request.db.execute(_FIND, who).one()
         if bytes(found.request_hash) != digest:
@@ -104,8 +114,18 @@ def once(request: Request, act: Callable[[], Done], respond: Callable[[Done], Re
     return respond(done)
 
 
-def _fingerprint(request: Request) -> bytes:
+def _fingerprint(request: Request, file: BinaryIO | None) -> bytes:
     digest = hashlib.sha256()
-    for part in (request.method.encode(), request.path_qs.encode(), raw_body(request)):
+    body = raw_body(request) if file is None else _hash_of(file)
+    for part in (request.method.encode(), request.path_qs.encode(), body):
         digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
+def _hash_of(file: BinaryIO) -> bytes:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while part := file.read(1 << 20):
+        digest.update(part)
+    file.seek(0)
     return digest.digest()

@@ -63,11 +63,7 @@ def writable_fields(entity: EntityDef) -> list[FieldDef]:
 
 def required_fields(entity: EntityDef) -> list[str]:
     """The fields that a new record needs."""
-    return [
-        item.name
-        for item in writable_fields(entity)
-        if item.policy.required and item.column.default is None and item.column.server_default is None
-    ]
+    return [item.name for item in writable_fields(entity) if item.policy.required and not item.defaulted]
 
 
 def read_schema(entity: EntityDef, says: Callable[[Any], str]) -> dict[str, Any]:
@@ -84,6 +80,17 @@ def read_schema(entity: EntityDef, says: Callable[[Any], str]) -> dict[str, Any]
                 else properties[item.name]
             )
     properties["custom"] = {"type": "object", "description": "Custom fields by name."}
+    if entity.documents:
+        properties |= {
+            "erased": {
+                "type": "boolean",
+                "description": "There, and true, when the keys of the person were erased: sealed fields are gone.",
+            },
+            "unreadable": {
+                "type": "string",
+                "description": "In lists only: why a sealed document of this record doesn't open. An alarm was raised.",
+            },
+        }
     needed = ["id"] + (["version"] if "version" in entity.fields else [])
     return {
         "type": "object",
@@ -152,7 +159,7 @@ def _read_field(item: FieldDef, says: Callable[[Any], str]) -> dict[str, Any]:
         and kinds != ["string"]
     ):
         kinds.append("string")
-    if item.column.nullable or item.policy.handling.access in _MASKABLE:
+    if item.nullable or item.policy.handling.access in _MASKABLE:
         kinds.append("null")
     if item.name in {"id", "version"}:
         kinds = kinds[:1]

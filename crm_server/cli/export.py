@@ -33,6 +33,7 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
     from crm_server.kernel.clock import now
+    from crm_server.kernel.keys import Keys
     from crm_server.models import datamap
     from crm_server.settings import load
 
@@ -49,9 +50,11 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
     from crm_server.importing.texts import translator
 
     actor = system_actor(Origin.CLI)
-    engine = db.create_app_engine(load())
+    settings = load()
+    engine = db.create_app_engine(settings)
     try:
-        with db.open_session(db.session_factory(engine), actor) as session:
+        factory = db.session_factory(engine, settings, Keys.open(settings, engine))
+        with db.open_session(factory, actor) as session:
             made = Export(
                 session,
                 entities,

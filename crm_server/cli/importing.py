@@ -64,21 +64,30 @@ class _Tools:
 
 @contextmanager
 def _tools(country: str | None = None, currency: str | None = None) -> Iterator[_Tools]:
+    from crm_server.importing.errors import ImportFileError
+    from crm_server.importing.values.convert import Options
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.kernel.keys import Keys
     from crm_server.models import datamap
     from crm_server.settings import load
 
     settings = load()
+    country = (country or settings.default_country).upper()
+    currency = (currency or settings.default_currency).upper()
+    try:
+        Options(country=country, currency=currency).check()
+    except ImportFileError as error:
+        raise click.UsageError(str(error)) from None
     engine = db.create_app_engine(settings)
     try:
         yield _Tools(
-            db.session_factory(engine),
+            db.session_factory(engine, settings, Keys.open(settings, engine)),
             datamap(),
             system_actor(Origin.CLI),
             settings.upload_limit,
-            (country or settings.default_country).upper(),
-            (currency or settings.default_currency).upper(),
+            country,
+            currency,
         )
     finally:
         engine.dispose()

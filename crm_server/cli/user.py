@@ -53,14 +53,15 @@ def identity_tools() -> Iterator[_Tools]:
     from crm_server.domain.identity import services
     from crm_server.kernel import db
     from crm_server.kernel.hot import Hot
+    from crm_server.kernel.keys import Keys
     from crm_server.settings import load
 
     settings = load()
     engine = db.create_app_engine(settings)
     hot = Hot(settings)
     try:
-        factory = db.session_factory(engine)
-        yield _Tools(services.make(settings, factory, hot), factory, settings.hosts[0])
+        factory = db.session_factory(engine, settings, Keys.open(settings, engine, listen=False))
+        yield _Tools(services.make(factory, hot), factory, settings.hosts[0])
     finally:
         hot.dispose()
         engine.dispose()

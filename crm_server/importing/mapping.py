@@ -7,7 +7,6 @@ Used by the wizard, the command line and the API; the engine turns it into one f
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dc_field
@@ -19,8 +18,9 @@ from compliance.datamap import EntityDef, Semantic
 from crm_server.importing.errors import ImportFileError, ValueProblem, _
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values import people
-from crm_server.importing.values.convert import Converter, Options, Style, build_converter
+from crm_server.importing.values.convert import CONTROL, Converter, Options, Style, build_converter
 from crm_server.importing.values.places import fold
+from crm_server.kernel.values import unseen
 
 __all__ = [
     "CUSTOM",
@@ -92,7 +92,8 @@ class ImportMapping:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The mapping that ``to_json`` wrote, or a hand-written one.
 
-        Raises ImportFileError ``mapping.invalid`` when names or types don't fit.
+        Raises ImportFileError ``mapping.invalid`` when names or types don't fit, ``mapping.country`` and
+        ``mapping.currency`` for codes that there are not.
         """
         broken = ImportFileError(
             "mapping.invalid", _("The mapping can't be read. Save it again from the import page.")
@@ -102,9 +103,9 @@ class ImportMapping:
             found.options.tzinfo  # noqa: B018 - an unknown zone raises
         except (msgspec.ValidationError, ValueError, KeyError, OSError) as error:
             raise broken from error
-        country = found.options.country
-        if len(found.feeds) > MAX_FEEDS or (country is not None and not re.fullmatch(r"[A-Z]{2}", country)):
+        if len(found.feeds) > MAX_FEEDS:
             raise broken
+        found.options.check()
         return found
 
 
@@ -174,9 +175,7 @@ def check_mapping(mapping: ImportMapping, entity: EntityDef, columns: Iterable[s
 
 
 def _needed(item: Any) -> bool:
-    column = item.column
-    defaulted = column.default is not None or column.server_default is not None
-    return item.policy.required and item.writable and not defaulted
+    return item.policy.required and item.writable and not item.defaulted
 
 
 def _fields_of(feed: Feed, entity: EntityDef) -> tuple[str, ...]:
@@ -221,7 +220,7 @@ def compile_mapping(
         cells = row.values
         for feed, gather, convert in steps:
             text = gather(cells)
-            if not text:
+            if not text or (not text.isascii() and unseen(text)):
                 if clear and feed.field != FULL_NAME:
                     values.setdefault(feed.field, None)
                 continue
@@ -286,7 +285,7 @@ _SALUTATIONS = {
 
 
 def _apply_name(text: str, entity: EntityDef, values: dict[str, Any]) -> None:
-    name = people.split_name(text)
+    name = people.split_name(CONTROL.sub(" ", text))
     values["given_name"], values["family_name"] = name.given, name.family
     if name.prefix and "salutation" in entity.fields and not values.get("salutation"):
         words = {fold(word) for word in name.prefix.split()}

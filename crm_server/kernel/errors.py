@@ -104,6 +104,13 @@ class Conflict(AppError):
     title = _("This contradicts the present state of the data.")
 
 
+class PersonErased(Conflict):
+    """Something would be sealed for a person whose keys were erased: nobody comes back unnoticed."""
+
+    code = "person_erased"
+    title = _("The data of this person was erased. Nothing about them can be written any more.")
+
+
 class LostUpdate(AppError):
     """Somebody changed the record meanwhile. Carries mine, theirs and the original so that a person can decide.
 
@@ -169,6 +176,14 @@ class Unavailable(AppError):
     status = 503
     code = "unavailable"
     title = _("The database can't be reached at the moment. Please try again shortly.")
+
+
+class TooSlow(AppError):
+    """PostgreSQL gave up on a statement after the time that the settings allow. Nothing was changed."""
+
+    status = 503
+    code = "too_slow"
+    title = _("This takes longer than is allowed. Ask for less, for example with a narrower filter.")
 
 
 class OutcomeUnknown(AppError):

@@ -78,7 +78,7 @@ CONTACT_DETAIL = Handling(
 PERSON_FACT = Handling(
     Privacy.IDENTIFIER, KeyClass.IDENTITY, Retention.RELATIONSHIP, Audit.VALUE, Erasure.DELETE, Access.GENERAL
 )
-"""What is known of a person in their role: title, department, language, country, stage."""
+"""What is known of a person in their role: title, department."""
 
 PERSON_NOTE = Handling(
     Privacy.FREE_TEXT, KeyClass.IDENTITY, Retention.RELATIONSHIP, Audit.VALUE, Erasure.DELETE, Access.PERSONAL
@@ -90,7 +90,24 @@ SUPPORT_NOTE = Handling(
 )
 """Free text of a case: what the customer and service wrote."""
 
+PERSON_SEGMENT = Handling(
+    Privacy.IDENTIFIER,
+    KeyClass.NONE,
+    Retention.RELATIONSHIP,
+    Audit.VALUE,
+    Erasure.DELETE,
+    Access.GENERAL,
+    clear="Identifies nobody alone, and lists are filtered by it in the database.",
+)
+"""What puts a person into a large group: salutation, language, country, stage, source."""
+
 STAFF = Handling(
-    Privacy.EMPLOYEE, KeyClass.EMPLOYEE, Retention.EMPLOYMENT, Audit.VALUE, Erasure.ANONYMISE, Access.GENERAL
+    Privacy.EMPLOYEE,
+    KeyClass.NONE,
+    Retention.EMPLOYMENT,
+    Audit.VALUE,
+    Erasure.ANONYMISE,
+    Access.GENERAL,
+    clear="People must be able to log in, and administrators to be warned, while the keys are away.",
 )
 """Data about the company's own staff as users of the system."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
-from crm_server.kernel import db
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
-        self._engine: Engine = db.create_app_engine(
+        self.info: dict[str, Any] = {}
+        """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
+        self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
 
@@ -110,7 +112,7 @@ class Hot:
     def _once(
         self, statement: Prepared | str, values: Sequence[Any] | Mapping[str, Any], actor: Actor | None
     ) -> list[tuple[Any, ...]]:
-        connection = self._engine.raw_connection()
+        connection = self.engine.raw_connection()
         try:
             raw: Any = connection.dbapi_connection
             known: set[str] = connection.info.setdefault(_PREPARED, set())
@@ -133,18 +135,18 @@ class Hot:
 
     def dispose(self) -> None:
         """Close the pool."""
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 _TELL = (
     "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
-    "set_config('kontor.origin', '%s', true); "
+    "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true); "
 )
 
 
-def _who(actor: Actor) -> tuple[str, str, str]:
-    # UUIDs and members of an enumeration: nothing in them needs quoting.
-    return str(actor.id), str(actor.request_id or ""), str(actor.origin.value)
+def _who(actor: Actor) -> tuple[str, str, str, str]:
+    # UUIDs, members of an enumeration, and tokens of letters, digits and commas: nothing in them needs quoting.
+    return str(actor.id), str(actor.request_id or ""), str(actor.origin.value), rowrules.told(actor)
 
 
 __all__ = ["Hot", "Prepared"]

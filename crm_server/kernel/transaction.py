@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db
-from crm_server.kernel.errors import NotAuthenticated, Unavailable
+from crm_server.kernel.errors import NotAuthenticated, TooSlow, Unavailable
+from crm_server.kernel.keys import Keys
 from monitoring import metrics
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def transaction_tween(
                 if not db.is_retryable(error):
                     if isinstance(error, PoolTimeout):
                         raise Unavailable from error
+                    if db.is_timeout(error):
+                        raise TooSlow from error
                     raise
                 if time.monotonic() + pause > deadline:
                     metrics.TRANSACTIONS.labels("given_up").inc()
@@ -121,7 +124,8 @@ def includeme(config: Configurator) -> None:
     settings = config.registry.settings["kontor"]
     engine = db.create_app_engine(settings)
     config.registry.engine = engine
-    config.registry.session_factory = db.session_factory(engine, settings)
+    config.registry.keys = Keys.open(settings, engine)
+    config.registry.session_factory = db.session_factory(engine, settings, config.registry.keys)
     config.add_request_method(session_of, "db", reify=True)
     config.add_tween(
         "crm_server.kernel.transaction.transaction_tween", under="pyramid.tweens.excview_tween_factory"

@@ -41,6 +41,9 @@ class Rejected(Exception):
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# What turns the direction of all text behind it: a name could pretend to be another (UAX 9, 2.1 to 2.3).
+_TURNING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_UNSEEN = frozenset({"Cf", "Zs", "Mn", "Me"})
 _PLAIN_MAIL = re.compile(
     r"[A-Za-z0-9_+%-]+(?:\.[A-Za-z0-9_+%-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
@@ -82,11 +85,18 @@ def _text_value(policy: FieldPolicy, value: Any, *, lines: bool = False) -> str 
     except UnicodeEncodeError:
         raise Rejected("encoding", _("The text holds a broken character.")) from None
     value = unicodedata.normalize("NFC", value).strip()
-    if (_CONTROL_BUT_LINES if lines else _CONTROL).search(value):
+    if (_CONTROL_BUT_LINES if lines else _CONTROL).search(value) or _TURNING.search(value):
         raise Rejected("control_character", _("Control characters are not allowed here."))
+    if not value.isascii() and unseen(value):
+        return None
     if policy.max_length is not None and len(value) > policy.max_length:
         raise Rejected("too_long", _("At most ${n} characters fit here.", mapping={"n": policy.max_length}))
     return value or None
+
+
+def unseen(value: str) -> bool:
+    """Whether nothing of a text can be seen: zero-width spaces, joiners and the like alone are no name."""
+    return all(unicodedata.category(char) in _UNSEEN or char == "\u3164" for char in value)
 
 
 def _text(policy: FieldPolicy, value: Any, _country: str) -> str | None:

@@ -22,6 +22,7 @@ from crm_server.kernel.actor import SYSTEM_ID, Actor, Origin, system_actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import AppError
 from crm_server.kernel.jobs import QUEUE, TASKS, Job, Task
+from crm_server.kernel.keys import Keys
 from monitoring import metrics
 
 if TYPE_CHECKING:
@@ -85,13 +86,17 @@ class Worker:
 
         Raises:
             ConnectorException: the database can't be reached; the supervisor starts the worker again.
+            KeysRefused: the key ring can't be opened.
         """
         # Its own lines hold arguments and messages of exceptions; ours say the same without values.
         logging.getLogger("procrastinate.worker").setLevel(logging.CRITICAL)
         logging.getLogger("procrastinate").setLevel(logging.WARNING)
         engine = db.create_app_engine(self.settings, pool_size=self.concurrency + 1)
         try:
-            asyncio.run(self._run(db.session_factory(engine, self.settings), until_empty=until_empty))
+            keys = Keys.open(self.settings, engine)
+            factory = db.session_factory(engine, self.settings, keys)
+            asyncio.run(self._run(factory, until_empty=until_empty))
+            keys.close()
         finally:
             engine.dispose()
 

@@ -6,7 +6,10 @@ from importlib import resources
 
 from alembic import op
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "jobs")
+from crm_server.kernel import rowsql
+from crm_server.models import datamap
+
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -16,7 +19,13 @@ _FUNCTIONS = (
     ("compliance.audit.log", "partitions.sql"),
     ("compliance.audit.log", "retention.sql"),
 )
-_GRANTS = (("crm_server.migrations", "sql/grants.sql"), ("compliance.audit.log", "grants.sql"))
+_GRANTS = (
+    ("crm_server.migrations", "sql/guards.sql"),
+    ("crm_server.migrations", "sql/grants.sql"),
+    ("crm_server.migrations", "sql/keys.sql"),
+    ("compliance.audit.log", "grants.sql"),
+    ("crm_server.migrations", "sql/rowrules.sql"),
+)
 
 
 def _run_files(files: tuple[tuple[str, str], ...]) -> None:
@@ -47,8 +56,13 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Give each role what it needs and nothing else; run again after a migration that adds a table."""
+    """Guard what no statement may get wrong, and give each role what it needs and nothing else, row rules among it.
+
+    Run again after a migration that adds a table.
+    """
     _run_files(_GRANTS)
+    for statement in rowsql.statements(datamap()):
+        op.get_bind().exec_driver_sql(statement.replace("%", "%%"))
 
 
 def install_jobs() -> None:

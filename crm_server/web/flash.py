@@ -33,6 +33,7 @@ TEXTS: dict[str, tuple[str, Text]] = {
     "purged": ("success", _("Removed for good.")),
     "removed": ("success", _("Removed.")),
     "converted": ("success", _("The lead was converted.")),
+    "reverted": ("success", _("The conversion was taken back. What it had made lies in the bin.")),
     "moved": ("success", _("Moved to another stage.")),
     "moved_meanwhile": (
         "warning",
@@ -45,6 +46,12 @@ TEXTS: dict[str, tuple[str, Text]] = {
     ),
     "field_retired": ("success", _("The field was retired. Its values are kept.")),
     "uploaded": ("success", _("The file was added.")),
+    "upload_bad_request": ("danger", _("No file was added: choose one that is not empty.")),
+    "upload_too_large": ("danger", _("The file was not added: it is too large.")),
+    "upload_unsupported_media_type": (
+        "danger",
+        _("The file was not added: files of this type are refused, or it is not what its name says."),
+    ),
     "view_saved": ("success", _("The view was saved.")),
     "view_deleted": ("success", _("The view was deleted.")),
     "profile": ("success", _("Your profile was saved.")),

@@ -338,7 +338,8 @@ def default_text(one: FormField, entity: EntityDef) -> str:
     """What a new record starts with, as far as the declaration says it."""
     if one.custom:
         return ""
-    default = entity.fields[one.name].column.default
+    column = entity.fields[one.name].column
+    default = None if column is None else column.default
     if default is None or not getattr(default, "is_scalar", False):
         return ""
     value = getattr(default, "arg", None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyramid.interfaces import IRoutesMapper
 
 from compliance.datamap.text import _
+from crm_server.domain.approvals import queries as approvals
 from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Link:
     icon: str
     current: bool = False
     key: str | None = None
+    count: int = 0
+    """How much waits there for the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ _BOARD = _Page("pipeline", "crm:opportunity:read", _("Pipeline board"), "layout-
 _MORE = (
     _Page("imports", "import", _("Import"), "database-import", "i"),
     _Page("tag_list", "crm:tag:read", _("Tags"), "tag"),
+    _Page("approvals", str(Permission.LOGGED_IN), _("Approvals"), "checkbox"),
     _Page("bin", str(Permission.LOGGED_IN), _("Bin"), "trash"),
 )
 _ADMIN = (
@@ -75,6 +79,7 @@ _ADMIN = (
     _Page("sso_providers", Permission.USERS_MANAGE, _("Single sign-on"), "login"),
     _Page("custom_fields", Permission.CUSTOM_FIELDS_MANAGE, _("Custom fields"), "forms"),
     _Page("audit", Permission.AUDIT_READ, _("Audit log"), "list-details"),
+    _Page("audit_sinks", Permission.AUDIT_MANAGE, _("SIEM sinks"), "upload"),
     _Page("pipeline_list", "crm:pipeline:update", _("Pipelines"), "git-branch"),
 )
 
@@ -113,7 +118,10 @@ def _here(request: Request, path: str) -> bool:
 
 def _link(request: Request, page: _Page) -> Link:
     path = request.route_path(page.route)
-    return Link(path, page.label, page.icon, _here(request, path), page.key)
+    # An error page stands outside of the request's transaction and counts nothing.
+    counts = page.route == "approvals" and getattr(request, "exception", None) is None
+    count = approvals.waiting(request.db) if counts else 0
+    return Link(path, page.label, page.icon, _here(request, path), page.key, count)
 
 
 def _entities(request: Request, names: tuple[str, ...]) -> Iterator[Link]:

@@ -60,6 +60,8 @@ def _actions(request: Request, entity: EntityDef, row: dict[str, Any]) -> list[A
     version = {"version": str(row["version"])}
     if entity.name == "lead" and row.get("status") != "converted" and ui.can("create", "contact"):
         return [Action(f"{path}/convert", _("Convert"), "user-check", primary=True)]
+    if entity.name == "lead" and row.get("status") == "converted":
+        return [Action(f"{path}/revert", _("Undo the conversion"), "arrow-back-up", post=version)]
     if entity.name == "activity" and row.get("status") == "open":
         return [Action(f"{path}/done", _("Done"), "check", primary=True, post={**version, "back": path})]
     return []
@@ -169,7 +171,7 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
             kinds = ui.entity("stage").fields["kind"].policy.choices
             badge = (data["stage_kind"], kinds[data["stage_kind"]])
     elif one.kind == "attachment":
-        title, href = data.get("filename") or "", f"/files/{one.id}"
+        title, href = data.get("filename") or "", f"/files/{one.id}" if ui.reads_files else ""
     else:
         words = _ACTS.get(data.get("action", ""), words)
         title = _field_labels(request, one.entity, data.get("fields") or [])

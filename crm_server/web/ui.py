@@ -20,15 +20,26 @@ from translationstring import TranslationString
 
 from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
+from crm_server.domain.audit import guard
+from crm_server.domain.documents.services import readable_by
+from crm_server.permissions import Permission
 from crm_server.web import flash, formats, navigation
 
 if TYPE_CHECKING:
     from pyramid.request import Request
 
     from compliance.datamap import EntityDef, FieldPolicy
+    from compliance.datamap.text import Text
 
 NONE = "–"
 """Stands where there is no value."""
+
+_PRIVILEGED = (
+    Permission.AUDIT_READ,
+    Permission.ROLES_MANAGE,
+    Permission.SETTINGS_READ,
+    Permission.USERS_MANAGE,
+)
 
 _BADGES = {
     # Stages of work, from not begun to ended well or badly; the words of all choices together.
@@ -103,6 +114,14 @@ class Ui:
         return bool(self._request.registry.settings["kontor"].demo)
 
     @property
+    def audit_stopped(self) -> Text | None:
+        """Why privileged acts are closed, for those who hold some; None while they are open (AUD-12)."""
+        if not any(self.may(str(permission)) for permission in _PRIVILEGED):
+            return None
+        reason = self._request.registry.audit_guard.state().reason
+        return None if reason is None else guard.REASONS[reason]
+
+    @property
     def path(self) -> str:
         """Path of this page."""
         return str(self._request.path)
@@ -144,6 +163,11 @@ class Ui:
     def can(self, action: str, entity: str) -> bool:
         """Whether the person may do something with records of an entity."""
         return self.may(f"crm:{entity}:{action}")
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the person may open files of records that they may read; else their names alone are shown."""
+        return bool(self.actor and readable_by(self.actor))
 
     def entity(self, name: str) -> EntityDef:
         """An entity of the data map."""

@@ -36,6 +36,7 @@ class BoundedCache(Generic[K, V]):
         self._items: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._lock = threading.Lock()
         self._drops = 0
+        self._suspended = False
 
     def get(self, key: K) -> V | None:
         """Return the value, or None if it isn't here or is too old."""
@@ -57,7 +58,7 @@ class BoundedCache(Generic[K, V]):
     def put(self, key: K, value: V, mark: int) -> None:
         """Keep a value that was fetched after ``mark``, unless something was dropped since."""
         with self._lock:
-            if mark != self._drops:
+            if mark != self._drops or self._suspended:
                 return
             now = self._clock()
             self._items[key] = (now + self._seconds, value)
@@ -77,6 +78,19 @@ class BoundedCache(Generic[K, V]):
         with self._lock:
             self._drops += 1
             self._items.clear()
+
+    def suspend(self) -> None:
+        """Forget everything and keep nothing until :meth:`resume`: whoever tells of erasures can't be heard."""
+        with self._lock:
+            self._drops += 1
+            self._suspended = True
+            self._items.clear()
+
+    def resume(self) -> None:
+        """Keep values again."""
+        with self._lock:
+            self._drops += 1
+            self._suspended = False
 
     def purge(self) -> int:
         """Forget what is too old and return how many entries that were; a timer calls it, so that nothing lingers."""

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from security.crypto.cache import BoundedCache
 from security.crypto.document import DocumentKey, key_check_value
-from security.crypto.errors import KeyErased, KeyHeld, KeyIdReused, KeyMissing
+from security.crypto.errors import KeyErased, KeyHeld, KeyMissing
 from security.crypto.wrap import WRAPPED_SIZE, KeyWrapper, wrap_context
 
 
@@ -116,8 +116,11 @@ class KeyStore(Protocol):
         """Return the record of the highest generation of an owner, tombstones included."""
         ...
 
-    def add(self, record: DataKeyRecord) -> None:
-        """Store a new key. Raises KeyIdReused if the id exists, be it as a tombstone."""
+    def add(self, record: DataKeyRecord) -> DataKeyRecord:
+        """Store a new key and return it, or the one that another transaction stored first for owner and generation.
+
+        Raises KeyIdReused if the id exists, be it as a tombstone.
+        """
         ...
 
     def put(self, record: DataKeyRecord) -> None:
@@ -205,8 +208,6 @@ class DataKeys:
 
     def _create(self, owner: KeyOwner, generation: int) -> DocumentKey:
         kid, dek, epoch = os.urandom(16), os.urandom(32), self._active_epoch()
-        if self._store.get(kid) is not None:
-            raise KeyIdReused(kid)
         context = wrap_context(owner.tenant.bytes, owner.subject.bytes, owner.key_class, generation, kid)
         record = DataKeyRecord(
             kid=kid,
@@ -218,6 +219,8 @@ class DataKeys:
             kcv=key_check_value(dek),
             created_at=self._clock(),
         )
-        self._store.add(record)
+        stored = self._store.add(record)
+        if stored is not record:
+            return self.open(stored)
         # Not cached: the transaction may still roll back, and then the key never existed.
         return DocumentKey(dek, kid, owner.tenant.bytes, owner.subject.bytes, owner.key_class, generation)

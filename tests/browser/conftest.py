@@ -19,7 +19,7 @@ from crm_server.migrations import manage
 from crm_server.settings import load
 from tests.browser.site import ROOT, Site, chromium_path, serve
 from tests.browser.site import browser as launch
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -141,7 +141,11 @@ def work(cluster: Any, site: Any) -> Callable[[], None]:
     """Runs the worker until no job waits; in a thread, for the browser's driver owns this one's event loop."""
     del site
     settings = load(
-        {"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"), "KONTOR_LOG_FORMAT": "text"}
+        {
+            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"),
+            "KONTOR_LOG_FORMAT": "text",
+            **ring_of_tests(),
+        }
     )
 
     def run() -> None:

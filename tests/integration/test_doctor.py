@@ -16,7 +16,7 @@ from crm_server.local import certificate
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def settings_for(cluster: Cluster, name: str, state: Path, **more: str) -> Setti
     (assets / "manifest.json").write_text("{}")
     return load(
         {
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, name),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, name),
             "KONTOR_STATE_DIR": str(state),
@@ -51,13 +52,14 @@ def by_check(findings: list[Finding]) -> dict[str, Level]:
 
 
 class TestHealthy:
-    def test_a_fresh_installation_lacks_only_worker_and_sealer(
+    def test_a_fresh_installation_lacks_only_its_other_processes(
         self, cluster: Cluster, sick: str, tmp_path: Path
     ) -> None:
         certificate.ensure(tmp_path / "tls")
         found = by_check(examine(settings_for(cluster, sick, tmp_path)))
         assert found.pop("worker") is Level.WARNING
         assert found.pop("sealing") is Level.WARNING
+        assert found.pop("search") is Level.WARNING
         assert set(found.values()) == {Level.OK}
         assert {"database", "schema", "drift", "rights", "jobs", "disk", "certificate", "assets"} <= set(
             found

@@ -18,13 +18,13 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 
 @pytest.fixture(scope="module")
 def app(cluster: Cluster, template: str) -> TestApp:
     copy_database(cluster, template, "kontor_rough")
-    settings = load({"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_rough")})
+    settings = load({**ring_of_tests(), "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_rough")})
     fresh = new_api_token()
     with Session(manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_rough"))) as session:
         session.info[db.ACTOR] = system_actor()

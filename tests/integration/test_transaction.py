@@ -17,11 +17,11 @@ from webtest import TestApp
 
 from crm_server.domain.accounts.models import Account
 from crm_server.kernel.actor import system_actor
-from crm_server.kernel.errors import OutcomeUnknown, Unavailable
+from crm_server.kernel.errors import OutcomeUnknown, TooSlow, Unavailable
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 
 SERIALIZATION = text("do $$ begin raise exception 'again' using errcode = '40001'; end $$")
 
@@ -32,6 +32,7 @@ def own_settings(cluster: Cluster, template: str) -> Settings:
     return load(
         {
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_transactions"),
+            **ring_of_tests(),
             "KONTOR_REQUEST_DEADLINE": "2",
         }
     )
@@ -118,6 +119,21 @@ class TestTransaction:
         with pytest.raises(Unavailable):
             serve(own_settings, view)[0].get("/it")
         assert time.monotonic() - started < 10
+
+    def test_a_statement_that_takes_too_long_is_told_as_such_and_not_repeated(
+        self, own_settings: Settings
+    ) -> None:
+        seen = []
+
+        def view(request: Request) -> Response:
+            seen.append(1)
+            request.db.execute(text("set local statement_timeout = 50"))
+            request.db.execute(text("select pg_sleep(5)"))
+            return Response("never")
+
+        with pytest.raises(TooSlow):
+            serve(own_settings, view)[0].get("/it")
+        assert len(seen) == 1
 
     def test_a_connection_lost_while_committing_is_an_unknown_outcome(
         self, own_settings: Settings, owner: Engine

@@ -129,7 +129,12 @@ class Account(Record, Base):
         Index(
             "ix_account_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
         ),
-        Index("ix_account_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index(
+            "uq_account_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null and deleted_at is null"),
+        ),
         Index("ix_account_parent", "parent_id", postgresql_where=text("parent_id is not null")),
         Index("ix_account_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},

@@ -19,12 +19,14 @@ from compliance.audit.log.note import NoteError, Signer, VerifierKey
 from compliance.audit.log.postgres import PostgresSource, open_log
 from compliance.audit.log.sealer import SealerConfig
 from compliance.audit.log.service import SealerStatus, WitnessAddress, run_sealer, sealing_lag
+from crm_server.domain.audit.guard import free_part
 from crm_server.domain.audit.places import connect, log_name, places
 from crm_server.settings import SettingsError
 from monitoring import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -62,7 +64,7 @@ def seal(settings: Settings, stop: threading.Event) -> None:
     _open(connection, signer.key.name)
     _publish_keys(where, (signer.key, *trusted))
     status = SealerStatus()
-    watcher = threading.Thread(target=_measure, args=(connection, status, stop), daemon=True)
+    watcher = threading.Thread(target=_measure, args=(connection, status, where.mirror, stop), daemon=True)
     watcher.start()
     run_sealer(
         lambda: PostgresSource(connection, tenant, standbys=settings.audit_standbys),
@@ -134,7 +136,10 @@ def _publish_keys(where: Places, keys: tuple[VerifierKey, ...]) -> None:
 
 
 def _measure(
-    connection: Callable[[], psycopg2.extensions.connection], status: SealerStatus, stop: threading.Event
+    connection: Callable[[], psycopg2.extensions.connection],
+    status: SealerStatus,
+    mirror: Path,
+    stop: threading.Event,
 ) -> None:
     """Keep the figures of the sealer up to date; a lag that can't be measured is told as not sealing."""
     while not stop.wait(_MEASURE_SECONDS):
@@ -148,6 +153,9 @@ def _measure(
                 opened.close()
         except psycopg2.Error:
             healthy = False
+        space = free_part(mirror)
+        if space is not None:
+            metrics.AUDIT_SPACE.set(space)
         metrics.SEALER_WORKS.set(1 if healthy else 0)
         metrics.SEALED.set(status.size)
 

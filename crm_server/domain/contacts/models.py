@@ -136,10 +136,16 @@ class Contact(Record, Base):
         Index(
             "ix_contact_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
         ),
-        Index("ix_contact_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
+        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
+        Index("ix_contact_email", text("lower(email)"), "id"),
         Index("ix_contact_account", "account_id", "name", postgresql_where=text("deleted_at is null")),
         Index("ix_contact_subject", "subject_id"),
-        Index("ix_contact_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index(
+            "uq_contact_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null and deleted_at is null"),
+        ),
         Index("ix_contact_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )

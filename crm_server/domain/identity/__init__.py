@@ -78,7 +78,7 @@ def includeme(config: Configurator) -> None:
     from crm_server.web import flash
 
     registry = config.registry
-    registry.identity = services.make(registry.settings["kontor"], registry.session_factory, registry.hot)
+    registry.identity = services.make(registry.session_factory, registry.hot)
     flash.TEXTS.update(
         {
             "password_set": ("success", _("The new password counts from now on.")),

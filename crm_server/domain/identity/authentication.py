@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
-from crm_server.permissions import Permission
+from crm_server.permissions import Permission, administration
 from security.identity.sessions import SessionFacts, SessionLimits, digest_session_token, judge_session
 from security.identity.tokens import parse_api_token
 
@@ -60,9 +61,6 @@ ROLE = Prepared(
     ("uuid",),
 )
 
-_ADMINISTRATION = frozenset(
-    map(str, (Permission.USERS_MANAGE, Permission.ROLES_MANAGE, Permission.AUDIT_READ))
-)
 _LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
 
 
@@ -72,7 +70,7 @@ class Grant:
 
     name: str
     permissions: frozenset[str]
-    scopes: dict[str, str]
+    scopes: frozenset[str]
     fields: dict[str, str]
 
 
@@ -100,7 +98,7 @@ class Authenticator:
             SessionFacts(
                 created_at=created,
                 last_seen_at=seen,
-                administrator=any(_ADMINISTRATION & grant.permissions for grant in grants),
+                administrator=any(administration(grant.permissions) for grant in grants),
                 revoked_at=revoked,
                 user_active=user[2] == "active",
             ),
@@ -136,7 +134,7 @@ class Authenticator:
                 if not rows:
                     continue
                 name, permissions, scopes, fields = rows[0]
-                grant = Grant(name, frozenset(permissions), scopes, fields)
+                grant = Grant(name, frozenset(permissions), rowrules.flat(scopes), fields)
                 if len(self._grants) > 1000:
                     self._grants.clear()
                 self._grants[key] = grant
@@ -169,7 +167,7 @@ def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
         permissions=permissions | {str(Permission.LOGGED_IN)},
         teams=tuple(map(UUID, user[7])),
         territories=tuple(map(UUID, user[8])),
-        scopes={key: value for grant in grants for key, value in grant.scopes.items()},
+        scopes=frozenset().union(*(grant.scopes for grant in grants)),
         fields=fields,
         locale=user[3],
         timezone=user[4],

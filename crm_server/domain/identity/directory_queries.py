@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 
 from crm_server.domain.identity.directory_models import CompanyDirectory, GroupMapping
 from crm_server.domain.identity.models import Role, Team, Territory
-from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.errors import NotFound
+from crm_server.permissions import administration
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -33,7 +33,7 @@ _KEEP_SESSIONS = timedelta(days=90)
 @task("directory_sync", attempts=1, cron="*/5 * * * *")
 def directory_sync(job: Job) -> None:
     """Compare every enabled directory with its accounts; one that fails doesn't stop the others."""
-    service = services.make_directories(job.settings, job.factory)
+    service = services.make_directories()
     with job.session() as session:
         keys = list(session.scalars(select(CompanyDirectory.id).where(CompanyDirectory.enabled)))
     for key in keys:

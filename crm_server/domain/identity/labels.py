@@ -28,6 +28,10 @@ PERMISSIONS: dict[str, Text] = {
     Permission.AUDIT_READ: _("Read the audit log"),
     Permission.SETTINGS_READ: _("See the state of the system"),
     Permission.CHANGES_READ: _("Follow the change feed"),
+    Permission.EXPORTS_RELEASE: _("Release exports of many records"),
+    Permission.ADMINISTRATORS_RELEASE: _("Release grants of administrators"),
+    Permission.AUDIT_RELEASE: _("Release changes of audit settings"),
+    Permission.KEYS_RELEASE: _("Release the destruction of keys"),
 }
 
 

@@ -21,6 +21,7 @@ from crm_server.domain.identity.models import (
 from crm_server.kernel.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from uuid import UUID
 
@@ -242,6 +243,15 @@ def territory_members(db: Session, territory_id: UUID) -> set[UUID]:
     return set(
         db.scalars(select(TerritoryMember.user_id).where(TerritoryMember.territory_id == territory_id))
     )
+
+
+def names_of(db: Session, keys: Collection[UUID | None]) -> dict[UUID, str]:
+    """Names of users by key, for pages that tell who did something."""
+    wanted = {key for key in keys if key is not None}
+    if not wanted:
+        return {}
+    rows = db.execute(select(User.id, User.name).where(User.id.in_(wanted)))
+    return {row.id: row.name for row in rows}
 
 
 def _by_name(one: tuple[UUID, str, int]) -> str:

@@ -39,6 +39,14 @@ def includeme(config: Configurator) -> None:
         {
             "mapping_saved": ("success", _("The mapping was kept.")),
             "mapping_incomplete": ("warning", _("The mapping is not complete yet. Correct it first.")),
+            "mapping_country": (
+                "warning",
+                _("There is no such country. Write its two-letter code, like DE."),
+            ),
+            "mapping_currency": (
+                "warning",
+                _("There is no such currency. Write its three-letter code, like EUR."),
+            ),
             "import_deleted": ("success", _("The import was removed. The records stay.")),
             "import_changed": ("warning", _("The import has changed meanwhile. This is how it stands now.")),
         }
@@ -46,6 +54,14 @@ def includeme(config: Configurator) -> None:
     for name, pattern in _ROUTES:
         config.add_route(name, pattern)
     collections = "|".join(sorted(item.policy.collection for item in config.registry.datamap.records()))
+    config.add_route(
+        "export_release", f"/{{collection:{collections}}}/export/release", factory=collection_context
+    )
+    config.add_route(
+        "api_export_release",
+        f"/api/v1/{{collection:{collections}}}/export/release",
+        factory=collection_context,
+    )
     config.add_route("export", f"/{{collection:{collections}}}/export", factory=collection_context)
     config.add_route("api_export", f"/api/v1/{{collection:{collections}}}/export", factory=collection_context)
     config.scan("crm_server.domain.imports.views")

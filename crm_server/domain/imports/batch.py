@@ -379,8 +379,7 @@ class Batch:
 
 
 def _must_be_given(item: Any) -> bool:
-    column = item.column
-    return item.policy.required and item.writable and column.default is None and column.server_default is None
+    return item.policy.required and item.writable and not item.defaulted
 
 
 def problem_json(problem: FieldProblem) -> dict[str, Any]:

@@ -71,7 +71,9 @@ def widened(
             label=Labels.of(item.labels),
             choices={key: Labels.of(labels) for key, labels in item.choices.items()},
         )
-        found[CUSTOM + name] = CustomFieldDef(CUSTOM + name, policy, table.c[item.column], item.id)
+        found[CUSTOM + name] = CustomFieldDef(
+            CUSTOM + name, policy, table.c[item.column] if item.column else None, item.id
+        )
     return replace(entity, fields=MappingProxyType({**entity.fields, **found})) if found else entity
 
 
@@ -79,7 +81,7 @@ def listed(session: Session, datamap: DataMap) -> CustomColumns:
     """The custom fields as lists want to know them, with labels in all languages. Needs the session no more."""
     found = {
         entity.name: {
-            item.short: CustomColumn(item.field_id, item.short, item.policy, item.column.name)
+            item.short: CustomColumn(item.field_id, item.short, item.policy, item.stored.name)
             for item in custom_fields(widened(session, datamap, entity)).values()
         }
         for entity in datamap.records()
@@ -100,7 +102,7 @@ def load_values(
     wanted = {known[name].field_id: known[name] for name in names if name in known}
     if not wanted or not record_ids:
         return {}
-    table = next(iter(wanted.values())).column.table
+    table = next(iter(wanted.values())).stored.table
     empty = {item.name: None for item in wanted.values()}
     found: dict[UUID, dict[str, Any]] = {key: dict(empty) for key in record_ids}
     query = select(table).where(
@@ -109,7 +111,7 @@ def load_values(
     )
     for row in connection.execute(query).mappings():
         item = wanted[row["field_id"]]
-        found[row["record_id"]][item.name] = row[item.column.name]
+        found[row["record_id"]][item.name] = row[item.stored.name]
     return found
 
 
@@ -157,9 +159,9 @@ _REMOVE = text(
 
 def _typed(rows: Sequence[tuple[UUID, CustomFieldDef, Any]]) -> tuple[Table, list[dict[str, Any]]]:
     """Rows of crm.custom_value, all with the same columns: the key, and those that any of them fills."""
-    table: Any = rows[0][1].column.table
-    empty = dict.fromkeys(sorted({item.column.name for _key, item, _value in rows}))
+    table: Any = rows[0][1].stored.table
+    empty = dict.fromkeys(sorted({item.stored.name for _key, item, _value in rows}))
     return table, [
-        {"record_id": key, "field_id": item.field_id} | empty | {item.column.name: value}
+        {"record_id": key, "field_id": item.field_id} | empty | {item.stored.name: value}
         for key, item, value in rows
     ]

@@ -64,7 +64,7 @@ class ExportFile:
 
 
 class Export:
-    """One export. ``count`` rises while the blocks are consumed."""
+    """One export. ``total`` is known when the file is made, ``count`` rises while its blocks are consumed."""
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class Export:
             count="none",
         )
         self.count = 0
+        self.total = 0
         self._first: Page | None = None
 
     def file(self, kind: str, today: dt.date) -> ExportFile:
@@ -117,7 +118,8 @@ class Export:
         media_type, ending = FORMATS[kind]
         # The first page is read before the answer begins, so that a wrong filter is an error and no broken
         # file.
-        self._first = self._page(self._query)
+        self._first = self._page(replace(self._query, count="exact"))
+        self.total = (self._first.count or 0) + self._first.count_capped
         blocks = {"csv": self._csv, "xlsx": self._xlsx, "vcard": self._vcard}[kind]()
         return ExportFile(
             media_type, f"{self._entity.policy.collection}-{today.isoformat()}.{ending}", blocks

@@ -15,6 +15,7 @@ from sqlalchemy.types import Uuid
 
 from compliance.datamap import DataMap, EntityDef
 from crm_server.domain.accounts.queries import MAX_DEPTH
+from crm_server.domain.accounts.services import lock_hierarchy
 from crm_server.domain.pipeline.services import forecast_of
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem
@@ -77,11 +78,15 @@ class Rules:
         """What must be done before the batch is written."""
 
     def saved(
+        self, connection: Connection, records: Sequence[dict[str, Any]], changes: Sequence[Change]
+    ) -> None:
+        """Checks what was written, and writes what follows from it."""
+        self.check(connection, records, changes)
+
+    def check(
         self, connection: Connection, _records: Sequence[dict[str, Any]], changes: Sequence[Change]
     ) -> None:
-        """Writes what follows from the batch. A change that closes a circle of superiors raises
-        RefusedError.
-        """
+        """A change that closes a circle of superiors raises RefusedError."""
         for name in self._loops:
             moved = [change.record_id for change in changes if change.after.get(name) is not None]
             if moved and self._circle(connection, name, moved):
@@ -107,8 +112,6 @@ class Rules:
         )
 
 
-# The lock of the account service: two changes that each look right alone could make the hierarchy too deep.
-_HIERARCHY = text("select pg_advisory_xact_lock(hashtext('kontor.account.hierarchy'))")
 # Levels from the topmost account down to each moved one, and from there to its lowest; deleted ones don't count.
 _TOO_DEEP = text("""
 with recursive up as (
@@ -136,13 +139,13 @@ class AccountRules(Rules):
     ) -> None:
         """Whoever moves accounts waits for others who do, as in the service."""
         if self._moved(records, changes):
-            connection.execute(_HIERARCHY)
+            lock_hierarchy(connection)
 
-    def saved(
+    def check(
         self, connection: Connection, records: Sequence[dict[str, Any]], changes: Sequence[Change]
     ) -> None:
         """A row that makes the hierarchy too deep raises RefusedError."""
-        super().saved(connection, records, changes)
+        super().check(connection, records, changes)
         moved = self._moved(records, changes)
         if moved and connection.execute(_TOO_DEEP, {"keys": moved, "depth": MAX_DEPTH}).first() is not None:
             told = _("The hierarchy would have more than ${n} levels.", mapping={"n": MAX_DEPTH})

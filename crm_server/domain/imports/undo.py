@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import Connection, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef, Semantic
@@ -20,6 +21,7 @@ from crm_server.domain.imports.batch import Counts, problem_json
 from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.custom import custom_fields, load_values, widened
 from crm_server.domain.imports.models import Import, ImportRow
+from crm_server.domain.imports.rules import RefusedError, rules_for
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem, ImportMapping
 from crm_server.kernel import db
@@ -29,6 +31,7 @@ from crm_server.kernel.clock import now
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
+    from compliance.datamap.text import Text
     from crm_server.kernel.actor import Actor
 
 __all__ = ["Undo"]
@@ -36,6 +39,7 @@ __all__ = ["Undo"]
 _SIZE = 500
 _CHANGED = _("Somebody has changed the record since the import; it was left as it is.")
 _GONE = _("The record is no longer there.")
+_REFUSED = _("The old values no longer fit: another record has taken their place.")
 
 
 class Undo:
@@ -57,8 +61,20 @@ class Undo:
             mapping = ImportMapping.from_json(job.mapping)
             db.commit(session)
         counts: Counts = Counter()
-        while step := self._restore(import_id, entity):
+        size = _SIZE
+        while True:
+            try:
+                step = self._restore(import_id, entity, size)
+            except (IntegrityError, RefusedError) as error:
+                # Some record's old values no longer fit in; it is found by halving and left as it is.
+                if size == 1:
+                    counts += self._leave(import_id, error)
+                size = max(1, size // 2)
+                continue
+            if not step:
+                break
             counts += step
+            size = min(_SIZE, size * 2)
         for target in self._made(entity, mapping):
             counts += self._delete(import_id, target)
         with db.open_session(self._sessions, self._actor) as session:
@@ -89,27 +105,28 @@ class Undo:
                 found.append(self._datamap[target])
         return [item for item in found if "import_id" in item.fields]
 
-    def _restore(self, import_id: UUID, entity: EntityDef) -> Counts:
+    @staticmethod
+    def _notes(session: Session, import_id: UUID, size: int) -> list[ImportRow]:
+        """The notes of the last ``size`` records that the import changed and that wait to be restored."""
+        updated = (ImportRow.import_id == import_id, ImportRow.outcome == "updated")
+        last = select(ImportRow.record_id).where(*updated).order_by(ImportRow.ordinal.desc()).limit(size)
+        query = select(ImportRow).where(*updated, ImportRow.record_id.in_(last))
+        return list(session.scalars(query.order_by(ImportRow.ordinal.desc()).with_for_update()))
+
+    def _leave(self, import_id: UUID, error: IntegrityError | RefusedError) -> Counts:
+        """Notes of one record why it keeps what the import wrote."""
+        with db.open_session(self._sessions, self._actor) as session:
+            notes = self._notes(session, import_id, 1)
+            text = error.problem.message if isinstance(error, RefusedError) else _REFUSED
+            for note in notes:
+                self._keep(note, text)
+            db.commit(session)
+            return Counter({"undo_kept": len(notes)})
+
+    def _restore(self, import_id: UUID, entity: EntityDef, size: int) -> Counts:
         """One batch of updated records; empty when none is left."""
         with db.open_session(self._sessions, self._actor) as session:
-            last = (
-                select(ImportRow.record_id)
-                .where(ImportRow.import_id == import_id, ImportRow.outcome == "updated")
-                .order_by(ImportRow.ordinal.desc())
-                .limit(_SIZE)
-            )
-            notes = list(
-                session.scalars(
-                    select(ImportRow)
-                    .where(
-                        ImportRow.import_id == import_id,
-                        ImportRow.outcome == "updated",
-                        ImportRow.record_id.in_(last),
-                    )
-                    .order_by(ImportRow.ordinal.desc())
-                    .with_for_update()
-                )
-            )
+            notes = self._notes(session, import_id, size)
             if not notes:
                 return Counter()
             connection = session.connection()
@@ -130,7 +147,11 @@ class Undo:
                 else:
                     self._keep(note, _GONE if row is None else _CHANGED)
                     counts["undo_kept"] += 1
-            Bulk(connection, self._datamap, entity, self._actor).update(list(changes.values()))
+            rules = rules_for(entity, connection, self._datamap, self._actor)
+            moved = list(changes.values())
+            rules.begin(connection, (), moved)
+            Bulk(connection, self._datamap, entity, self._actor).update(moved)
+            rules.check(connection, (), moved)
             db.commit(session)
             return counts
 
@@ -154,7 +175,7 @@ class Undo:
         change.before |= {name: row.get(name) for name in old if name not in change.before}
 
     @staticmethod
-    def _keep(note: ImportRow, text: str) -> None:
+    def _keep(note: ImportRow, text: Text) -> None:
         note.outcome, note.before = "kept", None
         note.problems = [*(note.problems or ()), problem_json(FieldProblem("", "undo.kept", text))]
 
@@ -239,7 +260,7 @@ class Undo:
         for other in self._datamap:
             if "deleted_at" not in other.fields or not keys:
                 continue
-            columns = [item.column for item in other.fields.values() if item.policy.target == entity.name]
+            columns = [item.stored for item in other.fields.values() if item.policy.target == entity.name]
             for column in columns:
                 table = other.table
                 foreign = or_(table.c.import_id.is_(None), table.c.import_id != import_id)

@@ -11,7 +11,15 @@ from sqlalchemy.orm import Mapped
 from compliance.datamap import Base, EntityPolicy, Search, Semantic, field
 from compliance.datamap.text import _
 from crm_server.domain.choices import SOURCES
-from crm_server.kernel.handling import BUSINESS, CONTACT_DETAIL, NAME, PERSON_FACT, PERSON_NOTE, SYSTEM
+from crm_server.kernel.handling import (
+    BUSINESS,
+    CONTACT_DETAIL,
+    NAME,
+    PERSON_FACT,
+    PERSON_NOTE,
+    SYSTEM,
+    TECHNICAL,
+)
 from crm_server.kernel.model import Record
 
 STATUS = {
@@ -115,6 +123,9 @@ class Lead(Record, Base):
         references="crm.opportunity.id",
         ondelete="SET NULL",
     )
+    converted_made: Mapped[list[UUID] | None] = field(
+        43, Semantic.UUID_LIST, _("Records made by the conversion"), TECHNICAL, managed=True
+    )
     external_id: Mapped[str | None] = field(
         41, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100
     )
@@ -132,9 +143,15 @@ class Lead(Record, Base):
         Index("ix_lead_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_lead_email", text("lower(email)"), "id", postgresql_where=text("deleted_at is null")),
+        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
+        Index("ix_lead_email", text("lower(email)"), "id"),
         Index("ix_lead_subject", "subject_id"),
-        Index("ix_lead_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index(
+            "uq_lead_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null and deleted_at is null"),
+        ),
         Index("ix_lead_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )

@@ -273,7 +273,12 @@ class Opportunity(Record, Base):
         Index("ix_opportunity_contact", "contact_id", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_stage", "stage_id", "close_date", postgresql_where=text("deleted_at is null")),
         Index("ix_opportunity_close", "close_date", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_opportunity_external", "external_id", postgresql_where=text("external_id is not null")),
+        Index(
+            "uq_opportunity_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null and deleted_at is null"),
+        ),
         Index("ix_opportunity_bin", "deleted_at", "id", postgresql_where=text("deleted_at is not null")),
         {"schema": "crm"},
     )

@@ -183,7 +183,7 @@ def _cards(
     session: Session, shown: Presentation, stage: Stage, owner_id: UUID | None, limit: int, after: str | None
 ) -> tuple[list[dict[str, Any]], str | None]:
     names = [name for name in CARD_FIELDS if name in shown.fields]
-    columns = [shown.fields[name].column for name in names]
+    columns = [shown.fields[name].stored for name in names]
     query = (
         select(*columns, Opportunity.close_date.label("_close"), Opportunity.id.label("_id"))
         .where(Opportunity.stage_id == stage.id, *_live(stage.kind, owner_id))

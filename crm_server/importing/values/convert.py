@@ -17,11 +17,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from compliance.datamap import FieldPolicy, Semantic
-from crm_server.importing.errors import ValueProblem, _
+from crm_server.importing.errors import ImportFileError, ValueProblem, _
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values import choices, dates, numbers, people, places
+from crm_server.kernel.values import countries, currencies
 
-__all__ = ["Converter", "Options", "Style", "build_converter", "survey"]
+__all__ = ["CONTROL", "Converter", "Options", "Style", "build_converter", "survey"]
 
 Converter = Callable[[str], Any]
 
@@ -52,6 +53,17 @@ class Options:
     date_order: dates.DateOrder = "dmy"
     separator: numbers.Separator = "."
     unknown_choice: str = "error"
+
+    def check(self) -> None:
+        """Raises ImportFileError for a country or a currency that there is not."""
+        if self.country is not None and self.country not in countries():
+            raise ImportFileError(
+                "mapping.country", _("There is no such country. Write its two-letter code, like DE.")
+            )
+        if self.currency not in currencies():
+            raise ImportFileError(
+                "mapping.currency", _("There is no such currency. Write its three-letter code, like EUR.")
+            )
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -85,7 +97,8 @@ def survey(rows: Iterable[SourceRow], columns: Mapping[str, Semantic], options: 
 
 _REMEMBERED = 1_000
 _FORMULA = frozenset("=+-@")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
+# Control characters, and what turns the direction of the text behind it.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _DATES = frozenset({Semantic.DATE, Semantic.DATETIME})
 _NUMBERS = frozenset({Semantic.INTEGER, Semantic.SMALL_INTEGER, Semantic.MONEY, Semantic.PERCENT})
 
@@ -153,7 +166,7 @@ def _text_converter(limit: int | None, *, single_line: bool) -> Converter:
         if text[:1] == "'" and text[1:2] in _FORMULA:
             # Our own export puts an apostrophe before what a spreadsheet would take for a formula.
             text = text[1:]
-        text = unicodedata.normalize("NFC", _CONTROL.sub(" ", text))
+        text = unicodedata.normalize("NFC", CONTROL.sub(" ", text))
         if single_line and ("\n" in text or "\r" in text):
             # Addresses come with line breaks; the field has one line.
             text = ", ".join(part.strip() for part in text.splitlines() if part.strip())

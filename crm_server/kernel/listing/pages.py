@@ -84,7 +84,7 @@ class Walk:
             chosen = " and ".join([*conditions, *more]) or "true"
             return f"select {inner} from {table_name(entity)} t where {chosen} order by {order} limit {count}"
 
-        if not self.item.column.nullable:
+        if not self.item.nullable:
             return [f"page as materialized ({region(after, str(limit + 1))})"]
         regions: tuple[bool, ...] = (False, True) if self.backward else (True, False)
         if self.place is not None and (self.place.value is not None) is regions[1]:
@@ -127,7 +127,7 @@ def _place(item: FieldDef, text: str, mark: str, reader: Reader) -> cursors.Plac
         raise refused from None
     value = place.value
     if value is None:
-        fits = bool(item.column.nullable)
+        fits = item.nullable
     elif parameter_type(item.semantic) == "text":
         fits = isinstance(value, str) and _storable(value)
     else:

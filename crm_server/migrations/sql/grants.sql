@@ -19,6 +19,10 @@ revoke insert, update on crm.change from kontor_app;
 grant select, insert, delete on audit.event_payload to kontor_app;
 revoke update, truncate on audit.event_payload from kontor_app;
 
+-- Requests that take two persons stay, whatever became of them, and a yes is never taken back.
+revoke delete, truncate on identity.approval from kontor_app;
+revoke update, delete, truncate on identity.approval_vote from kontor_app;
+
 -- What audit administrators set, and how far the forwarder is.
 grant select, insert, update, delete on audit.sink, audit.sink_state, audit.retention, audit.alert_rule,
     audit.saved_search to kontor_app;

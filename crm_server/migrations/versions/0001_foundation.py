@@ -47,10 +47,12 @@ RECORDS: support.Records = (
     ("audit.retention", 67, False),
     ("audit.alert_rule", 68, False),
     ("audit.saved_search", 69, False),
+    ("crm.record_share", 71, False),
     ("identity.group_mapping", 79, False),
     ("identity.sso_provider", 80, False),
     ("identity.scim_token", 83, False),
     ("identity.scim_group", 85, False),
+    ("identity.approval", 120, False),
 )
 
 
@@ -216,6 +218,7 @@ def create_tables() -> None:
         sa.Column("certificate", sa.Text(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -570,6 +573,58 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "data_key",
+        sa.Column("kid", sa.LargeBinary(), nullable=False),
+        sa.Column("tenant", sa.Uuid(), nullable=False),
+        sa.Column("subject", sa.Uuid(), nullable=False),
+        sa.Column("class", sa.Text(), nullable=False),
+        sa.Column("generation", sa.SmallInteger(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("kcv", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erase_event", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'erased') = (wrapped is null) and (state = 'erased') = (erased_at is not null)",
+            name=op.f("ck_data_key_tombstone"),
+        ),
+        sa.CheckConstraint("state IN ('active', 'held', 'erased')", name=op.f("ck_data_key_state_choice")),
+        sa.CheckConstraint("char_length(class) <= 20", name=op.f("ck_data_key_class_length")),
+        sa.CheckConstraint("generation > 0 and epoch > 0", name=op.f("ck_data_key_counts_from_one")),
+        sa.CheckConstraint("octet_length(kcv) = 8", name=op.f("ck_data_key_kcv_length")),
+        sa.CheckConstraint("octet_length(kid) = 16", name=op.f("ck_data_key_kid_length")),
+        sa.CheckConstraint("octet_length(wrapped) = 40", name=op.f("ck_data_key_wrapped_length")),
+        sa.PrimaryKeyConstraint("kid", name=op.f("pk_data_key")),
+        sa.UniqueConstraint(
+            "tenant",
+            "subject",
+            "class",
+            "generation",
+            name=op.f("uq_data_key_tenant_subject_class_generation"),
+        ),
+        schema="keys",
+    )
+    op.create_table(
+        "epoch",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('active', 'retired', 'destroying', 'destroyed')", name=op.f("ck_epoch_state_choice")
+        ),
+        sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
+        sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
         "idempotency_key",
         sa.Column("actor_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -911,6 +966,34 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "record_share",
+        sa.Column("record_type", sa.SmallInteger(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("team_id", sa.Uuid(), nullable=True),
+        sa.Column("level", sa.Text(), server_default=sa.text("'read'"), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("level IN ('read', 'write')", name=op.f("ck_record_share_level_choice")),
+        sa.CheckConstraint(
+            "(user_id is null) <> (team_id is null)", name=op.f("ck_record_share_one_receiver")
+        ),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["identity.team.id"], name=op.f("fk_record_share_team_id_team"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_record_share_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_share")),
+        schema="crm",
+    )
+    op.create_table(
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
@@ -989,6 +1072,52 @@ def create_tables() -> None:
             ["user_id"], ["identity.user.id"], name=op.f("fk_api_token_user_id_user"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        schema="identity",
+    )
+    op.create_table(
+        "approval",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("parameters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=True),
+        sa.Column("needed", sa.SmallInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.Uuid(), nullable=True),
+        sa.Column("remark", sa.Text(), nullable=True),
+        sa.Column("executed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'released', 'executed', 'vetoed', 'withdrawn', 'expired', 'failed')",
+            name=op.f("ck_approval_state_choice"),
+        ),
+        sa.CheckConstraint("char_length(digest) <= 64", name=op.f("ck_approval_digest_length")),
+        sa.CheckConstraint("char_length(kind) <= 60", name=op.f("ck_approval_kind_length")),
+        sa.CheckConstraint("char_length(reason) <= 1000", name=op.f("ck_approval_reason_length")),
+        sa.CheckConstraint("char_length(remark) <= 1000", name=op.f("ck_approval_remark_length")),
+        sa.ForeignKeyConstraint(
+            ["decided_by"],
+            ["identity.user.id"],
+            name=op.f("fk_approval_decided_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["requested_by"],
+            ["identity.user.id"],
+            name=op.f("fk_approval_requested_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
         schema="identity",
     )
     op.create_table(
@@ -1206,6 +1335,25 @@ def create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("territory_id", "user_id", name=op.f("pk_territory_member")),
+        schema="identity",
+    )
+    op.create_table(
+        "territory_path",
+        sa.Column("ancestor_id", sa.Uuid(), nullable=False),
+        sa.Column("territory_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ancestor_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_ancestor_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["territory_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_territory_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("ancestor_id", "territory_id", name=op.f("pk_territory_path")),
         schema="identity",
     )
     op.create_table(
@@ -1448,6 +1596,23 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "approval_vote",
+        sa.Column("approval_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("voted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["approval_id"],
+            ["identity.approval.id"],
+            name=op.f("fk_approval_vote_approval_id_approval"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_approval_vote_user_id_user"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("approval_id", "user_id", name=op.f("pk_approval_vote")),
+        schema="identity",
+    )
+    op.create_table(
         "scim_member",
         sa.Column("group_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -1551,7 +1716,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_case_team_id_team"), ondelete="SET NULL"
@@ -1653,7 +1820,8 @@ def create_tables() -> None:
     op.create_table(
         "case_comment",
         sa.Column("case_id", sa.Uuid(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("public", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1663,7 +1831,10 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_case_comment_body_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_comment_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["case_id"], ["crm.case.id"], name=op.f("fk_case_comment_case_id_case"), ondelete="CASCADE"
         ),
@@ -1671,7 +1842,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_comment_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case_comment")),
         schema="crm",
@@ -1745,6 +1918,7 @@ def create_tables() -> None:
         sa.Column("converted_account_id", sa.Uuid(), nullable=True),
         sa.Column("converted_contact_id", sa.Uuid(), nullable=True),
         sa.Column("converted_opportunity_id", sa.Uuid(), nullable=True),
+        sa.Column("converted_made", postgresql.ARRAY(sa.Uuid()), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("territory_id", sa.Uuid(), nullable=True),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
@@ -1980,7 +2154,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_activity_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity")),
         schema="crm",
@@ -2072,6 +2248,14 @@ def create_tables() -> None:
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
+        "uq_epoch_active",
+        "epoch",
+        ["state"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'active'"),
+    )
+    op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
@@ -2082,14 +2266,6 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is not null"),
-    )
-    op.create_index(
-        "ix_account_external",
-        "account",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
     )
     op.create_index(
         "ix_account_live_created",
@@ -2122,6 +2298,30 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("parent_id is not null"),
+    )
+    op.create_index(
+        "ix_account_team",
+        "account",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_account_territory",
+        "account",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_account_external_id",
+        "account",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_attachment_record", "attachment", ["record_type", "record_id"], unique=False, schema="crm"
@@ -2184,6 +2384,23 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("deleted_at is null and sku is not null"),
     )
+    op.create_index(
+        "ix_record_share_record", "record_share", ["record_type", "record_id"], unique=False, schema="crm"
+    )
+    op.create_index(
+        "uq_record_share_team",
+        "record_share",
+        ["team_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
+    op.create_index(
+        "uq_record_share_user",
+        "record_share",
+        ["user_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
     op.create_index("ix_saved_view_entity", "saved_view", ["entity", "owner_id"], unique=False, schema="crm")
     op.create_index(
         "ix_tag_bin",
@@ -2203,6 +2420,15 @@ def create_tables() -> None:
     )
     op.create_index("ix_api_token_user", "api_token", ["user_id"], unique=False, schema="identity")
     op.create_index("uq_api_token_hash", "api_token", ["token_hash"], unique=True, schema="identity")
+    op.create_index(
+        "ix_approval_open",
+        "approval",
+        ["expires_at"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("state in ('pending', 'released')"),
+    )
+    op.create_index("ix_approval_requested_by", "approval", ["requested_by"], unique=False, schema="identity")
     op.create_index(
         "ix_login_request_expires", "login_request", ["expires_at"], unique=False, schema="identity"
     )
@@ -2227,6 +2453,9 @@ def create_tables() -> None:
         "ix_territory_member_user", "territory_member", ["user_id"], unique=False, schema="identity"
     )
     op.create_index(
+        "ix_territory_path_territory", "territory_path", ["territory_id"], unique=False, schema="identity"
+    )
+    op.create_index(
         "ix_contact_account",
         "contact",
         ["account_id", "name"],
@@ -2243,20 +2472,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_contact_email",
-        "contact",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_contact_external",
-        "contact",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
+        "ix_contact_email", "contact", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_contact_live_created",
@@ -2283,6 +2499,30 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_contact_team",
+        "contact",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_territory",
+        "contact",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_contact_external_id",
+        "contact",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_custom_value_date",
         "custom_value",
@@ -2381,6 +2621,14 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("subject_id is not null"),
     )
+    op.create_index(
+        "ix_case_team",
+        "case",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index("uq_case_number", "case", ["number"], unique=True, schema="crm")
     op.create_index(
         "ix_opportunity_account",
@@ -2415,14 +2663,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
-        "ix_opportunity_external",
-        "opportunity",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
-    )
-    op.create_index(
         "ix_opportunity_live_created",
         "opportunity",
         ["created_at", "id"],
@@ -2453,6 +2693,30 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_team",
+        "opportunity",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_territory",
+        "opportunity",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_opportunity_external_id",
+        "opportunity",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
     )
     op.create_index(
         "ix_case_comment_case", "case_comment", ["case_id", "created_at"], unique=False, schema="crm"
@@ -2498,20 +2762,7 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_lead_email",
-        "lead",
-        [sa.literal_column("lower(email)"), "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_lead_external",
-        "lead",
-        ["external_id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("external_id is not null"),
+        "ix_lead_email", "lead", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
     )
     op.create_index(
         "ix_lead_live_created",
@@ -2538,6 +2789,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_lead_territory",
+        "lead",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "uq_lead_external_id",
+        "lead",
+        ["external_id"],
+        unique=True,
+        schema="crm",
+        postgresql_where=sa.text("external_id is not null and deleted_at is null"),
+    )
     op.create_index(
         "ix_opportunity_line_opportunity",
         "opportunity_line",

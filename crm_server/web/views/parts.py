@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,7 +15,14 @@ from compliance.datamap import EntityKind
 from compliance.datamap.text import _
 from crm_server.domain.documents import services as documents
 from crm_server.domain.tags.services import TagService
-from crm_server.kernel.errors import AppError, BadRequest, NotFound, ValidationFailed
+from crm_server.kernel.errors import (
+    AppError,
+    BadRequest,
+    NotFound,
+    TooLarge,
+    UnsupportedMedia,
+    ValidationFailed,
+)
 from crm_server.permissions import Action, Permission
 from crm_server.services import records
 from crm_server.web import editing, flash, formats, forms, reading
@@ -86,12 +94,19 @@ def timeline(request: Request) -> dict[str, Any]:
 def upload(request: Request) -> HTTPSeeOther:
     """Add a file to a record."""
     sent = request.POST.get("file")
-    if not hasattr(sent, "file") or not sent.filename:
-        raise BadRequest(_("Choose a file first."))
     place = (request.context.entity.name, record_id(request))
-    service(request, documents.AttachmentService).store(place, sent.filename, sent.file)
-    flash.add(request, "uploaded")
-    return HTTPSeeOther(_record_path(request))
+    said = "uploaded"
+    named = getattr(sent, "filename", "")
+    try:
+        # A form without a file sends a text in its place: nothing chosen is the same as an empty file.
+        content = sent.file if named else io.BytesIO()
+        service(request, documents.AttachmentService).store(place, named, content)
+    except (BadRequest, TooLarge, UnsupportedMedia) as refused:
+        # The person is back at the record, with the reason above it.
+        editing.doom(request)
+        said = f"upload_{refused.code}"
+    flash.add(request, said)
+    return HTTPSeeOther(f"{_record_path(request)}#files")
 
 
 @view_config(route_name="file", permission=Permission.LOGGED_IN, request_method="GET")

@@ -40,6 +40,7 @@ class TestMapping:
             ({"feeds": [{"field": "email", "colums": []}]}, "/feeds/0/colums", "unknown_field"),
             ({"feeds": [], "options": {"zone": "Nowhere/No"}}, "/options/zone", "unknown"),
             ({"feeds": [], "options": {"country": "xyz"}}, "/options/country", "country"),
+            ({"feeds": [], "options": {"currency": "EURO"}}, "/options/currency", "currency"),
             ({"feeds": [], "duplicates": "both"}, "/duplicates", "type"),
             ({"feeds": [], "y": 1}, "/y", "unknown_field"),
             ({"feeds": [{"field": "a\0"}]}, "/feeds/0/field", "characters"),
@@ -53,6 +54,19 @@ class TestMapping:
         assert (answer["code"], answer["reason"]) == ("file_refused", "mapping.invalid")
         assert "on our side" not in answer["title"]
         assert (pointer, code) in [(item["pointer"], item["code"]) for item in answer["errors"]]
+
+
+class TestRepeats:
+    def test_an_upload_that_is_sent_twice_with_its_key_is_one_import(self, manager: Client) -> None:
+        key = {"Idempotency_Key": f"k-{uuid4()}", **RAW}
+        first = manager.post("/imports?entity=contact&filename=a.csv", FILE, status=201, **key)
+        again = manager.post("/imports?entity=contact&filename=a.csv", FILE, status=201, **key)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (again.json["id"], again.headers["Location"]) == (first.json["id"], first.headers["Location"])
+        other = manager.post(
+            "/imports?entity=contact&filename=a.csv", FILE + b"B;b@example.com\n", status=422, **key
+        )
+        assert other.json["code"] == "idempotency_key_reused"
 
 
 class TestFiles:

@@ -13,7 +13,7 @@ from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 from tests.integration.api.conftest import Client, make_token
 
 
@@ -22,6 +22,7 @@ def application(cluster: Cluster, template: str) -> Iterator[Any]:
     copy_database(cluster, template, "kontor_domains")
     settings = load(
         {
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_domains"),
             "KONTOR_LOG_LEVEL": "warning",
             "KONTOR_UPLOAD_LIMIT": "200000",
@@ -251,11 +252,11 @@ class TestViewsAndFields:
         }
         manager.post("/contacts/custom-fields", body, status=403)
         field = admin.post("/contacts/custom-fields", body, status=201).json
-        assert (field["number"], field["policy"]["handling"]["privacy"]) == (1000, "identifier")
+        assert (field["number"], field["policy"]["handling"]["privacy"]) == (10_001, "identifier")
         contact = made(manager, "contacts", family_name="Beispiel", custom={"shoe_size": 43})
         assert manager.get(f"/contacts/{contact['id']}").json["custom"] == {"shoe_size": 43}
         path = f"/contacts/custom-fields/{field['id']}"
         assert admin.patch(path, {"label_en": "Size"}, 1, status=200).json["label_en"] == "Size"
         admin.delete(path, status=204)
         manager.post("/contacts", {"family_name": "Muster", "custom": {"shoe_size": 1}}, status=422)
-        assert admin.post("/contacts/custom-fields", body, status=201).json["number"] == 1001
+        assert admin.post("/contacts/custom-fields", body, status=201).json["number"] == 10_002

@@ -25,10 +25,11 @@ from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot
+from crm_server.kernel.keys import Keys
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
 from security.identity import totp
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests
 from tests.integration.identity.openldap_data import openldap_ldif
 from tests.integration.identity.providers import CanailleServer, Liar, running_canaille, running_liar
 from tests.integration.identity.servers import Authority, Slapd, running_slapd
@@ -70,6 +71,7 @@ def identity_settings(cluster: Cluster, template: str, tmp_path_factory: pytest.
     copy_database(cluster, template, "kontor_identity")
     return load(
         {
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_identity"),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_identity"),
             "KONTOR_LOG_FORMAT": "text",
@@ -156,9 +158,10 @@ class World:
 
 @pytest.fixture(scope="session")
 def world(identity_settings: Settings, identity_engine: Engine) -> Iterator[World]:
-    factory = db.session_factory(identity_engine)
+    keys = Keys.open(identity_settings, identity_engine, listen=False)
+    factory = db.session_factory(identity_engine, identity_settings, keys)
     hot = Hot(identity_settings)
-    made = services.make(identity_settings, factory, hot)
+    made = services.make(factory, hot)
     # Tests don't wait for the moment at which refusals are answered; one test looks at that alone.
     login: LoginService = made.login
     login._refusal_seconds = 0

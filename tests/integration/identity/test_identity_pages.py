@@ -438,7 +438,7 @@ class TestAdministration:
         role = browser.get(page.html.find("a", string="Manager")["href"])
 
         def give(page: TestResponse, login: str) -> TestResponse:
-            found = having(page, "login", without="remove")
+            found = [one for one in page.forms.values() if "login" in one.fields][-1]
             found["login"] = login
             return found.submit(expect_errors=True)
 

@@ -14,6 +14,7 @@ import pytest
 import time_machine
 from sqlalchemy import select, update
 
+from crm_server.domain.identity import seeds
 from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.factor_models import OneTimeLink, RecoveryCode, TotpFactor
 from crm_server.domain.identity.limits import PostgresThrottleStore
@@ -21,7 +22,11 @@ from crm_server.domain.identity.models import LoginSession, User
 from crm_server.domain.identity.services.login import LoginService, Step, canonical_login
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, NotAllowed, NotFound, TooManyRequests, ValidationFailed
+from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import keys_of
 from crm_server.settings import Settings
+from security.crypto.document import document_kid
+from security.crypto.errors import DocumentMoved, KeyErased
 from security.identity import totp
 from security.identity.password import HashProfile, PasswordHasher
 from security.identity.throttle import Throttle, ThrottleState
@@ -252,9 +257,23 @@ class TestSecondStep:
         seed, _ = world.enrol_app(one)
         with world.session() as session:
             stored = session.get_one(TotpFactor, one.id).seed
-        assert seed not in stored
-        with pytest.raises(Exception, match=r"moved|belongs|another"):
-            world.services.factors._seeds().open(other.id, stored)
+            assert seed not in stored
+            assert seeds.unseal(session, one.id, stored) == seed
+            with pytest.raises(DocumentMoved):
+                seeds.unseal(session, other.id, stored)
+
+    def test_a_seed_dies_with_the_key_of_its_user(self, world: World) -> None:
+        user = world.user()
+        world.enrol_app(user)
+        with world.session() as session:
+            stored = session.get_one(TotpFactor, user.id).seed
+            data = keys_of(session).data
+            data.erase(document_kid(stored), new_id())
+            with pytest.raises(KeyErased):
+                seeds.unseal(session, user.id, stored)
+            session.commit()
+        with world.session() as session, pytest.raises(KeyErased):
+            seeds.seal(session, user.id, b"another seed")
 
     def test_a_user_disabled_between_the_steps_stays_out(self, world: World) -> None:
         user = world.user()

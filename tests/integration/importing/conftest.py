@@ -28,12 +28,13 @@ from crm_server.importing.values.convert import Options
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests, see_everything
 
 _NAME = "kontor_imports"
 
@@ -43,6 +44,7 @@ def import_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, _NAME)
     return load(
         {
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, _NAME),
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, _NAME),
             "KONTOR_LOG_FORMAT": "text",
@@ -52,7 +54,7 @@ def import_settings(cluster: Cluster, template: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def import_engine(import_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(import_settings)
+    made = see_everything(db.create_app_engine(import_settings))
     yield made
     made.dispose()
 
@@ -65,7 +67,8 @@ def entities() -> DataMap:
 @pytest.fixture
 def sessions(import_engine: Engine, import_settings: Settings) -> Iterator[sessionmaker[Session]]:
     """Sessions that really commit; the tables of people and imports are emptied afterwards."""
-    yield db.session_factory(import_engine)
+    keys = Keys.open(import_settings, import_engine, listen=False)
+    yield db.session_factory(import_engine, import_settings, keys)
     owner = manage.owner_engine(import_settings.owner_database_url)
     with owner.begin() as connection:
         connection.execute(

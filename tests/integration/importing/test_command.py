@@ -104,6 +104,18 @@ class TestImport:
         assert done.exit_code == 1
         assert told in done.output
 
+    @pytest.mark.parametrize(
+        "option, value", [("--country", "ZZZ"), ("--country", "ZZ"), ("--currency", "XQQ")]
+    )
+    def test_a_country_or_currency_that_there_is_not_is_refused_before_anything_is_kept(
+        self, option: str, value: str, kontor: Kontor, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "list.csv"
+        path.write_text("E-mail,Last name\na@example.com,A\n")
+        done = kontor(import_command, str(path), option, value)
+        assert done.exit_code == 2
+        assert "-letter code" in done.output
+
 
 class TestExport:
     def test_writes_a_filtered_list_and_counts_its_rows(self, kontor: Kontor, tmp_path: Path) -> None:

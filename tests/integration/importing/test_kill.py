@@ -22,6 +22,7 @@ from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
 from crm_server.models import datamap
 from crm_server.settings import Settings
+from tests.conftest import ring_of_tests
 from tests.integration.jobs import worker_child
 
 ROWS = 8_000
@@ -39,6 +40,7 @@ def worker(import_settings: Settings) -> Iterator[Start]:
         environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            **ring_of_tests(),
             "KONTOR_DATABASE_URL": import_settings.database_url,
         }
         started.append(subprocess.Popen([sys.executable, child, *arguments], env=environ))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,16 @@ import vobject
 from python_calamine import CalamineWorkbook
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
-from webtest import Form, TestApp, TestResponse
+from webtest import Form, TestApp, TestResponse, Upload
 
 from compliance.audit.models import AuditEvent
 from crm_server.domain.contacts.models import Contact
+from crm_server.domain.identity.models import Role
 from crm_server.domain.imports.models import Import
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
+from crm_server.kernel.ids import new_id
+from crm_server.permissions import LEVELS_READ, Permission
 
 BrowserOf = Callable[..., TestApp]
 Work = Callable[[], None]
@@ -38,9 +42,6 @@ def upload(
     page = browser.get("/imports", {"entity": entity})
     form: Form = next(one for one in page.forms.values() if "file" in one.fields)
     form["entity"] = entity
-    form["file"] = (name, content)
-    from webtest import Upload
-
     form["file"] = Upload(name, content)
     return form.submit(expect_errors=True)
 
@@ -125,6 +126,25 @@ class TestWizard:
         answer = upload(browser_of("Manager"), content)
         assert answer.status_int == 422
         assert told in answer.text
+
+    def test_a_file_that_is_too_large_leads_back_to_the_form_with_the_reason(
+        self, browser_of: BrowserOf, wsgi: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = wsgi.registry.settings["kontor"]
+        values = {**settings.values, "upload_limit": 1 << 20}
+        monkeypatch.setitem(wsgi.registry.settings, "kontor", dataclasses.replace(settings, values=values))
+        page = browser_of("Manager").get("/imports")
+        form = next(form for form in page.forms.values() if "file" in form.fields)
+        form["file"] = Upload("large.csv", b"Last name\n" + b"Example\n" * (1 << 18))
+        told = form.submit(status=413)
+        assert "The file is larger than 1 MB" in told.text
+        assert "file" in next(form for form in told.forms.values() if "file" in form.fields).fields
+
+    def test_a_country_that_there_is_not_is_told_and_the_mapping_stays(self, browser_of: BrowserOf) -> None:
+        page = upload(browser_of("Manager"), LIST).follow()
+        form = mapping_form(page)
+        form["country"] = "ZZ"
+        assert "There is no such country" in form.submit("act", value="save").follow().text
 
     def test_lets_a_person_correct_the_proposals_and_keep_them_for_the_next_file(
         self, browser_of: BrowserOf
@@ -288,6 +308,26 @@ class TestExport:
         cards = list(vobject.readComponents(browser.get("/contacts/export?format=vcard").body.decode()))
         assert "Anna Weiß" in {card.fn.value for card in cards}
         assert {card.org.value[0] for card in cards} >= {"Muster GmbH"}
+
+    def test_who_sees_personal_values_masked_gets_them_masked(
+        self, browser_of: BrowserOf, upload: Any, runner: Any, sessions: sessionmaker[Session], actor: Actor
+    ) -> None:
+        runner.run(upload(LIST))
+        with db.open_session(sessions, actor) as session:
+            role = Role(
+                name=f"Masked {new_id()}",
+                permissions=["crm:contact:read", "crm:contact:export", str(Permission.LOGGED_IN)],
+                field_rules=dict(LEVELS_READ),
+            )
+            session.add(role)
+            db.commit(session)
+            name = role.name
+        browser = browser_of(name)
+        for kind in ("csv", "xlsx", "vcard"):
+            body = browser.get(f"/contacts/export?format={kind}").body
+            assert body
+            assert b"anna@example.de" not in body
+        assert "/contacts/export" in browser.get("/contacts").text
 
     def test_is_refused_without_the_right_and_for_forms_that_do_not_exist(
         self, browser_of: BrowserOf

@@ -39,6 +39,15 @@ SMALL = """External id,Salutation,First name,Last name,E-mail,Phone,Company,Coun
 """
 
 
+class TestNames:
+    @pytest.mark.parametrize("name", ["\u200b\u2060", "\u202e\u202c", "\u3164"])
+    def test_a_name_that_nobody_can_see_is_no_name(
+        self, name: str, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        assert runner.run(upload(f"Last name,City\n{name},Bern\n"))["failed"] == 1
+        assert reader.scalar(select(func.count()).select_from(Contact)) == 0
+
+
 class TestRun:
     def test_creates_what_is_sound_and_tells_line_field_and_reason_of_the_rest(
         self, upload: Upload, runner: Runner, reader: Session
@@ -231,6 +240,21 @@ class TestRun:
         assert [(step.from_stage_id, step.to_stage_id) for step in history] == [(None, big.stage_id)]
 
 
+class TestExternalId:
+    def test_two_living_records_of_a_kind_do_not_share_one(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        rows = "External id,Last name\n7,One\n8,Two\n7,Three\n"
+        counts = runner.run(
+            upload(rows, change=lambda it: dataclasses.replace(it, key=(), duplicates="create"))
+        )
+        assert (counts["created"], counts["failed"]) == (2, 1)
+        refused = reader.scalars(select(ImportRow).where(ImportRow.outcome == "failed")).one()
+        assert [(item["field"], item["code"]) for item in refused.problems or ()] == [
+            ("external_id", "taken")
+        ]
+
+
 class TestHierarchy:
     @pytest.fixture(autouse=True)
     def _chain(self, sessions: sessionmaker[Session], actor: Actor) -> None:
@@ -412,6 +436,40 @@ class TestUndo:
         ]
         kept = reader.scalars(select(ImportRow).where(ImportRow.outcome == "kept")).one()
         assert (kept.problems or [{}])[-1]["code"] == "undo.kept"
+
+    def test_leaves_a_change_that_can_no_longer_be_taken_back_and_takes_back_the_others(
+        self,
+        upload: Upload,
+        runner: Runner,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        with db.open_session(sessions, actor) as session:
+            top, below, other = (Account(name=name, external_id=name) for name in ("Top", "Below", "Other"))
+            session.add_all([top, below, other])
+            session.flush()
+            below.parent_id = top.id
+            db.commit(session)
+        rows = "External id,Name,Parent account,City\nBelow,Below,Other,Bern\nOther,Other,,Basel\n"
+        second = upload(rows, entity="account")
+        runner.run(second)
+        with db.open_session(sessions, actor) as session:
+            # By now the former parent stands below: going back would close a circle.
+            session.get_one(Account, top.id).parent_id = below.id
+            db.commit(session)
+        counts = self.undo(sessions, entities, actor, second)
+        assert (counts["undo_restored"], counts["undo_kept"]) == (1, 1)
+        kept = reader.scalars(select(ImportRow).where(ImportRow.outcome == "kept")).one()
+        assert kept.record_id == below.id
+        assert (
+            reader.get_one(Account, below.id).parent_id,
+            reader.get_one(Account, other.id).billing_city,
+        ) == (
+            other.id,
+            None,
+        )
 
     def test_keeps_a_company_that_others_use_by_now(
         self,

@@ -25,11 +25,12 @@ from crm_server.kernel.actor import system_actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.jobs import TASKS, Job, defer
+from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests, see_everything
 from tests.integration.jobs import worker_child
 
 CHILD = Path(worker_child.__file__)
@@ -44,19 +45,19 @@ def jobs_settings(cluster: Cluster, template: str) -> Settings:
         connection.execute(text("create table crm.mark (word text, actor uuid, attempt int, seq bigserial)"))
         connection.execute(text("grant all on crm.mark to kontor_app"))
         connection.execute(text("grant usage on sequence crm.mark_seq_seq to kontor_app"))
-    return load({"KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_jobs")})
+    return load({**ring_of_tests(), "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_jobs")})
 
 
 @pytest.fixture(scope="module")
 def jobs_engine(jobs_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(jobs_settings)
+    made = see_everything(db.create_app_engine(jobs_settings))
     yield made
     made.dispose()
 
 
 @pytest.fixture
 def factory(jobs_engine: Engine, jobs_settings: Settings) -> Iterator[sessionmaker[Session]]:
-    made = db.session_factory(jobs_engine, jobs_settings)
+    made = db.session_factory(jobs_engine, jobs_settings, Keys.open(jobs_settings, jobs_engine, listen=False))
     yield made
     with jobs_engine.begin() as connection:
         connection.execute(text("delete from crm.mark"))
@@ -74,6 +75,7 @@ def worker(jobs_settings: Settings) -> Iterator[Callable[..., subprocess.Popen[s
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(CHILD.parents[3]),
+                **ring_of_tests(),
                 "KONTOR_DATABASE_URL": jobs_settings.database_url,
             },
             stderr=subprocess.PIPE,

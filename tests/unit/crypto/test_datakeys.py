@@ -41,7 +41,11 @@ class MemoryStore:
     def add(self, record):
         if record.kid in self.rows:
             raise KeyIdReused(record.kid)
+        for row in self.rows.values():
+            if (row.owner, row.generation) == (record.owner, record.generation):
+                return row
         self.rows[record.kid] = record
+        return record
 
     def put(self, record):
         if record.kid not in self.rows:

@@ -250,7 +250,6 @@ class TestRows:
             {"feeds": [{"field": "email", "missing": "invent"}]},
             {"feeds": [], "options": {"zone": "Nowhere/At all"}},
             {"feeds": [], "options": {"zone": "../../etc/passwd"}},
-            {"feeds": [], "options": {"country": "Germany"}},
             {"feeds": [{"field": "email"}] * 501},
         ],
     )
@@ -258,6 +257,21 @@ class TestRows:
         with pytest.raises(ImportFileError) as caught:
             ImportMapping.from_json({"entity": "contact", **nonsense})
         assert caught.value.code == "mapping.invalid"
+
+    @pytest.mark.parametrize(
+        "options, code",
+        [
+            ({"country": "Germany"}, "mapping.country"),
+            ({"country": "ZZ"}, "mapping.country"),
+            ({"currency": "XQQ"}, "mapping.currency"),
+        ],
+    )
+    def test_a_country_or_currency_that_there_is_not_is_named(
+        self, options: dict[str, str], code: str
+    ) -> None:
+        with pytest.raises(ImportFileError) as caught:
+            ImportMapping.from_json({"entity": "contact", "feeds": [], "options": options})
+        assert caught.value.code == code
 
     def test_mistakes_in_a_mapping_are_found_before_the_first_row(self, entities: DataMap) -> None:
         mapping = ImportMapping(

@@ -31,6 +31,8 @@ class TestDecode:
             (Semantic.TEXT, "  Müller  ", "Müller"),
             (Semantic.TEXT, "   ", None),
             (Semantic.TEXT, "e\u0301", "é"),
+            (Semantic.TEXT, "\u200b\u2060\ufeff", None),
+            (Semantic.TEXT, "می\u200cخواهم", "می\u200cخواهم"),
             (Semantic.EMAIL, "Anna@Example.COM", "Anna@example.com"),
             (Semantic.EMAIL, "anna@intranet.local", "anna@intranet.local"),
             (Semantic.EMAIL, "anna@müller.example", "anna@müller.example"),
@@ -58,6 +60,7 @@ class TestDecode:
         "semantic, value, code",
         [
             (Semantic.TEXT, 5, "type"),
+            (Semantic.TEXT, "Anna\u202egpj.exe", "control_character"),
             (Semantic.TEXT, "a\x00b", "control_character"),
             (Semantic.TEXT, "line\nbreak", "control_character"),
             (Semantic.TEXT, "\ud800", "encoding"),

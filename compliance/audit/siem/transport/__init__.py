@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -30,6 +31,11 @@ class Transport(Protocol):
     @property
     def confirmed(self) -> int:
         """Index up to which the sink is known to have everything; -1 if nothing."""
+        ...
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """When the certificate of the sink ends that the last `open` saw; None without TLS."""
         ...
 
     def open(self) -> str:

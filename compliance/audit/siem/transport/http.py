@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from compliance.audit.siem.transport import DeliveryError, Item
-from compliance.audit.siem.transport.stream import TlsSettings, describe_peer
+from compliance.audit.siem.transport.stream import TlsSettings, describe_peer, peer_until, reason_of
 
 
 class _Https:
@@ -27,14 +29,18 @@ class _Https:
         self._connection = http.client.HTTPSConnection(
             parts.hostname, parts.port or 443, timeout=timeout, context=tls.context()
         )
+        self.certificate_until: datetime | None = None
 
     def connect(self) -> str:
         try:
             self._connection.connect()
-        except OSError as error:
+        except ssl.SSLCertVerificationError as error:
             raise DeliveryError(
-                f"{self.host}: no connection: {error.strerror or type(error).__name__}"
+                f"{self.host}: the sink's certificate is not acceptable: {error.verify_message}"
             ) from error
+        except OSError as error:
+            raise DeliveryError(f"{self.host}: no connection: {reason_of(error)}") from error
+        self.certificate_until = peer_until(self._connection.sock)
         return f"{self.host}, {describe_peer(self._connection.sock)}"
 
     def post(self, path: str, body: bytes, kind: str) -> bytes:
@@ -45,7 +51,7 @@ class _Https:
             content = answer.read(1 << 20)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise DeliveryError(f"{self.host}: the connection broke ({type(error).__name__})") from error
+            raise DeliveryError(f"{self.host}: the connection broke: {reason_of(error)}") from error
         if not 200 <= answer.status < 300:
             raise DeliveryError(f"{self.host}: answered {answer.status} {answer.reason}")
         return content
@@ -68,6 +74,11 @@ class BulkTransport:
     ) -> None:
         self._http = _Https(url, tls, headers or {}, timeout)
         self.confirmed = -1
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """See `Transport.certificate_until`."""
+        return self._http.certificate_until
 
     def open(self) -> str:
         """Connect; returns the peer."""
@@ -105,6 +116,11 @@ class HecTransport:
         self._patience = patience
         self._waiting: list[tuple[int, int, float]] = []
         self.confirmed = -1
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """See `Transport.certificate_until`."""
+        return self._http.certificate_until
 
     def open(self) -> str:
         """Connect; acknowledgements of an earlier connection are forgotten and their batches sent again."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from compliance.audit.siem.transport import DeliveryError, Item
@@ -19,6 +20,8 @@ UDP_LIMIT = 65_000
 
 class UdpTransport:
     """RFC 5426: one datagram an event. Nothing is ever confirmed, so the cursor follows what was sent."""
+
+    certificate_until: datetime | None = None
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -60,6 +63,8 @@ class UdpTransport:
 
 class FileTransport:
     """Appends lines to a file, flushed to disk; for air-gapped sites and agents that follow files."""
+
+    certificate_until: datetime | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path

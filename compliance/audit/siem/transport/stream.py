@@ -7,12 +7,15 @@ a moment for anything to come from the server, which for syslog can only be an a
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +26,50 @@ from compliance.audit.siem.transport import DeliveryError, Item, Window
 class TlsSettings:
     """How a TLS sink is known and how this sender proves itself.
 
+    Each of the three is a file, or its content as text: a private key from the database never touches a disk.
+
     Attributes:
-        ca: PEM file of the authority that signed the sink's certificate.
+        ca: PEM of the authority that signed the sink's certificate; None believes those of the operating system.
         server_name: Name that the certificate must carry; usually the host.
-        certificate: PEM file with this sender's certificate chain, if the sink asks for one.
-        key: PEM file of its private key.
+        certificate: PEM with this sender's certificate chain, if the sink asks for one.
+        key: PEM of its private key.
     """
 
-    ca: Path
+    ca: Path | str | None
     server_name: str
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: Path | str | None = None
+    key: Path | str | None = field(default=None, repr=False)
 
     def context(self) -> ssl.SSLContext:
-        """Return a context with TLS ≥ 1.2, the given authority only, and the host name verified."""
+        """Return a context with TLS ≥ 1.2, the given authority only, and the host name verified.
+
+        Raises `ssl.SSLError` or `OSError` for what is no PEM, or a key that doesn't belong to the certificate.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(self.ca)
+        if self.ca is None:
+            context.load_default_certs()
+        else:
+            with _as_file(self.ca) as authority:
+                context.load_verify_locations(authority)
         if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key)
+            with _as_file(self.certificate) as chain, _as_file(self.key or self.certificate) as key:
+                context.load_cert_chain(chain, key, password="")
         return context
+
+
+@contextmanager
+def _as_file(value: Path | str) -> Iterator[Path]:
+    """A path for a library that reads files only: text lies in memory while it does."""
+    if not isinstance(value, str):
+        yield value
+        return
+    handle = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(handle, value.encode())
+        yield Path(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 def frame(line: str) -> bytes:
@@ -76,6 +103,7 @@ class StreamTransport:
         self._address, self._tls, self._timeout, self._probe = (host, port), tls, timeout, probe
         self._window = window or Window()
         self._socket: socket.socket | None = None
+        self.certificate_until: datetime | None = None
 
     @property
     def confirmed(self) -> int:
@@ -93,12 +121,13 @@ class StreamTransport:
             else:
                 wrapped = self._tls.context().wrap_socket(raw, server_hostname=self._tls.server_name)
                 self._socket, peer = wrapped, f"{where}, {describe_peer(wrapped)}"
+                self.certificate_until = peer_until(wrapped)
         except ssl.SSLCertVerificationError as error:
             raise DeliveryError(
                 f"{where}: the sink's certificate is not acceptable: {error.verify_message}"
             ) from error
         except (OSError, ssl.SSLError) as error:
-            raise DeliveryError(f"{where}: no connection: {_reason(error)}") from error
+            raise DeliveryError(f"{where}: no connection: {reason_of(error)}") from error
         self._expect_silence(self._probe)
         return peer
 
@@ -112,7 +141,7 @@ class StreamTransport:
         try:
             self._socket.sendall(b"".join(frame(item.line) for item in items))
         except (OSError, ssl.SSLError) as error:
-            raise self._broken(_reason(error)) from error
+            raise self._broken(reason_of(error)) from error
         self._window.add(time.monotonic(), [item.index for item in items])
 
     def close(self) -> None:
@@ -144,7 +173,7 @@ class StreamTransport:
         except (ssl.SSLWantReadError, BlockingIOError):
             return  # A session ticket or a key update of TLS 1.3: bytes, but nothing for us.
         except (OSError, ssl.SSLError) as error:
-            raise self._broken(_reason(error)) from error
+            raise self._broken(reason_of(error)) from error
         finally:
             if self._socket is not None:
                 self._socket.settimeout(self._timeout)
@@ -187,7 +216,13 @@ def describe_peer(connection: ssl.SSLSocket) -> str:
     return f"{connection.version()} {cipher[0]}, certificate {subject}, valid until {certificate.get('notAfter')}"
 
 
-def _reason(error: Exception) -> str:
+def peer_until(connection: ssl.SSLSocket) -> datetime | None:
+    """When the peer's certificate ends."""
+    end = (connection.getpeercert() or {}).get("notAfter")
+    return None if not end else datetime.fromtimestamp(ssl.cert_time_to_seconds(str(end)), UTC)
+
+
+def reason_of(error: Exception) -> str:
     """The reason of a network error in words, without anything of the events."""
     if isinstance(error, ssl.SSLError) and error.reason:
         text = error.reason.lower().replace("_", " ")

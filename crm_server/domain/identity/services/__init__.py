@@ -7,13 +7,9 @@ logged in yet, and take the request's session everywhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 from crm_server.domain.identity.limits import LoginLimits, login_limits
-from crm_server.domain.identity.seeds import SeedBox, read_key
 from crm_server.domain.identity.services.directories import DirectoryService
 from crm_server.domain.identity.services.factors import FactorService
 from crm_server.domain.identity.services.groups import GroupService
@@ -30,12 +26,9 @@ from security.identity.password import PasswordHasher
 from security.web.outgoing import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy.orm import Session, sessionmaker
 
     from crm_server.kernel.hot import Hot
-    from crm_server.settings import Settings
 
 __all__ = ["Client", "IdentityServices", "make", "make_directories"]
 
@@ -57,17 +50,16 @@ class IdentityServices:
     limits: LoginLimits
 
 
-def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
+def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-    seeds = _seeds(settings, factory)
     hasher = PasswordHasher()
     limits = login_limits(hot, now)
     sessions = SessionService()
-    factors = FactorService(seeds, limits)
+    factors = FactorService(limits)
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
     groups = GroupService(users)
-    directories = DirectoryService(seeds, users, groups)
+    directories = DirectoryService(users, groups)
     passkeys = PasskeyService()
     kept = SsoSessions(seeds)
     login = LoginService(factory, hasher, limits, sessions, factors, directories, passkeys, kept)
@@ -87,18 +79,7 @@ def make(settings: Settings, factory: sessionmaker[Session], hot: Hot) -> Identi
     )
 
 
-def make_directories(settings: Settings, factory: sessionmaker[Session]) -> DirectoryService:
+def make_directories() -> DirectoryService:
     """The service of directories alone, for the worker."""
     users = UserService(PasswordHasher(), SessionService())
-    return DirectoryService(_seeds(settings, factory), users, GroupService(users))
-
-
-def _seeds(settings: Settings, factory: sessionmaker[Session]) -> Callable[[], SeedBox]:
-    @cache
-    def seeds() -> SeedBox:
-        # At first use: a process starts, and answers that it isn't ready, while the database is away.
-        with factory() as session:
-            tenant = session.execute(text("select tenant from kontor.installation")).scalar_one()
-        return SeedBox(read_key(settings.state_dir), tenant)
-
-    return seeds
+    return DirectoryService(users, GroupService(users))

@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
-from crm_server.domain.identity import events
+from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.models import User
-from crm_server.domain.identity.seeds import DIRECTORY_PASSWORD
 from crm_server.domain.identity.services.groups import Profile
 from crm_server.kernel.clock import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy.orm import Session
 
     from crm_server.domain.identity.directory_models import GroupMapping
-    from crm_server.domain.identity.seeds import SeedBox
     from crm_server.domain.identity.services.groups import GroupService
     from crm_server.domain.identity.services.users import UserService
     from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
@@ -81,8 +78,7 @@ class DirectoryService:
     Keeps one client a directory, so that its breakers remember.
     """
 
-    def __init__(self, seeds: Callable[[], SeedBox], users: UserService, groups: GroupService) -> None:
-        self._seeds = seeds
+    def __init__(self, users: UserService, groups: GroupService) -> None:
         self._users = users
         self._groups = groups
         self._clients: dict[UUID, tuple[int, Directory]] = {}
@@ -107,7 +103,7 @@ class DirectoryService:
 
     def set_password(self, db: Session, row: CompanyDirectory, password: str) -> None:
         """Keep the password of the service account, sealed."""
-        row.bind_password = self._seeds().seal(row.id, password.encode(), DIRECTORY_PASSWORD)
+        row.bind_password = seeds.seal(db, row.id, password.encode(), seeds.DIRECTORY_PASSWORD)
         db.flush()
         events.record(db, events.membership("directory_password_set", 50, row.id, row.id))
 
@@ -128,7 +124,10 @@ class DirectoryService:
 
         password = b""
         if row.bind_password is not None:
-            password = self._seeds().open(row.id, row.bind_password, DIRECTORY_PASSWORD)
+            db = object_session(row)
+            if db is None:
+                raise LookupError("a directory's row without a session can't be opened")
+            password = seeds.unseal(db, row.id, row.bind_password, seeds.DIRECTORY_PASSWORD)
         return DirectorySettings(
             servers=tuple(parse_server(one) for one in row.servers),
             flavour=Flavour(row.flavour),

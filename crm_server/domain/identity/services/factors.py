@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm_server.domain.identity import events
+from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.factor_models import Passkey, RecoveryCode, TotpFactor
 from crm_server.kernel.clock import now
 from security.identity import recovery, totp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from sqlalchemy.orm import Session
 
     from crm_server.domain.identity.limits import LoginLimits
-    from crm_server.domain.identity.seeds import SeedBox
 
 ISSUER = "Kontor"
 
@@ -62,8 +60,7 @@ class FactorState:
 class FactorService:
     """Enrols, checks and removes second factors."""
 
-    def __init__(self, seeds: Callable[[], SeedBox], limits: LoginLimits) -> None:
-        self._seeds = seeds
+    def __init__(self, limits: LoginLimits) -> None:
         self._limits = limits
 
     def state(self, db: Session, user_id: UUID) -> FactorState:
@@ -90,7 +87,7 @@ class FactorService:
             raise ValueError("totp: an app is enrolled already; remove it first")
         seed = totp.new_seed()
         statement = insert(TotpFactor).values(
-            user_id=user_id, seed=self._seeds().seal(user_id, seed), last_step=0
+            user_id=user_id, seed=seeds.seal(db, user_id, seed), last_step=0
         )
         db.execute(
             statement.on_conflict_do_update(
@@ -106,7 +103,7 @@ class FactorService:
         found = db.get(TotpFactor, user_id)
         if found is None or found.confirmed_at is not None:
             return None
-        return self._enrolment(self._seeds().open(user_id, found.seed), account)
+        return self._enrolment(seeds.unseal(db, user_id, found.seed), account)
 
     def confirm_totp(self, db: Session, user_id: UUID, code: str) -> tuple[str, ...] | None:
         """Take the first code of a new app. Counts as its use (AUTH-12).
@@ -161,7 +158,7 @@ class FactorService:
 
     def _use_totp(self, db: Session, factor: TotpFactor, code: str) -> CodeCheck:
         verdict = totp.match(
-            self._seeds().open(factor.user_id, factor.seed), code, now(), last_step=factor.last_step
+            seeds.unseal(db, factor.user_id, factor.seed), code, now(), last_step=factor.last_step
         )
         if not verdict.matched:
             return CodeCheck(reason=verdict.state.value)

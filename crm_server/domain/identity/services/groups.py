@@ -17,8 +17,8 @@ from compliance.datamap.text import _
 from crm_server.domain.identity import events
 from crm_server.domain.identity.directory_models import GroupMapping
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
-from crm_server.domain.identity.services.users import administration
 from crm_server.kernel.errors import Conflict, Errors, NotFound
+from crm_server.permissions import administration
 
 if TYPE_CHECKING:
     from collections.abc import Collection

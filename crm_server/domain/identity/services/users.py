@@ -12,6 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import delete, func, select
 
 from compliance.datamap.text import _
+from crm_server.domain.approvals.services import ApprovalRequired, ApprovalService
 from crm_server.domain.identity import events
 from crm_server.domain.identity.models import (
     Role,
@@ -28,7 +29,7 @@ from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import Conflict, Errors, NotAllowed, NotFound
-from crm_server.permissions import Permission
+from crm_server.permissions import Permission, administration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -36,21 +37,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from crm_server.domain.approvals.services import Approval, Release
     from crm_server.domain.identity.services.sessions import SessionService
     from security.identity.password import PasswordHasher
 
-ADMINISTRATION = {
-    Permission.USERS_MANAGE: "system",
-    Permission.ROLES_MANAGE: "security",
-    Permission.AUDIT_READ: "audit",
-}
-"""Which permission makes an account which kind of administrator."""
-
-
-def administration(permissions: Iterable[str]) -> frozenset[str]:
-    """The kinds of administrator that a set of permissions amounts to."""
-    held = set(permissions)
-    return frozenset(kind for permission, kind in ADMINISTRATION.items() if str(permission) in held)
+GRANT = "administrators.grant"
+"""The kind of two-person release for roles that make or unmake an administrator."""
 
 
 class UserService:
@@ -122,13 +114,33 @@ class UserService:
             self._sessions.end_all(db, user_id, "user_disabled")
             self._sessions.revoke_all_tokens(db, user_id)
 
-    def set_roles(self, db: Session, user_id: UUID, role_ids: Collection[UUID]) -> None:
+    def change_roles(
+        self, db: Session, user_id: UUID, role_ids: Collection[UUID], reason: str
+    ) -> Approval | None:
+        """Give a user exactly these roles, or ask a second person where that takes one.
+
+        Returns:
+            The request, when a second person has to release it; None when it is done.
+
+        Raises:
+            ValidationFailed: it takes a second person and no reason was given.
+        """
+        try:
+            self.set_roles(db, user_id, role_ids)
+        except ApprovalRequired as needed:
+            return ApprovalService(db).request(GRANT, needed.extra["parameters"], reason)
+        return None
+
+    def set_roles(
+        self, db: Session, user_id: UUID, role_ids: Collection[UUID], *, release: Release | None = None
+    ) -> None:
         """Give a user exactly these roles, and end their sessions so that the change counts at once.
 
         Raises:
             NotAllowed: somebody would change their own roles.
             NotFound: a role doesn't exist.
             Conflict: the roles together would be two kinds of administrator, or take away the last manager of users.
+            ApprovalRequired: the user would become an administrator or cease to be one, and `release` is missing.
         """
         user = self._get(db, user_id)
         acting = actor_of(db)
@@ -145,12 +157,17 @@ class UserService:
                     "Give these roles to different people."
                 )
             )
-        before = set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user_id)))
-        after = {role.id for role in wanted}
+        held = list(db.scalars(select(Role).join(UserRole).where(UserRole.user_id == user_id)))
+        before, after = {role.id for role in held}, {role.id for role in wanted}
         if before == after:
             return
+        was = administration(permission for role in held for permission in role.permissions)
         if "system" not in kinds and user.state == "active" and self._is_last_manager(db, user_id):
             raise Conflict(_("This is the last account that can manage users."))
+        # The command line makes the first administrators; whoever has it is the operator of the machine.
+        if was != kinds and release is None and acting.id != SYSTEM_ID:
+            parameters = {"user": str(user_id), "roles": _keys(after), "before": _keys(before)}
+            raise ApprovalRequired(GRANT, parameters)
         for role_id in before - after:
             db.execute(delete(UserRole).where(UserRole.user_id == user_id, UserRole.role_id == role_id))
         db.add_all(UserRole(user_id=user_id, role_id=role_id) for role_id in after - before)
@@ -279,3 +296,7 @@ class UserService:
             )
         )
         return holders == {user_id}
+
+
+def _keys(found: Iterable[UUID]) -> list[str]:
+    return sorted(map(str, found))

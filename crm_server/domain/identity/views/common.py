@@ -111,7 +111,8 @@ def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
     """Let a view with `step_up=True` run only for people who proved who they are within five minutes
     (AUTH-15).
 
-    Others are led to the page where they do so, and back. Programs can't, so their requests are refused.
+    Others are led to the page where they do so, and back. Programs can't, so their requests are refused. Nobody gets
+    through while the audit log can't prove what would be done (AUD-12).
     """
     if not info.options.get("step_up"):
         return view
@@ -122,8 +123,11 @@ def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:
             raise NotAllowed("step_up_required")
         proved = queries.proved_at(request.db, actor.session_ref)
         if not is_fresh(proved, now()):
+            if request.path.startswith("/api/"):
+                raise NotAllowed("step_up_required")
             back = request.path_qs if request.method == "GET" else _page_before(request)
             return HTTPSeeOther(request.route_path("confirm", _query={"next": back}))
+        request.registry.audit_guard.require()
         return view(context, request)
 
     return wrapped

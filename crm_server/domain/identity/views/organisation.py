@@ -10,10 +10,9 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
-from crm_server.domain.identity.services.users import administration
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
-from crm_server.permissions import Action, Permission
+from crm_server.permissions import Action, Permission, administration
 from crm_server.web import flash
 
 if TYPE_CHECKING:
@@ -74,13 +73,17 @@ def change_member(request: Request) -> dict[str, Any] | Response:
         user = users.find(db, str(request.POST.get("login", "")))
         held = queries.roles_of(db, user.id)
         wanted = held - {role.id} if request.POST.get("remove") else held | {role.id}
-        users.set_roles(db, user.id, wanted)
+        asked = users.change_roles(db, user.id, wanted, str(request.POST.get("reason", "")))
     except AppError as refused:
         request.response.status_int = refused.status
         db.rollback()
         if isinstance(refused, NotFound):
             return role_page(request, _("Nobody has this log-in name."))
-        return role_page(request, refused.detail or refused.title)
+        problems = refused.errors if isinstance(refused, ValidationFailed) else []
+        return role_page(request, problems[0].message if problems else refused.detail or refused.title)
+    if asked is not None:
+        flash.add(request, "approval_asked")
+        return HTTPSeeOther(request.route_path("approval", id=asked.id))
     flash.add(request, "roles_changed")
     return HTTPSeeOther(request.route_path("role", id=role.id))
 

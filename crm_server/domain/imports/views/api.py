@@ -6,13 +6,14 @@ POST ``check`` or ``run``, and GET the import until its state is ``checked`` or 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyramid.view import view_config
 
 from crm_server.api.answers import answer, empty
 from crm_server.api.body import json_object
 from crm_server.api.context import named
+from crm_server.api.idempotency import Done, once
 from crm_server.domain.imports import queries
 from crm_server.domain.imports.queries import ImportState
 from crm_server.domain.imports.views.common import import_id, readable, require_any, service_of, translator_of
@@ -55,13 +56,17 @@ def upload(request: Request) -> Response:
     reading: dict[str, Any] = {
         name: given[name] for name in ("encoding", "delimiter", "sheet", "preset") if name in given
     }
-    service = service_of(request)
-    with readable():
-        job = service.upload(
-            request.body_file_seekable, given.get("filename", "file"), given["entity"], **reading
-        )
-    headers = [("Location", request.route_path("api_import", id=job.id))]
-    return _one(request, job.id, status=201, headers=headers)
+    file = request.body_file_seekable
+
+    def act() -> Done:
+        with readable():
+            job = service_of(request).upload(file, given.get("filename", "file"), given["entity"], **reading)
+        return Done(201, request.route_path("api_import", id=job.id), job.id)
+
+    def respond(done: Done) -> Response:
+        return _one(request, cast("UUID", done.record_id), status=201, headers=[("Location", done.location)])
+
+    return once(request, act, respond, file=file)
 
 
 @view_config(route_name="api_import", request_method="GET", permission=Permission.LOGGED_IN)
@@ -99,9 +104,13 @@ def act(request: Request) -> Response:
         "check": service.check, "run": service.start, "stop": service.stop, "resume": service.resume,
         "undo": service.undo,
     }  # fmt: skip
-    with readable():
-        acts[request.matchdict["act"]](key)
-    return _one(request, key, status=202)
+
+    def do() -> Done:
+        with readable():
+            acts[request.matchdict["act"]](key)
+        return Done(202, record_id=key)
+
+    return once(request, do, lambda done: _one(request, key, status=done.status))
 
 
 @view_config(route_name="api_import_rows", request_method="GET", permission=Permission.LOGGED_IN)

@@ -186,13 +186,15 @@ def _feed(name: str, column: str, missing: str, old: Feed | None, entity: Entity
 
 def _options(form: MultiDict, old: Options) -> Options:
     country, currency = text_of(form.get("country")).upper(), text_of(form.get("currency")).upper()
-    return dataclasses.replace(
+    found = dataclasses.replace(
         old,
-        country=country if len(country) == 2 and country.isalpha() else old.country,
-        currency=currency if len(currency) == 3 and currency.isalpha() else old.currency,
+        country=country or old.country,
+        currency=currency or old.currency,
         date_order=_one(form, "date_order", DATE_ORDERS, old.date_order),
         unknown_choice=_one(form, "unknown_choice", CHOICES, old.unknown_choice),
     )
+    found.check()
+    return found
 
 
 def _one(form: MultiDict, name: str, known: Mapping[str, Any], old: Any) -> Any:

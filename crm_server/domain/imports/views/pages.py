@@ -24,7 +24,7 @@ from crm_server.domain.imports.views.common import (
 from crm_server.importing.dialect import DELIMITERS
 from crm_server.importing.encodings import ENCODINGS
 from crm_server.importing.errors import ImportFileError
-from crm_server.kernel.errors import Conflict
+from crm_server.kernel.errors import AppError, Conflict
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
@@ -89,6 +89,9 @@ def upload(request: Request) -> Any:
     except ImportFileError as error:
         request.response.status_int = 422
         return _index(request, _with_line(error))
+    except AppError as error:
+        request.response.status_int = error.status
+        return _index(request, error.detail or error.title)
     return HTTPSeeOther(request.route_path("import", id=job.id))
 
 
@@ -209,7 +212,11 @@ def change(request: Request) -> Any:
             _use_saved(request, state)
             return back
         known = request.registry.datamap
-        mapping = form.read_form(request.POST, state, widened(request.db, known, known[state.entity]))
+        try:
+            mapping = form.read_form(request.POST, state, widened(request.db, known, known[state.entity]))
+        except ImportFileError as error:
+            flash.add(request, error.code.replace(".", "_"))
+            return back
         problems = service.set_mapping(key, mapping)
         if act == "keep" and (name := text_of(request.POST.get("mapping_name"))):
             service.save_mapping(name, mapping)

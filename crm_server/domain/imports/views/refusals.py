@@ -56,7 +56,11 @@ def mapping_from(body: Mapping[str, Any], entity: str) -> ImportMapping:
         try:
             return ImportMapping.from_json({**body, "entity": entity})
         except ImportFileError as error:
-            _note(error.__cause__, body, errors)
+            option = error.code.removeprefix("mapping.")
+            if option in {"country", "currency"}:
+                errors.add(f"/options/{option}", option, error.message)
+            else:
+                _note(error.__cause__, errors)
     raise MappingRefused(errors.items)
 
 
@@ -79,7 +83,7 @@ def _no_zero_bytes(value: Any, pointer: str, errors: Errors) -> None:
         _no_zero_bytes(item, f"{pointer}/{index}", errors)
 
 
-def _note(cause: BaseException | None, body: Mapping[str, Any], errors: Errors) -> None:
+def _note(cause: BaseException | None, errors: Errors) -> None:
     if isinstance(cause, msgspec.ValidationError):
         pointer = _pointer(str(cause))
         missing = _MISSING.search(str(cause))
@@ -89,12 +93,9 @@ def _note(cause: BaseException | None, body: Mapping[str, Any], errors: Errors) 
             errors.add(pointer, "type", _("This is not what is expected here."))
     elif cause is not None:
         errors.add("/options/zone", "unknown", _("There is no such time zone."))
-    elif len(body.get("feeds") or ()) > MAX_FEEDS:
+    else:
         text = _("At most ${n} fields can be fed.", mapping={"n": MAX_FEEDS})
         errors.add("/feeds", "too_many", text)
-    else:
-        text = _("A country is written as two capital letters (ISO 3166).")
-        errors.add("/options/country", "country", text)
 
 
 def _pointer(message: str) -> str:

@@ -1,0 +1,15 @@
+"""Pages and API of two-person release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyramid.config import Configurator
+
+
+def includeme_api(config: Configurator) -> None:
+    """Add the addresses below /api/v1."""
+    from crm_server.domain.approvals.views import api
+
+    api.add_addresses(config)

@@ -1,0 +1,113 @@
+"""Hears on a connection of its own which data keys were erased on any node, and drops them from the cache (ENC-15).
+
+While it can't hear, the cache keeps nothing: each use of a key then asks the key table, which is slower and always
+right. It starts with the first use of keys in a process, so that it also works in processes that fork.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg2
+import structlog
+from sqlalchemy import make_url
+
+from security.crypto.errors import KeyRingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from security.crypto.cache import BoundedCache
+    from security.crypto.document import DocumentKey
+
+log = structlog.get_logger("kontor.keys")
+
+CHANNEL: Final = "kontor_keys"
+_PROBE_SECONDS: Final = 5.0
+_PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
+
+
+class KeyListener:
+    """A daemon thread for one cache. `on_epoch` is called when epochs have changed."""
+
+    def __init__(
+        self, url: str, cache: BoundedCache[bytes, DocumentKey], on_epoch: Callable[[], None]
+    ) -> None:
+        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._cache = cache
+        self._on_epoch = on_epoch
+        self._lock = threading.Lock()
+        self._process: int | None = None
+        self._stopped = threading.Event()
+        self.heard = threading.Event()
+        """Set while the listener can hear."""
+
+    def start(self) -> None:
+        """Start once in each process; returns at once."""
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process == os.getpid() or self._stopped.is_set():
+                return
+            self._process = os.getpid()
+            self._cache.suspend()
+            threading.Thread(target=self._run, name="kontor-keys", daemon=True).start()
+
+    def stop(self) -> None:
+        """End within a probe; the cache keeps nothing any more."""
+        self._stopped.set()
+        self._cache.suspend()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+                failures = 0
+            except (psycopg2.Error, OSError) as error:
+                if self.heard.is_set():
+                    failures = 0
+                    log.warning("erasures can't be heard; the key cache is off", error=type(error).__name__)
+            finally:
+                self.heard.clear()
+                self._cache.suspend()
+            self._stopped.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def _listen(self) -> None:
+        connection: Any = psycopg2.connect(
+            self._url, application_name="kontor-keys", connect_timeout=5, tcp_user_timeout=10_000
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"listen {CHANNEL}")
+                self._on_epoch_safely()
+                self._cache.resume()
+                self.heard.set()
+                while not self._stopped.is_set():
+                    if not select.select([connection], [], [], _PROBE_SECONDS)[0]:
+                        cursor.execute("select 1")  # Notices a connection that died without a word.
+                    connection.poll()
+                    while connection.notifies:
+                        self._take(connection.notifies.pop(0).payload)
+        finally:
+            connection.close()
+
+    def _take(self, message: str) -> None:
+        word, _space, rest = message.partition(" ")
+        if word == "drop":
+            self._cache.drop(*(bytes.fromhex(name) for name in rest.split(",")))
+        elif word == "epoch":
+            self._on_epoch_safely()
+        else:
+            self._cache.clear()
+
+    def _on_epoch_safely(self) -> None:
+        try:
+            self._on_epoch()
+        except KeyRingError as error:
+            log.warning("key ring can't be read", code=error.code)

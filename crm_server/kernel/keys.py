@@ -1,0 +1,449 @@
+"""The keys of one process: from a key id, or a data subject, to a key that opens and seals.
+
+`Keys` is made once at start (`Keys.open`) and hangs at the registry; sessions carry it, and `keys_of(session)` gives
+the same keys bound to that session's transaction, so that a data key commits with the first row that uses it (ENC-7).
+
+Opened epochs stay in memory and the provider is asked again before their limit, so one that is away for less than
+`key_away_seconds` isn't noticed; after that nothing is opened or sealed (`KeysAway`) until it is back. Data keys are
+cached for minutes, and a listener drops those that are erased on any node (`crm_server.kernel.keylisten`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from compliance.datamap.text import _
+from crm_server.kernel import db
+from crm_server.kernel.clock import now
+from crm_server.kernel.errors import AppError
+from crm_server.kernel.keylisten import KeyListener
+from crm_server.kernel.keyring import KeysRefused, open_ring
+from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
+from security.crypto.cache import BoundedCache
+from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
+from security.crypto.document import DocumentKey, SealedColumn, key_check_value
+from security.crypto.errors import (
+    CryptoError,
+    EpochExists,
+    KeyRingError,
+    ProviderUnavailable,
+)
+from security.crypto.keyring import EpochKeys, EpochState
+from security.crypto.profile import Profile
+from security.crypto.providers.ring import check_of
+from security.crypto.wrap import KeyWrapper, wrap_context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
+    from crm_server.settings import Settings
+    from security.crypto.keyring import KeyRingProvider
+
+log = structlog.get_logger("kontor.keys")
+
+KEY_COLUMNS: Final = ", ".join(COLUMNS)
+"""Columns of `keys.data_key` in the order that `Keys.unwrap` reads."""
+_EPOCH_SECONDS: Final = 5.0
+"""How long the number of the active epoch is believed without asking again."""
+
+
+class KeysAway(AppError):
+    """The key ring's provider doesn't answer, and what was opened before has reached its limit."""
+
+    status = 503
+    code = "keys_away"
+    title = _(
+        "Sealed data can't be read or written at the moment: the key ring doesn't answer. Nothing was lost."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An opened epoch, and when (monotonic) the provider is asked again and must have answered."""
+
+    keys: EpochKeys
+    ask_at: float
+    until: float
+
+
+class Keys:
+    """The keys of a process; safe to share between its threads. Never shown, never pickled."""
+
+    def __init__(self, settings: Settings, engine: Engine, ring: KeyRingProvider, *, listen: bool) -> None:
+        self.profile = Profile(settings.crypto_profile)
+        self.ring = ring
+        self.cache: BoundedCache[bytes, DocumentKey] = BoundedCache(
+            settings.key_cache_entries, settings.key_cache_seconds
+        )
+        self._away_seconds: int = settings.key_away_seconds
+        self._engine = engine
+        self._lock = threading.RLock()
+        self._epochs: dict[int, _Opened] = {}
+        self._columns: dict[tuple[int, str], SealedColumn] = {}
+        self._tenant: UUID | None = None
+        self._active: tuple[int, float] | None = None
+        self._prepared = False
+        self._listener = (
+            KeyListener(settings.database_url, self.cache, self.forget_epochs) if listen else None
+        )
+
+    @classmethod
+    def open(cls, settings: Settings, engine: Engine, *, listen: bool = True) -> Keys:
+        """Open the key ring at the start of a process, so that a missing provider is told before anything is served.
+
+        A database that doesn't answer is no reason to refuse: the rest is done at first use.
+
+        Args:
+            listen: Drop what other processes erase, by a listener thread; False for short commands.
+
+        Raises:
+            KeysRefused: with the reason and the way out.
+        """
+        try:
+            keys = cls(settings, engine, open_ring(settings), listen=listen)
+            try:
+                keys._prepare()
+            except (
+                OperationalError,
+                ProgrammingError,
+            ):  # Away, or not migrated yet: not ready, but no reason to refuse.
+                for info in reversed(keys.ring.list()):
+                    if info.state is EpochState.LIVE:
+                        keys.epoch_keys(info.number)
+                        break
+        except (CryptoError, KeysAway) as error:
+            cause = error.__cause__ if isinstance(error, KeysAway) else error
+            raise KeysRefused(_refusal(settings, cause or error)) from None
+        return keys
+
+    def close(self) -> None:
+        """Forget all keys and stop listening."""
+        if self._listener is not None:
+            self._listener.stop()
+        self.cache.clear()
+        self._epochs.clear()
+
+    @property
+    def tenant(self) -> UUID:
+        """The installation that is bound into every sealed document."""
+        found = self._tenant
+        return self._prepare() if found is None else found
+
+    def column(self, table: int, key_class: str) -> SealedColumn:
+        """The place of sealed documents of a table and key class, with the suite of the profile in force."""
+        found = self._columns.get((table, key_class))
+        if found is None:
+            found = SealedColumn(
+                self.tenant, table, str(key_class), suite=self.profile.suite, suites=self.profile.suites
+            )
+            self._columns[table, key_class] = found
+        return found
+
+    def in_session(self, session: Session) -> DataKeys:
+        """The data keys, read and written in the session's transaction."""
+        return self.on(session.connection)
+
+    def on(self, connection: Any) -> DataKeys:
+        """The same through `connection()`, a function that gives the connection of the transaction at that moment."""
+        if self._listener is not None:
+            self._listener.start()
+        return DataKeys(
+            SqlKeyStore(connection), self.wrapper, lambda: self.active_epoch(connection), now, self.cache
+        )
+
+    def unwrap(
+        self, rows: Iterable[Sequence[Any]], mark: int | None = None
+    ) -> dict[bytes, DocumentKey | None]:
+        """Open many rows of `keys.data_key` (`KEY_COLUMNS` in order) at once: key id to key, None for an erased one.
+
+        Args:
+            mark: `cache.mark()` taken before the rows were read; the keys are then kept in the cache.
+
+        Raises:
+            KeyCorrupt: a key doesn't unwrap. KeysAway: its epoch can't be opened.
+        """
+        if mark is not None and self._listener is not None:
+            self._listener.start()
+        opened: dict[bytes, DocumentKey | None] = {}
+        for row in rows:
+            kid = bytes(row[0])
+            if row[7] is None:
+                opened[kid] = None
+                continue
+            tenant, subject, key_class, generation = row[1].bytes, row[2].bytes, row[3], row[4]
+            context = wrap_context(tenant, subject, key_class, generation, kid)
+            dek = self.wrapper(row[5]).unwrap(bytes(row[7]), context, kid, bytes(row[8]))
+            key = DocumentKey(dek, kid, tenant, subject, key_class, generation)
+            opened[kid] = key
+            if mark is not None:
+                self.cache.put(kid, key, mark)
+        return opened
+
+    # Epochs ----------------------------------------------------------------------------------------------------------
+
+    def wrapper(self, epoch: int) -> KeyWrapper:
+        """The wrapper of an epoch's data keys."""
+        return self.epoch_keys(epoch).wrapper
+
+    def epoch_keys(self, epoch: int) -> EpochKeys:
+        """The opened epoch; its `index_key` is the root of blind indexes.
+
+        Raises:
+            KeysAway: the provider doesn't answer, and the limit of what was opened before has passed.
+            EpochUnknown, EpochDestroyed, RingCorrupt: it isn't in this ring.
+        """
+        found, clock = self._epochs.get(epoch), time.monotonic()
+        if found is not None and clock < found.ask_at:
+            return found.keys
+        with self._lock:
+            try:
+                keys = self.ring.open_epoch(epoch)
+            except KeyRingError as error:
+                away = isinstance(error, ProviderUnavailable)
+                if away and found is not None and clock < found.until:
+                    log.warning("key ring away", code=error.code, seconds_left=round(found.until - clock))
+                    self._epochs[epoch] = _Opened(found.keys, clock + _EPOCH_SECONDS, found.until)
+                    return found.keys
+                self._epochs.pop(epoch, None)
+                if away:
+                    raise KeysAway from error
+                raise
+            # Asked again at half of the limit, so that a short absence is never noticed.
+            self._epochs[epoch] = _Opened(keys, clock + self._away_seconds / 2, clock + self._away_seconds)
+            return keys
+
+    def active_epoch(self, connection: Any = None) -> int:
+        """The number of the epoch for new data keys, at most five seconds old."""
+        clock = time.monotonic()
+        known = self._active
+        if known is not None and clock < known[1]:
+            return known[0]
+        if not self._prepared:
+            self._prepare()
+        if connection is None:
+            with self._engine.connect() as own:
+                number = _active_epoch(own)
+        else:
+            number = _active_epoch(connection())
+        if number is None:
+            raise KeysRefused(
+                "The database has no active epoch. Restore the table keys.epoch from the escrow."
+            )
+        self._active = (number, clock + _EPOCH_SECONDS)
+        return number
+
+    def live_epochs(self, connection: Any = None) -> tuple[int, ...]:
+        """The active epoch and those before it that aren't destroyed, newest first: a search asks the tokens of all."""
+        statement = "select number from keys.epoch where state in ('active', 'retired') order by number desc"
+        if connection is not None:
+            return tuple(row[0] for row in connection().exec_driver_sql(statement))
+        with self._engine.connect() as own:
+            return tuple(row[0] for row in own.exec_driver_sql(statement))
+
+    def forget_epochs(self) -> None:
+        """Look anew which epoch is active, and forget those that were destroyed."""
+        self._active = None
+        with self._lock:
+            live = {info.number for info in self.ring.list() if info.state is EpochState.LIVE}
+            self._epochs = {
+                number: _Opened(opened.keys, 0, opened.until)
+                for number, opened in self._epochs.items()
+                if number in live
+            }
+
+    # Start -----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> UUID:
+        """Return the tenant, and see that ring and database belong together; make the first epoch of a trial."""
+        with self._lock:
+            if self._prepared and self._tenant is not None:
+                return self._tenant
+            with self._engine.begin() as connection:
+                tenant: UUID = connection.exec_driver_sql(
+                    "select tenant from kontor.installation"
+                ).scalar_one()
+                row = connection.exec_driver_sql(
+                    "select number, fingerprint from keys.epoch where state = 'active'"
+                ).one_or_none()
+            if row is None:
+                self._found()
+            else:
+                self._match(*row)
+            self._tenant, self._prepared = tenant, True
+            return tenant
+
+    def _match(self, number: int, fingerprint: str) -> None:
+        if all(info.number != number for info in self.ring.list()):
+            raise KeysRefused(
+                f"The database uses epoch {number}, which isn't in this key ring: another site's, or an old copy. "
+                "Check KONTOR_KEY_RING, or restore the ring's files."
+            )
+        if check_of(self.epoch_keys(number)) != fingerprint:
+            raise KeysRefused(
+                f"Epoch {number} of this key ring isn't the one that the database uses: another site's ring. "
+                "Check KONTOR_KEY_RING."
+            )
+
+    def _found(self) -> None:
+        """Register the ring's newest epoch with a new database. Only a passphrase ring makes one by itself."""
+        live = [info for info in self.ring.list() if info.state is EpochState.LIVE]
+        if not live:
+            if self.ring.capabilities.hardware:
+                raise KeysRefused(
+                    "The key ring has no epoch yet. Make the first one with two persons present: kontor keys init"
+                )
+            try:
+                live = [self.ring.create_epoch(len(self.ring.list()) + 1)]
+            except EpochExists:  # Another process was quicker.
+                live = [info for info in self.ring.list() if info.state is EpochState.LIVE]
+        newest = live[-1]
+        fingerprint = check_of(self.epoch_keys(newest.number))
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(
+                "insert into keys.epoch (number, state, fingerprint, provider, created_at) "
+                "values (%s, 'active', %s, %s, %s) on conflict do nothing",
+                (newest.number, fingerprint, self.ring.capabilities.name, newest.created_at),
+            )
+            row = connection.exec_driver_sql(
+                "select number, fingerprint from keys.epoch where state = 'active'"
+            ).one()
+        self._match(*row)
+
+    def __repr__(self) -> str:
+        return f"Keys({self.ring.capabilities.name})"
+
+
+def _active_epoch(connection: Connection) -> int | None:
+    found: int | None = connection.exec_driver_sql(
+        "select number from keys.epoch where state = 'active'"
+    ).scalar()
+    return found
+
+
+def _refusal(settings: Settings, error: BaseException) -> str:
+    """Why the start is refused, and what to do."""
+    way_out = {
+        "provider-unavailable": "Bring the device back, or mend KONTOR_KEY_PROVIDER and its settings.",
+        "provider-refused": "Mend the passphrase, PIN or token in the settings. Nothing was changed.",
+        "ring-corrupt": "Restore the folder of the ring from a copy; docs/runbooks/keys.md says how.",
+        "ring-storage": "Make room, or give the folder back to the user that Kontor runs as.",
+        "profile-refused": "Change KONTOR_CRYPTO_PROFILE, or the provider of the key ring.",
+    }.get(getattr(error, "code", ""), "docs/runbooks/keys.md says what to do.")
+    return f"Kontor can't start without its keys ({settings.key_provider}). {error} {way_out}"
+
+
+# Sessions ------------------------------------------------------------------------------------------------------------
+
+
+class SessionKeys:
+    """The keys in one session's transaction."""
+
+    __slots__ = ("data", "keys", "session")
+
+    def __init__(self, keys: Keys, session: Session) -> None:
+        self.keys = keys
+        self.session = session
+        self.data = keys.in_session(session)
+
+    @property
+    def tenant(self) -> UUID:
+        """The installation."""
+        return self.keys.tenant
+
+    def column(self, table: int, key_class: str) -> SealedColumn:
+        """The place of sealed documents; see `Keys.column`."""
+        return self.keys.column(table, key_class)
+
+    def by_id(self, kid: bytes) -> DocumentKey:
+        """The key of a document. Raises KeyMissing (alarm), KeyErased (tombstone), KeyCorrupt, KeysAway."""
+        return self.data.by_id(kid)
+
+    def by_ids(self, kids: Iterable[bytes]) -> dict[bytes, DocumentKey | None]:
+        """The keys of many documents in one query at most: None for an erased one; unknown ones are left out."""
+        wanted = set(kids)
+        found: dict[bytes, DocumentKey | None] = {}
+        missing = []
+        for kid in wanted:
+            key = self.keys.cache.get(kid)
+            if key is None:
+                missing.append(kid)
+            else:
+                found[kid] = key
+        if missing:
+            mark = self.keys.cache.mark()
+            rows = self.session.connection().exec_driver_sql(
+                f"select {KEY_COLUMNS} from keys.data_key where kid = any(%s)",  # noqa: S608 - names of columns
+                (missing,),
+            )
+            found |= self.keys.unwrap(rows, mark)
+        return found
+
+    def for_sealing(self, subject: UUID, key_class: str) -> DocumentKey:
+        """The subject's key for a new document, made on first use. Raises KeyErased for somebody who was erased."""
+        return self.data.for_sealing(KeyOwner(self.tenant, subject, str(key_class)))
+
+    def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
+        """The keys of many subjects for new documents, in two statements; None for those who were erased."""
+        wanted, word, tenant = list(dict.fromkeys(subjects)), str(key_class), self.tenant
+        store = SqlKeyStore(self.session.connection)
+        records = store.newest(tenant, word, wanted)
+        fresh, made = [], {}
+        epoch = self.keys.active_epoch(self.session.connection)
+        wrapper = self.keys.wrapper(epoch)
+        moment = now()
+        for subject in wanted:
+            if subject in records:
+                continue
+            random = os.urandom(48)
+            kid, dek = random[:16], random[16:]
+            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
+            fresh.append(
+                DataKeyRecord(
+                    kid=kid,
+                    owner=KeyOwner(tenant, subject, word),
+                    generation=1,
+                    epoch=epoch,
+                    state=KeyState.ACTIVE,
+                    wrapped=wrapper.wrap(dek, context),
+                    kcv=key_check_value(dek),
+                    created_at=moment,
+                )
+            )
+            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
+        beaten = store.add_many(fresh)
+        if beaten:
+            records |= store.newest(tenant, word, beaten)
+        known = {subject: self._usable(record) for subject, record in records.items()}
+        return {**made, **known}
+
+    def _usable(self, record: DataKeyRecord) -> DocumentKey | None:
+        if record.wrapped is None:
+            return None
+        found = self.keys.cache.get(record.kid)
+        return self.data.open(record) if found is None else found
+
+
+def keys_of(session: Session) -> SessionKeys:
+    """The keys of a session.
+
+    Raises:
+        LookupError: the session was opened without keys; give them to `db.session_factory`.
+    """
+    keys: Keys | None = session.info.get(db.KEYS)
+    if keys is None:
+        raise LookupError("this session has no keys; make its factory with keys=Keys.open(…)")
+    return SessionKeys(keys, session)
+
+
+__all__ = ["KEY_COLUMNS", "Keys", "KeysAway", "KeysRefused", "SessionKeys", "keys_of"]

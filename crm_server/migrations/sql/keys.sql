@@ -1,0 +1,92 @@
+-- Rules of the key tables (crm_server/domain/keys/models.py) that models can't say, and the rights on them. Idempotent.
+
+-- A tombstone stays as it is, and no row is ever removed: an erased key id can't come back (ENC-6). Other rows change
+-- in their wrapping and their state alone.
+create or replace function keys.guard_data_key() returns trigger
+language plpgsql set search_path = pg_catalog
+as $$
+begin
+  if tg_op = 'DELETE' then
+    raise exception 'keys.data_key: rows are erased, never deleted' using errcode = 'restrict_violation';
+  end if;
+  if old.state = 'erased' then
+    raise exception 'keys.data_key: an erased key stays erased' using errcode = 'restrict_violation';
+  end if;
+  if (new.kid, new.tenant, new.subject, new.class, new.generation, new.kcv, new.created_at)
+     is distinct from (old.kid, old.tenant, old.subject, old.class, old.generation, old.kcv, old.created_at) then
+    raise exception 'keys.data_key: a key keeps its id, owner and check value' using errcode = 'restrict_violation';
+  end if;
+  if new.epoch < old.epoch then
+    raise exception 'keys.data_key: a key never goes back to an earlier epoch' using errcode = 'restrict_violation';
+  end if;
+  if new.state = 'erased' and old.state = 'held' then
+    raise exception 'keys.data_key: a held key can''t be erased' using errcode = 'restrict_violation';
+  end if;
+  return new;
+end
+$$;
+drop trigger if exists guard on keys.data_key;
+create trigger guard before update or delete on keys.data_key for each row execute function keys.guard_data_key();
+
+-- Nothing is wrapped under an epoch that is about to go: its destruction has counted its keys already (ENC-9).
+create or replace function keys.guard_epoch() returns trigger
+language plpgsql set search_path = pg_catalog
+as $$
+begin
+  if exists (select from fresh f join keys.epoch e on e.number = f.epoch
+              where f.state <> 'erased' and e.state in ('destroying', 'destroyed')) then
+    raise exception 'keys.data_key: this epoch is destroyed' using errcode = 'restrict_violation';
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists guard_epoch_insert on keys.data_key;
+create trigger guard_epoch_insert after insert on keys.data_key referencing new table as fresh
+for each statement execute function keys.guard_epoch();
+drop trigger if exists guard_epoch_update on keys.data_key;
+create trigger guard_epoch_update after update on keys.data_key referencing new table as fresh
+for each statement execute function keys.guard_epoch();
+
+-- Tell every process of erased keys, so that it drops them from its cache within a second (ENC-15). A message holds
+-- 8,000 bytes at most: more than 200 keys at once clear the caches.
+create or replace function keys.tell_erased() returns trigger
+language plpgsql set search_path = pg_catalog
+as $$
+declare
+  number bigint;
+  names text;
+begin
+  select count(*), string_agg(encode(f.kid, 'hex'), ',') filter (where true) into number, names
+    from (select n.kid from fresh n join stale o on o.kid = n.kid
+           where n.state = 'erased' and o.state <> 'erased' limit 201) f;
+  if number > 200 then
+    perform pg_notify('kontor_keys', 'clear');
+  elsif number > 0 then
+    perform pg_notify('kontor_keys', 'drop ' || names);
+  end if;
+  return null;
+end
+$$;
+drop trigger if exists tell_erased on keys.data_key;
+create trigger tell_erased after update on keys.data_key referencing new table as fresh old table as stale
+for each statement execute function keys.tell_erased();
+
+-- Processes look anew which epoch is active.
+create or replace function keys.tell_epoch() returns trigger
+language plpgsql set search_path = pg_catalog
+as $$
+begin
+  perform pg_notify('kontor_keys', 'epoch');
+  return null;
+end
+$$;
+drop trigger if exists tell_epoch on keys.epoch;
+create trigger tell_epoch after insert or update on keys.epoch for each statement execute function keys.tell_epoch();
+
+grant usage on schema keys to kontor_app;
+grant select, insert on keys.data_key, keys.epoch to kontor_app;
+grant update (epoch, state, wrapped, erased_at, erase_event) on keys.data_key to kontor_app;
+grant update (state, retired_at, destroyed_at, evidence) on keys.epoch to kontor_app;
+
+-- A rotation rewrites every row: with half of each page free the new version stays on it and no index changes.
+alter table keys.data_key set (fillfactor = 45);
