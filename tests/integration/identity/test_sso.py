@@ -248,7 +248,8 @@ class TestAWholeProvider:
             assert session.get_one(LoginSession, row.id).authenticated_at > before
 
     def test_every_step_of_the_test_passes(self, world: World, company: SsoProvider) -> None:  # AUTH-10
-        client = world.services.sso.client(company)
+        with world.session() as session:
+            client = world.services.sso.client(session.get_one(SsoProvider, company.id))
         steps = diagnose(client, world.services.sso.outgoing)
         assert [(one.code, one.passed) for one in steps] == [
             ("address", True),

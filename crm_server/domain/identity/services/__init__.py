@@ -22,6 +22,7 @@ from crm_server.domain.identity.services.sso import SsoService
 from crm_server.domain.identity.services.sso_sessions import SsoSessions
 from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
+from crm_server.kernel.db import setting
 from security.identity.password import PasswordHasher
 from security.web.outgoing import Outgoing
 
@@ -61,12 +62,12 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     groups = GroupService(users)
     directories = DirectoryService(users, groups)
     passkeys = PasskeyService()
-    kept = SsoSessions(seeds)
+    kept = SsoSessions()
     login = LoginService(factory, hasher, limits, sessions, factors, directories, passkeys, kept)
-    outgoing = Outgoing(settings.outgoing_networks)
+    outgoing = Outgoing(setting(factory(), "outgoing_networks"))
     return IdentityServices(
         login=login,
-        sso=SsoService(factory, seeds, limits, groups, login, sessions, kept, outgoing),
+        sso=SsoService(factory, limits, groups, login, sessions, kept, outgoing),
         scim=ScimService(limits, groups, users),
         passkeys=passkeys,
         sessions=sessions,

@@ -16,10 +16,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import object_session
 
-from crm_server.domain.identity import events
+from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.models import User
-from crm_server.domain.identity.seeds import SSO_SECRET
 from crm_server.domain.identity.services.groups import Profile
 from crm_server.domain.identity.services.login import LoginResult, Step
 from crm_server.domain.identity.services.requests import take_request
@@ -33,13 +33,12 @@ from security.identity.sessions import new_session_token
 from security.identity.throttle import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
     from sqlalchemy.orm import Session, sessionmaker
 
     from crm_server.domain.identity.limits import LoginLimits
-    from crm_server.domain.identity.seeds import SeedBox
     from crm_server.domain.identity.services.groups import GroupService
     from crm_server.domain.identity.services.login import Client, LoginService
     from crm_server.domain.identity.services.sessions import SessionService
@@ -76,7 +75,6 @@ class SsoService:
     def __init__(  # noqa: PLR0917 - everything that a log-in asks, each injected once by `make`
         self,
         factory: sessionmaker[Session],
-        seeds: Callable[[], SeedBox],
         limits: LoginLimits,
         groups: GroupService,
         login: LoginService,
@@ -85,7 +83,6 @@ class SsoService:
         outgoing: Outgoing,
     ) -> None:
         self._factory = factory
-        self._seeds = seeds
         self._limits = limits
         self._groups = groups
         self._login = login
@@ -149,7 +146,7 @@ class SsoService:
 
     def set_secret(self, db: Session, row: SsoProvider, secret: str) -> None:
         """Keep the client's secret, sealed."""
-        row.client_secret = self._seeds().seal(row.id, secret.encode(), SSO_SECRET)
+        row.client_secret = seeds.seal(db, row.id, secret.encode(), seeds.SSO_SECRET)
         db.flush()
         events.record(db, events.provider("sso_secret_set", row.id))
 
@@ -297,7 +294,7 @@ class SsoService:
             "sso+provider" if vouched.second_factor else "sso",
             client,
             second_factor=vouched.second_factor,
-            vouched=self._kept.seal(user.id, kept),
+            vouched=self._kept.seal(db, user.id, kept),
         )
         database.commit(db)
         return Finish(result, wanted)
@@ -335,7 +332,10 @@ class SsoService:
 
         secret = b""
         if row.client_secret is not None:
-            secret = self._seeds().open(row.id, row.client_secret, SSO_SECRET)
+            db = object_session(row)
+            if db is None:
+                raise LookupError("a provider's row without a session can't be opened")
+            secret = seeds.unseal(db, row.id, row.client_secret, seeds.SSO_SECRET)
         return ProviderSettings(
             issuer=row.issuer,
             client_id=row.client_id,

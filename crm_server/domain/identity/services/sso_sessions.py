@@ -9,15 +9,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import select
 
-from crm_server.domain.identity.seeds import SSO_TOKEN
+from crm_server.domain.identity import seeds
 from crm_server.domain.identity.sso_models import SsoSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy.orm import Session
-
-    from crm_server.domain.identity.seeds import SeedBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +29,13 @@ class ProviderSession:
 class SsoSessions:
     """Keeps provider sessions: sealed beside a log-in that waits for its second step, then beside its session."""
 
-    def __init__(self, seeds: Callable[[], SeedBox]) -> None:
-        self._seeds = seeds
-
-    def seal(self, user_id: UUID, one: ProviderSession) -> bytes:
+    def seal(self, db: Session, user_id: UUID, one: ProviderSession) -> bytes:
         """Seal for the row of a log-in that waits for its second step."""
-        return self._seeds().seal(user_id, msgspec.json.encode(one), SSO_TOKEN)
+        return seeds.seal(db, user_id, msgspec.json.encode(one), seeds.SSO_TOKEN)
 
     def keep(self, db: Session, user_id: UUID, session_id: UUID, sealed: bytes) -> None:
         """Put what `seal` made beside the session that was begun."""
-        one = msgspec.json.decode(self._seeds().open(user_id, sealed, SSO_TOKEN), type=ProviderSession)
+        one = msgspec.json.decode(seeds.unseal(db, user_id, sealed, seeds.SSO_TOKEN), type=ProviderSession)
         db.add(
             SsoSession(
                 session_id=session_id,
@@ -61,7 +54,7 @@ class SsoSessions:
         if row is None:
             return None
         return msgspec.json.decode(
-            self._seeds().open(row.user_id, row.id_token, SSO_TOKEN), type=ProviderSession
+            seeds.unseal(db, row.user_id, row.id_token, seeds.SSO_TOKEN), type=ProviderSession
         )
 
     def ended_by(
