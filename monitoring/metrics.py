@@ -38,6 +38,12 @@ JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess
 APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+BLIND_INDEX = Gauge(
+    "kontor_blind_index_alarm",
+    "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",
+    ("entity", "kind"),
+    multiprocess_mode="mostrecent",
+)
 DOCUMENT_TROUBLES = Counter(
     "kontor_document_troubles_total",
     "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",

@@ -32,6 +32,7 @@ COMMANDS = {
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),
+    "tokens": ("crm_server.cli.tokens", "tokens", "See and rebuild the blind indexes of sealed fields."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
     "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),
 }

@@ -648,6 +648,29 @@ def create_tables() -> None:
         schema="kontor",
     )
     op.create_table(
+        "token",
+        sa.Column("index_id", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("index_id", "token", "record_id", name=op.f("pk_token")),
+        schema="search",
+    )
+    op.create_table(
+        "token_index",
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("transform", sa.Text(), nullable=False),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("bits", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(transform) <= 20", name=op.f("ck_token_index_transform_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_token_index")),
+        schema="search",
+    )
+    op.create_table(
         "saved_search",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -2257,6 +2280,14 @@ def create_tables() -> None:
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
+    )
+    op.create_index("ix_token_record", "token", ["record_id"], unique=False, schema="search")
+    op.create_index(
+        "uq_token_index",
+        "token_index",
+        ["entity", "field_number", "epoch", "generation"],
+        unique=True,
+        schema="search",
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(
