@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit import capture
+from compliance.datamap import documents
 from crm_server.kernel import rowrules
+from crm_server.kernel.blindindex import hook as blindindex
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
 from crm_server.settings import default
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import SessionTransaction
 
     from crm_server.kernel.actor import Actor
-    from crm_server.kernel.keys import Keys
+    from crm_server.kernel.keys import Keys, SessionKeys
     from crm_server.settings import Settings
 
 psycopg2.extras.register_uuid()
@@ -106,7 +108,23 @@ def actor_of(session: Session) -> Actor:
     return actor
 
 
-# Every session of the process is captured: there is no other kind to open by mistake.
+def _vault(session: Session) -> SessionKeys:
+    # The keys stand on this module, so they are asked for when they are used.
+    from crm_server.kernel.keys import keys_of
+
+    return keys_of(session)
+
+
+def _report(session: Session, trouble: documents.Trouble) -> None:
+    from crm_server.kernel.opening import report
+
+    report(session, trouble)
+
+
+# Every session of the process seals and is captured: there is no other kind to open by mistake. Sealing comes first, so
+# that capture sees what it has done.
+documents.install(Session, _vault, _report)
+blindindex.install(Session)
 capture.install(Session, actor_of)
 
 _TELL = (

@@ -55,6 +55,8 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
+        self.info: dict[str, Any] = {}
+        """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )

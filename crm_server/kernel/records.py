@@ -30,6 +30,7 @@ from crm_server.kernel.errors import (
     LostUpdate,
     NotAllowed,
     NotFound,
+    PersonErased,
     PreconditionRequired,
     ValidationFailed,
 )
@@ -37,6 +38,7 @@ from crm_server.kernel.ids import new_id
 from crm_server.kernel.integrity import explain
 from crm_server.kernel.rowrules import RowAction
 from crm_server.kernel.values import Rejected, decode
+from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -320,6 +322,8 @@ class RecordService:
             self.session.flush()
         except IntegrityError as error:
             raise explain(error, self.entity) from None
+        except KeyErased:
+            raise PersonErased from None
         except ProgrammingError as error:
             if getattr(error.orig, "pgcode", None) != _INSUFFICIENT_PRIVILEGE:
                 raise

@@ -18,10 +18,13 @@ from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
 from crm_server.kernel.listing.selection import Selection, select_fields
-from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column, output
+from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column
 from crm_server.kernel.listing.where import WhereCompiler
+from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
@@ -75,7 +78,11 @@ def fetch(
     text = _texts.get(key)
     if text is None:
         text = _keep(key, _list_text(entity, query, way, selection, conditions, bound, audit))
-    return _page(run(source, text, values, actor), query, way, selection)
+    opener = Opener(keys_for(source)) if selection.seals else None
+    page = _page(run(source, text, values, actor), query, way, selection.reader(opener))
+    if opener is not None:
+        opener.raise_alarms(source, actor)
+    return page
 
 
 def read_one(  # noqa: PLR0913 - the words of one address
@@ -103,10 +110,14 @@ def read_one(  # noqa: PLR0913 - the words of one address
     text = _texts.get(key)
     if text is None:
         text = _keep(key, _read_text(entity, selection, conditions, audit))
+    opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
-    return selection.row(rows[0])
+    found = selection.reader(opener)(rows[0])
+    if opener is not None:
+        opener.raise_alarms(source, actor, strict=UNREADABLE in found)
+    return found
 
 
 def facts(actor: Actor) -> dict[str, Any]:
@@ -171,7 +182,7 @@ def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, .
         f"where {' and '.join(conditions)})"
     )
     clauses = [page, *audit_clauses(audit, entity, "page", single=True)]
-    chosen = output(selection.shown, selection.names, selection.labels, selection.custom)
+    chosen = selection.outputs()
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
@@ -188,7 +199,7 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     clauses = way.clauses(entity, query.limit, conditions, inner, bound)
     clauses.append(f"returned as (select * from page limit {query.limit})")
     clauses += audit_clauses(audit, entity, "returned", single=False)
-    chosen = output(selection.shown, selection.names, selection.labels, selection.custom)
+    chosen = selection.outputs()
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", page.{sql_name(way.item.name)}{kind}, page.id::text"
     if query.count == "exact":
@@ -196,7 +207,9 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
-def _page(rows: list[Any], query: ListQuery, way: Walk, selection: Selection) -> Page:
+def _page(
+    rows: list[Any], query: ListQuery, way: Walk, read: Callable[[Sequence[Any]], dict[str, Any]]
+) -> Page:
     total = None
     if query.count == "exact":
         total = rows[0][-1] if rows else (0 if way.place is None else None)
@@ -208,7 +221,7 @@ def _page(rows: list[Any], query: ListQuery, way: Walk, selection: Selection) ->
     following = bool(rows) and (way.backward or more)
     preceding = bool(rows) and (more if way.backward else way.place is not None)
     return Page(
-        rows=[selection.row(row) for row in rows],
+        rows=[read(row) for row in rows],
         next_cursor=way.cursor(*rows[-1][tail:][:2], before=False) if following else None,
         previous_cursor=way.cursor(*rows[0][tail:][:2], before=True) if preceding else None,
         count=min(total, COUNT_CAP) if total is not None else None,

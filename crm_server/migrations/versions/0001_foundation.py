@@ -648,6 +648,29 @@ def create_tables() -> None:
         schema="kontor",
     )
     op.create_table(
+        "token",
+        sa.Column("index_id", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("index_id", "token", "record_id", name=op.f("pk_token")),
+        schema="search",
+    )
+    op.create_table(
+        "token_index",
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("transform", sa.Text(), nullable=False),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("bits", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(transform) <= 20", name=op.f("ck_token_index_transform_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_token_index")),
+        schema="search",
+    )
+    op.create_table(
         "saved_search",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -1708,7 +1731,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_case_team_id_team"), ondelete="SET NULL"
@@ -1810,7 +1835,8 @@ def create_tables() -> None:
     op.create_table(
         "case_comment",
         sa.Column("case_id", sa.Uuid(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("public", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1820,7 +1846,10 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_case_comment_body_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_comment_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["case_id"], ["crm.case.id"], name=op.f("fk_case_comment_case_id_case"), ondelete="CASCADE"
         ),
@@ -1828,7 +1857,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_comment_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case_comment")),
         schema="crm",
@@ -2138,7 +2169,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_activity_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity")),
         schema="crm",
@@ -2247,6 +2280,14 @@ def create_tables() -> None:
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
+    )
+    op.create_index("ix_token_record", "token", ["record_id"], unique=False, schema="search")
+    op.create_index(
+        "uq_token_index",
+        "token_index",
+        ["entity", "field_number", "epoch", "generation"],
+        unique=True,
+        schema="search",
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(
