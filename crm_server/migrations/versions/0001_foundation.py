@@ -2268,6 +2268,14 @@ def create_tables() -> None:
     op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
+        "ix_user_manager",
+        "user",
+        ["manager_id"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("manager_id is not null"),
+    )
+    op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
