@@ -6,6 +6,7 @@ stops the start with one sentence in an operator's language that names the varia
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -57,6 +58,18 @@ def _database_url(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    found = _names(text)
+    for one in found:
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            raise ValueError(
+                f'must be networks such as 10.0.0.0/8, separated by commas, and "{one}" is none'
+            ) from None
+    return found
 
 
 def _path(text: str) -> Path:
@@ -128,6 +141,13 @@ TABLE: tuple[Setting, ...] = (
         "",
         "addresses",
         "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    ),
+    Setting(
+        "outgoing_networks",
+        _networks,
+        "",
+        "networks",
+        "Networks beyond the public internet that outgoing HTTPS calls (single sign-on) may reach, such as 10.0.0.0/8.",
     ),
     Setting(
         "assets_dir",
@@ -371,7 +391,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         elif text is None and item.default is None:
             problems.append(f"{variable} is not set. {item.doc}")
         elif text is None and item.default == "":
-            values[item.name] = () if item.parse is _names else ""
+            values[item.name] = () if item.parse in {_names, _networks} else ""
         else:
             try:
                 values[item.name] = item.parse(text if text is not None else str(item.default))

@@ -19,6 +19,7 @@ COMMANDS = {
     "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
     "user": ("crm_server.cli.user", "user", "Manage users."),
     "directory": ("crm_server.cli.directory", "directory", "Connect a company directory."),
+    "sso": ("crm_server.cli.sso", "sso", "Connect a provider of single sign-on."),
     "approvals": ("crm_server.cli.approvals", "approvals", "See requests that take two persons."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
     "export": ("crm_server.cli.export", "export", "Export records."),

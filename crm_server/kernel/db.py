@@ -56,7 +56,8 @@ def create_app_engine(settings: Settings, **overrides: Any) -> Engine:
     """The pooled engine of the application role."""
     options = (
         f"-c statement_timeout={settings.statement_timeout} -c timezone=UTC "
-        f"-c idle_in_transaction_session_timeout=60000"
+        # Statements here are short: compiling one, which row rules make look expensive, takes longer than running it.
+        f"-c idle_in_transaction_session_timeout=60000 -c jit=off"
     )
     arguments: dict[str, Any] = {
         "pool_size": settings.pool_size,

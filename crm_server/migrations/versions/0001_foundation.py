@@ -1249,6 +1249,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("challenge", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("vouched", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_pending_login_address_length")),
         sa.CheckConstraint(
             "char_length(auth_method) <= 60", name=op.f("ck_pending_login_auth_method_length")
@@ -1325,6 +1326,13 @@ def create_tables() -> None:
         "scim_user",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column(
+            "emails",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["provider_id"],
             ["identity.sso_provider.id"],
@@ -2302,6 +2310,14 @@ def create_tables() -> None:
     )
     op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
+    op.create_index(
+        "ix_user_manager",
+        "user",
+        ["manager_id"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("manager_id is not null"),
+    )
     op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
