@@ -30,7 +30,7 @@ class Actor:
     Attributes:
         id: User id; `SYSTEM_ID` for the system itself.
         permissions: Permission names such as "crm:contact:read", already resolved from the roles.
-        scopes: Row scope by "entity:action" ("own", "team", …); row rules read it.
+        scopes: Row scopes such as "contact:read:own", of all roles together (`kernel/rowrules.py`).
         fields: Field rules by access group ("hidden", "masked", "read", "write").
         session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
     """
@@ -42,7 +42,7 @@ class Actor:
     permissions: frozenset[str] = frozenset()
     teams: tuple[UUID, ...] = ()
     territories: tuple[UUID, ...] = ()
-    scopes: Mapping[str, str] = field(default_factory=dict)
+    scopes: frozenset[str] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"
     timezone: str = "UTC"

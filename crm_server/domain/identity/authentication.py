@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
@@ -69,7 +70,7 @@ class Grant:
 
     name: str
     permissions: frozenset[str]
-    scopes: dict[str, str]
+    scopes: frozenset[str]
     fields: dict[str, str]
 
 
@@ -133,7 +134,7 @@ class Authenticator:
                 if not rows:
                     continue
                 name, permissions, scopes, fields = rows[0]
-                grant = Grant(name, frozenset(permissions), scopes, fields)
+                grant = Grant(name, frozenset(permissions), rowrules.flat(scopes), fields)
                 if len(self._grants) > 1000:
                     self._grants.clear()
                 self._grants[key] = grant
@@ -166,7 +167,7 @@ def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
         permissions=permissions | {str(Permission.LOGGED_IN)},
         teams=tuple(map(UUID, user[7])),
         territories=tuple(map(UUID, user[8])),
-        scopes={key: value for grant in grants for key, value in grant.scopes.items()},
+        scopes=frozenset().union(*(grant.scopes for grant in grants)),
         fields=fields,
         locale=user[3],
         timezone=user[4],

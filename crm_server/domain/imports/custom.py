@@ -19,9 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from compliance.datamap import DataMap, EntityDef
 from compliance.datamap.registry import FieldDef
 from crm_server.domain.custom_fields.services import CustomFieldStore
-from crm_server.domain.imports.copying import copy_rows
 from crm_server.importing.mapping import CUSTOM
 from crm_server.importing.texts import Labels
+from crm_server.kernel.copying import copy_rows
 from crm_server.kernel.listing import CustomColumn
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def widened(
             label=Labels.of(item.labels),
             choices={key: Labels.of(labels) for key, labels in item.choices.items()},
         )
-        found[CUSTOM + name] = CustomFieldDef(CUSTOM + name, policy, table.c[item.column], item.id)
+        found[CUSTOM + name] = CustomFieldDef(
+            CUSTOM + name, policy, table.c[item.column] if item.column else None, item.id
+        )
     return replace(entity, fields=MappingProxyType({**entity.fields, **found})) if found else entity
 
 

@@ -15,7 +15,9 @@ from crm_server.domain.pipeline.services import OpportunityService
 from crm_server.domain.subjects import services as subjects
 from crm_server.domain.tags import services as tags
 from crm_server.kernel.clock import now
+from crm_server.kernel.db import as_system
 from crm_server.kernel.errors import Conflict, FieldError, ValidationFailed
+from crm_server.kernel.rowrules import RowAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +119,9 @@ class LeadService(PersonService):
                 deal = self.other(OpportunityService).create(
                     self._deal(lead, opportunity, account_id, contact.id)
                 )
-        self._move_along(lead, contact.id, account_id, deal.id if deal else None)
+        # Everything that hangs on the lead goes along, also what its converter doesn't see.
+        with as_system(self.session):
+            self._move_along(lead, contact.id, account_id, deal.id if deal else None)
         lead.status, lead.converted_at = "converted", now()
         lead.converted_account_id, lead.converted_contact_id = account_id, contact.id
         lead.converted_opportunity_id = deal.id if deal else None
@@ -188,7 +192,9 @@ class LeadService(PersonService):
             with _part("contact"):
                 return service.create(raw, subject_id=lead.subject_id)
         contact = self._must_exist(service, contact_id, "/contact_id")
-        subjects.join(self.session, self.datamap, lead.subject_id, contact.subject_id)
+        service.reach(contact, RowAction.UPDATE)
+        with as_system(self.session):
+            subjects.join(self.session, self.datamap, lead.subject_id, contact.subject_id)
         if contact.account_id is None and account_id is not None:
             with _part("contact"):
                 service.update(contact.id, {"account_id": str(account_id)}, version=contact.version)

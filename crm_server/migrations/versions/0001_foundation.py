@@ -47,6 +47,7 @@ RECORDS: support.Records = (
     ("audit.retention", 67, False),
     ("audit.alert_rule", 68, False),
     ("audit.saved_search", 69, False),
+    ("crm.record_share", 71, False),
     ("identity.group_mapping", 79, False),
     ("identity.sso_provider", 80, False),
     ("identity.scim_token", 83, False),
@@ -572,6 +573,17 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "attestation",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("holds_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_attestation_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_attestation")),
+        schema="keys",
+    )
+    op.create_table(
         "data_key",
         sa.Column("kid", sa.LargeBinary(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -606,6 +618,23 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "destruction",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("approved_by", sa.Uuid(), nullable=True),
+        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -621,6 +650,21 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
+        "escrow",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("keys", sa.Integer(), nullable=False),
+        sa.Column("behind", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
         schema="keys",
     )
     op.create_table(
@@ -645,6 +689,29 @@ def create_tables() -> None:
         sa.Column("limit_key", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_installation")),
         schema="kontor",
+    )
+    op.create_table(
+        "token",
+        sa.Column("index_id", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("index_id", "token", "record_id", name=op.f("pk_token")),
+        schema="search",
+    )
+    op.create_table(
+        "token_index",
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("transform", sa.Text(), nullable=False),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("bits", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(transform) <= 20", name=op.f("ck_token_index_transform_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_token_index")),
+        schema="search",
     )
     op.create_table(
         "saved_search",
@@ -965,6 +1032,34 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "record_share",
+        sa.Column("record_type", sa.SmallInteger(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("team_id", sa.Uuid(), nullable=True),
+        sa.Column("level", sa.Text(), server_default=sa.text("'read'"), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("level IN ('read', 'write')", name=op.f("ck_record_share_level_choice")),
+        sa.CheckConstraint(
+            "(user_id is null) <> (team_id is null)", name=op.f("ck_record_share_one_receiver")
+        ),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["identity.team.id"], name=op.f("fk_record_share_team_id_team"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_record_share_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_share")),
+        schema="crm",
+    )
+    op.create_table(
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
@@ -1154,6 +1249,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("challenge", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("vouched", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_pending_login_address_length")),
         sa.CheckConstraint(
             "char_length(auth_method) <= 60", name=op.f("ck_pending_login_auth_method_length")
@@ -1230,6 +1326,13 @@ def create_tables() -> None:
         "scim_user",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column(
+            "emails",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["provider_id"],
             ["identity.sso_provider.id"],
@@ -1298,6 +1401,25 @@ def create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("territory_id", "user_id", name=op.f("pk_territory_member")),
+        schema="identity",
+    )
+    op.create_table(
+        "territory_path",
+        sa.Column("ancestor_id", sa.Uuid(), nullable=False),
+        sa.Column("territory_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ancestor_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_ancestor_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["territory_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_territory_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("ancestor_id", "territory_id", name=op.f("pk_territory_path")),
         schema="identity",
     )
     op.create_table(
@@ -1660,7 +1782,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_case_team_id_team"), ondelete="SET NULL"
@@ -1762,7 +1886,8 @@ def create_tables() -> None:
     op.create_table(
         "case_comment",
         sa.Column("case_id", sa.Uuid(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("public", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1772,7 +1897,10 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_case_comment_body_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_comment_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["case_id"], ["crm.case.id"], name=op.f("fk_case_comment_case_id_case"), ondelete="CASCADE"
         ),
@@ -1780,7 +1908,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_comment_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case_comment")),
         schema="crm",
@@ -2090,7 +2220,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_activity_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity")),
         schema="crm",
@@ -2179,7 +2311,23 @@ def create_tables() -> None:
     op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
+        "ix_user_manager",
+        "user",
+        ["manager_id"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("manager_id is not null"),
+    )
+    op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
+    )
+    op.create_index(
+        "uq_destruction_waiting",
+        "destruction",
+        ["epoch"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index(
         "uq_epoch_active",
@@ -2191,6 +2339,14 @@ def create_tables() -> None:
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
+    )
+    op.create_index("ix_token_record", "token", ["record_id"], unique=False, schema="search")
+    op.create_index(
+        "uq_token_index",
+        "token_index",
+        ["entity", "field_number", "epoch", "generation"],
+        unique=True,
+        schema="search",
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(
@@ -2232,6 +2388,22 @@ def create_tables() -> None:
         unique=False,
         schema="crm",
         postgresql_where=sa.text("parent_id is not null"),
+    )
+    op.create_index(
+        "ix_account_team",
+        "account",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_account_territory",
+        "account",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index(
         "uq_account_external_id",
@@ -2302,6 +2474,23 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("deleted_at is null and sku is not null"),
     )
+    op.create_index(
+        "ix_record_share_record", "record_share", ["record_type", "record_id"], unique=False, schema="crm"
+    )
+    op.create_index(
+        "uq_record_share_team",
+        "record_share",
+        ["team_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
+    op.create_index(
+        "uq_record_share_user",
+        "record_share",
+        ["user_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
     op.create_index("ix_saved_view_entity", "saved_view", ["entity", "owner_id"], unique=False, schema="crm")
     op.create_index(
         "ix_tag_bin",
@@ -2354,6 +2543,9 @@ def create_tables() -> None:
         "ix_territory_member_user", "territory_member", ["user_id"], unique=False, schema="identity"
     )
     op.create_index(
+        "ix_territory_path_territory", "territory_path", ["territory_id"], unique=False, schema="identity"
+    )
+    op.create_index(
         "ix_contact_account",
         "contact",
         ["account_id", "name"],
@@ -2397,6 +2589,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_contact_team",
+        "contact",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_territory",
+        "contact",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_contact_external_id",
         "contact",
@@ -2503,6 +2711,14 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("subject_id is not null"),
     )
+    op.create_index(
+        "ix_case_team",
+        "case",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index("uq_case_number", "case", ["number"], unique=True, schema="crm")
     op.create_index(
         "ix_opportunity_account",
@@ -2564,6 +2780,22 @@ def create_tables() -> None:
         "ix_opportunity_stage",
         "opportunity",
         ["stage_id", "close_date"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_team",
+        "opportunity",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_territory",
+        "opportunity",
+        ["territory_id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2647,6 +2879,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_lead_territory",
+        "lead",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_lead_external_id",
         "lead",

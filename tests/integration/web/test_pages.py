@@ -13,7 +13,7 @@ from webob import Request
 from webtest import TestApp
 
 from crm_server.app import main
-from crm_server.kernel import db
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import Unavailable
 from crm_server.models import datamap
@@ -62,6 +62,7 @@ def browse(application, user_id):
                 id=user_id,
                 name="Wendy Webtest",
                 permissions=frozenset(built_in.grants(datamap())),
+                scopes=rowrules.flat(built_in.scopes),
                 fields=built_in.fields,
                 timezone="Europe/Berlin",
                 auth_method="password",
