@@ -19,7 +19,6 @@ CLASSES: dict[str, Text] = {
     "job": _("Background job"),
     "detection": _("Alarm"),
     "audit": _("Audit log"),
-    "detection": _("Alert"),
     "account": _("Account of a user"),
     "compliance": _("Compliance"),
     "rights": _("Rights of persons"),
