@@ -121,7 +121,8 @@ class AuditEvent(Base):
 class AuditPayload(Base):
     """The personal part of an event: old and new values, search terms. Erasure deletes the row.
 
-    `format` 0 is canonical JSON in clear; other numbers are suites of sealed documents.
+    `format` 1 is a sealed document under the key of the event's data subject, class `audit`, bound to the event. Inside
+    stand the salt of the commitment and canonical JSON.
     """
 
     __tablename__ = "event_payload"

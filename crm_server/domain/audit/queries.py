@@ -13,13 +13,13 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from compliance.audit.events import PAYLOAD_CLEAR, read_payload
 from compliance.audit.models import AuditEvent, AuditLeaf, AuditPayload
 from compliance.datamap import Access
 from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.custom_fields.queries import names_by_number
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.db import actor_of
+from crm_server.kernel.keys import keys_of
 from crm_server.kernel.presenter import mask_kind
 from security.access.masks import mask
 
@@ -178,7 +178,11 @@ def one(session: Session, datamap: DataMap, event_id: UUID) -> EventRow | None:
     if found is None:
         return None
     payload = session.get(AuditPayload, event_id)
-    opened = read_payload(payload.body) if payload is not None and payload.format == PAYLOAD_CLEAR else None
+    opened = (
+        None
+        if payload is None
+        else keys_of(session).keys.payloads.open(session.connection(), event_id, payload.body)
+    )
     index = session.scalar(select(AuditLeaf.index).where(AuditLeaf.event_id == event_id))
     names = people(session, datamap, {found.actor_ref})
     return _row(session, datamap, actor_of(session), found, names, payload=opened, index=index)
