@@ -38,6 +38,8 @@ def _roles(session: Session) -> None:
         grants = built_in.grants(datamap())
         if role.permissions != grants:
             role.permissions = grants
+        if role.scopes != built_in.scopes:
+            role.scopes = dict(built_in.scopes)
         if role.field_rules != built_in.fields:
             role.field_rules = dict(built_in.fields)
         if role.description != str(built_in.description):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -21,10 +22,11 @@ from compliance.audit.log.reading import LogReader
 from crm_server.domain.audit.guard import measure
 from crm_server.domain.audit.places import places
 from crm_server.migrations import HEAD, manage
+from crm_server.search.client import SearchClient, SearchUnavailable
+from crm_server.search.places import socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -36,8 +38,10 @@ WARN_DAYS = 21
 STUCK_MINUTES = 15
 SILENT_SECONDS = 60
 SKEW_SECONDS = 5.0
+LATE_SEARCH = 10.0
 SEALING_LATE, SEALING_STUCK = 5.0, 30.0
 LEAST_MONTHS = 2
+MOST_BACKLOG = 100_000
 
 
 class Level(StrEnum):
@@ -60,7 +64,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """All findings; checks that need the database are left out when it can't be reached."""
-    findings = [*_disk(settings), *_certificates(settings), *_assets(settings)]
+    findings = [*_disk(settings), *_certificates(settings), *_assets(settings), *_search(settings)]
     engine = create_engine(
         settings.database_url,
         poolclass=pool.NullPool,
@@ -73,7 +77,7 @@ def examine(settings: Settings) -> list[Finding]:
             at_head = _schema(connection)
             findings.append(at_head)
             if at_head.level is Level.OK:
-                for check in (_rights, _jobs, partial(_sealing, settings), _partitions):
+                for check in (_rights, _jobs, partial(_sealing, settings), _partitions, _siem):
                     findings += _safely(check, connection)
                 findings += _guard(settings)
     except DBAPIError as error:
@@ -311,6 +315,50 @@ def _guard(settings: Settings) -> Iterator[Finding]:
     yield Finding("guard", Level.ERROR, f"Privileged acts are closed: {said}.", remedy)
 
 
+_SINKS = text("""
+select k.name, s.error, s.failing_since, s.certificate_until, s.updated_at,
+       s.size - case when s.error is null then s.sent else s.position end as backlog
+  from audit.sink k left join audit.sink_state s on s.sink_id = k.id where k.enabled order by k.name
+""")
+
+
+def _siem(connection: Connection) -> Iterator[Finding]:
+    """Whether audit events reach their receivers, and how long the certificates last (SIEM-1)."""
+    for row in connection.execute(_SINKS):
+        if row.updated_at is None:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"Nothing was sent to the sink {row.name} yet.",
+                "Start the forwarder: systemctl start kontor-forwarder (on a trial: make run).",
+            )
+        elif row.error:
+            said = f"Nothing can be delivered to the sink {row.name} since {row.failing_since:%Y-%m-%d %H:%M} UTC; "
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"{said}{row.backlog:,} events wait. {row.error}",
+                "No event is lost: they are sent when the sink is back. Try it: kontor siem test NAME",
+            )
+        elif row.backlog > MOST_BACKLOG:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"{row.backlog:,} events wait for the sink {row.name}.",
+                "It takes them too slowly, or the forwarder does not run; its log says more.",
+            )
+        else:
+            yield Finding("siem", Level.OK, f"The sink {row.name} gets events.")
+        left = (row.certificate_until - datetime.now(UTC)).days if row.certificate_until else WARN_DAYS
+        if left < WARN_DAYS:
+            yield Finding(
+                "siem",
+                Level.WARNING,
+                f"The certificate of the sink {row.name} ends in {left} days.",
+                "Ask whoever runs the receiver to renew it.",
+            )
+
+
 _PARTITIONS = text("select months_ahead, misplaced from audit.partitions()")
 
 
@@ -346,6 +394,48 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     level = Level.ERROR if free < STOP_BYTES else Level.WARNING if free < WARN_BYTES else Level.OK
     said = f"{free / 1e9:.1f} GB are free for {folder}."
     yield Finding("disk", level, said, "" if level is Level.OK else "Make room: logs and old backups first.")
+
+
+def _search(settings: Settings) -> Iterator[Finding]:
+    """Whether the service that finds and sorts by sealed fields answers, and how well its memory is kept."""
+    path = socket_path(settings)
+    client = SearchClient(path)
+    try:
+        state = client.state()
+    except SearchUnavailable:
+        yield Finding(
+            "search",
+            Level.WARNING,
+            f"No search service answers at {path}; sealed fields can't be searched or sorted by.",
+            "Start it: systemctl start kontor-search (on a trial: make run).",
+        )
+        return
+    finally:
+        client.close()
+    if not state.complete:
+        said = f"The search index is being loaded: {state.percent} %."
+        yield Finding(
+            "search", Level.WARNING, said, "Wait; the log of the search service tells when it is done."
+        )
+    elif state.lag > LATE_SEARCH:
+        said = f"The search index is {state.lag:.0f} seconds behind."
+        yield Finding("search", Level.ERROR, said, "Look at the log of the search service.")
+    else:
+        yield Finding("search", Level.OK, f"The search index holds {state.total:,} records.")
+    if not state.locked and _swaps():
+        yield Finding(
+            "swap",
+            Level.WARNING,
+            "The memory of the search index may be written to the swap space.",
+            "Set LimitMEMLOCK=infinity for the unit of the search service, or switch swap off.",
+        )
+
+
+def _swaps() -> bool:
+    try:
+        return len(Path("/proc/swaps").read_text(encoding="ascii").splitlines()) > 1
+    except OSError:
+        return False
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:

@@ -27,13 +27,16 @@ import crm_server.domain.keys.models
 import crm_server.domain.leads.models
 import crm_server.domain.pipeline.models
 import crm_server.domain.saved_views.models
+import crm_server.domain.sharing.models
 import crm_server.domain.subjects.models
 import crm_server.domain.tags.models
 import crm_server.kernel.models
 from compliance.datamap import Base, DataMap
+from crm_server.kernel import rowsql
 
 
 @cache
 def datamap() -> DataMap:
     """The frozen data map of the application."""
+    rowsql.add_indexes(Base.metadata)
     return DataMap.freeze(Base.registry)

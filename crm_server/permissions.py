@@ -6,16 +6,17 @@ role that grants a permission does not have it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from compliance.datamap.text import Text, _
+from crm_server.kernel import rowrules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from compliance.datamap import DataMap, EntityDef
 
@@ -118,6 +119,8 @@ class BuiltInRole:
     actions: tuple[Action, ...]
     permissions: tuple[Permission, ...]
     fields: dict[str, str]
+    scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
+    """Row scopes (kernel/rowrules.py); all records by default."""
 
     def grants(self, datamap: DataMap) -> list[str]:
         """The names of all permissions of the role."""
@@ -177,6 +180,16 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         tuple(Action),
         (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ, Permission.EXPORTS_RELEASE),
         LEVELS_ALL,
+    ),
+    BuiltInRole(
+        _("Sales"),
+        _(
+            "Works with records of their own, of their teams and territories, and with what was shared with them."
+        ),
+        _WORK,
+        (),
+        LEVELS_STAFF,
+        rowrules.working(),
     ),
     BuiltInRole(_("User"), _("Works with records in sales, service and marketing."), _WORK, (), LEVELS_STAFF),
     BuiltInRole(_("Reader"), _("Sees records; personal data is masked."), (Action.READ,), (), LEVELS_READ),

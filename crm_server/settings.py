@@ -270,6 +270,27 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."
     ),
+    Setting(
+        "search_socket",
+        _path,
+        "",
+        "socket",
+        "Where the search service of this node is asked. Empty: `search.sock` in the state folder.",
+    ),
+    Setting(
+        "search_processes",
+        _integer(0, 64),
+        "0",
+        "processes",
+        "Processes that read records when the search service starts; 0 takes one a core, four at most.",
+    ),
+    Setting(
+        "search_limit",
+        _integer(0, 100_000),
+        "240",
+        "per minute",
+        "Searches over protected fields that one person may make in a minute; 0 sets no limit.",
+    ),
     Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
 )
 

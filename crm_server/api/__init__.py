@@ -35,6 +35,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("api_download", f"/attachments/{_ID}/content", ""),
     ("api_attachment", f"/attachments/{_ID}", ""),
     ("api_convert", f"/leads/{_ID}/convert", "lead"),
+    ("api_revert", f"/leads/{_ID}/revert-conversion", "lead"),
     ("api_move", f"/opportunities/{_ID}/move", "opportunity"),
     ("api_restore", f"/{{records}}/{_ID}/restore", "record"),
     ("api_purge", f"/{{records}}/{_ID}/purge", "record"),

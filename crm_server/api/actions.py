@@ -59,6 +59,12 @@ def convert_lead(_context: EntityContext, request: Request) -> Response:
     return once(request, act, lambda done: answer(done.answer, done.status))
 
 
+def revert_conversion(_context: EntityContext, request: Request) -> Response:
+    """POST: take a conversion back. What was made goes into the bin."""
+    service = _service(request, "lead")
+    return represent(request, service, service.revert(key_of(request), version=expected_version(request)))
+
+
 def move_opportunity(_context: EntityContext, request: Request) -> Response:
     """POST: bring an opportunity to another stage; If-Match as for a change."""
     service = _service(request, "opportunity")
@@ -172,6 +178,7 @@ def includeme(config: Configurator) -> None:
     """Add the views; the routes stand in order in crm_server.api."""
     for view, route, method, action in (
         (convert_lead, "api_convert", "POST", Action.UPDATE),
+        (revert_conversion, "api_revert", "POST", Action.UPDATE),
         (move_opportunity, "api_move", "POST", Action.UPDATE),
         (list_tags, "api_tags", "GET", Action.READ),
         (add_tag, "api_tags", "POST", Action.UPDATE),

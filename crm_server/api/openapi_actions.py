@@ -118,6 +118,16 @@ def action_paths(collection: str, name: str) -> dict[str, Any]:
                 "responses": part.answers(200, "Conversion", 400, 404, 409, 412, 413, 415, 422),
             },
         }
+        found[f"{one}/revert-conversion"] = {
+            "parameters": [_KEY],
+            "post": tag
+            | {
+                "operationId": "revertLeadConversion",
+                "summary": "Take a conversion back: what was made of the lead goes into the bin",
+                "parameters": part.refs("IfMatchOptional"),
+                "responses": part.answers(200, "Lead", 400, 404, 409, 412, tagged=True),
+            },
+        }
     if collection == "opportunities":
         found[f"{one}/move"] = {
             "parameters": [_KEY],

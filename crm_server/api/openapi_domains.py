@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.api import openapi_parts as part
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def domain_schemas() -> dict[str, Any]:
             "id version number name label_en semantic policy position",
             id=_UUID,
             version={"type": "integer"},
-            number={"type": "integer", "minimum": 1000},
+            number={"type": "integer", "minimum": FIRST_CUSTOM},
             name=_TEXT,
             label_en=_TEXT,
             label_zh=_MAYBE_TEXT,

@@ -80,6 +80,17 @@ def read_schema(entity: EntityDef, says: Callable[[Any], str]) -> dict[str, Any]
                 else properties[item.name]
             )
     properties["custom"] = {"type": "object", "description": "Custom fields by name."}
+    if entity.documents:
+        properties |= {
+            "erased": {
+                "type": "boolean",
+                "description": "There, and true, when the keys of the person were erased: sealed fields are gone.",
+            },
+            "unreadable": {
+                "type": "string",
+                "description": "In lists only: why a sealed document of this record doesn't open. An alarm was raised.",
+            },
+        }
     needed = ["id"] + (["version"] if "version" in entity.fields else [])
     return {
         "type": "object",

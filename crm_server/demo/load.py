@@ -30,6 +30,7 @@ from crm_server.domain.pipeline.models import Stage as StageModel
 from crm_server.domain.tags.models import Tag
 from crm_server.kernel import db
 from crm_server.kernel.actor import Origin, system_actor
+from crm_server.kernel.loading import copy_into
 from security.identity.password import PasswordHasher
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def missing(engine: Engine, contacts: int) -> list[int]:
     A chunk is one transaction, so a load that was cut off is continued and never doubled.
     """
     wanted = {f"A-{start + 1:07d}": index for index, start in enumerate(range(0, contacts, CHUNK))}
-    with engine.connect() as connection:
+    with db.connect(engine, system_actor(Origin.CLI)) as connection:
         there = set(
             connection.execute(select(Account.external_id).where(Account.external_id.in_(wanted))).scalars()
         )
@@ -155,12 +156,11 @@ def _load_chunk(job: tuple[Any, ...]) -> int:
         # COPY is psycopg2's own.
         driver: Any = raw.dbapi_connection
         with driver.cursor() as cursor:
+            cursor.execute(*db.telling(system_actor(Origin.CLI)))
             for table, columns in COLUMNS.items():
                 for rows in _batches(chunk.rows[table]):
                     schema, _dot, name = table.partition(".")
-                    cursor.copy_expert(
-                        f'COPY {schema}."{name}" ({", ".join(columns)}) FROM STDIN', io.StringIO(_lines(rows))
-                    )
+                    copy_into(cursor, schema, name, columns, io.StringIO(_lines(rows)))
         raw.commit()
     finally:
         raw.close()
@@ -276,7 +276,7 @@ def _catalogue(session: Session) -> list[str]:
 
 def count(engine: Engine) -> dict[str, int]:
     """Rows by table, for the summary."""
-    with engine.connect() as connection:
+    with db.connect(engine, system_actor(Origin.CLI)) as connection:
         return {
             name: connection.execute(
                 select(func.count()).select_from(text(f'{name.split(".")[0]}."{name.split(".")[1]}"'))

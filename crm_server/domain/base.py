@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from compliance.datamap.text import _
 from crm_server.kernel.errors import Conflict, NotFound
 from crm_server.kernel.records import RecordService
+from crm_server.kernel.rowrules import RowAction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ class DomainService(RecordService):
             NotFound: no such record, or it lies in the bin.
             LostUpdate: it has another version.
         """
+        self.reach(self.get(record_id), RowAction.UPDATE)
         record = self.session.get(self.entity.model, record_id, with_for_update=True, populate_existing=True)
         if record is None or getattr(record, "deleted_at", None) is not None:
             raise NotFound

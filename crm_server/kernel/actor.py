@@ -30,7 +30,7 @@ class Actor:
     Attributes:
         id: User id; `SYSTEM_ID` for the system itself.
         permissions: Permission names such as "crm:contact:read", already resolved from the roles.
-        scopes: Row scope by "entity:action" ("own", "team", …); row rules read it.
+        scopes: Row scopes such as "contact:read:own", of all roles together (`kernel/rowrules.py`).
         fields: Field rules by access group ("hidden", "masked", "read", "write").
         only: The fields that an API token is limited to, such as "contact.email"; None: no limit (AUTH-18).
         reduced: Why the actor holds less than their roles grant: "second_factor_required" until one is set up,
@@ -45,7 +45,7 @@ class Actor:
     permissions: frozenset[str] = frozenset()
     teams: tuple[UUID, ...] = ()
     territories: tuple[UUID, ...] = ()
-    scopes: Mapping[str, str] = field(default_factory=dict)
+    scopes: frozenset[str] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"
     timezone: str = "UTC"

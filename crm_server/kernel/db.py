@@ -4,6 +4,7 @@ errors may be retried. Called by the transaction tween, jobs and the command lin
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -17,15 +18,20 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit import capture
+from compliance.datamap import documents
+from crm_server.kernel import rowrules
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
 from crm_server.settings import default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import SessionTransaction
 
     from crm_server.kernel.actor import Actor
-    from crm_server.kernel.keys import Keys
+    from crm_server.kernel.keys import Keys, SessionKeys
     from crm_server.settings import Settings
 
 psycopg2.extras.register_uuid()
@@ -100,13 +106,65 @@ def actor_of(session: Session) -> Actor:
     return actor
 
 
-# Every session of the process is captured: there is no other kind to open by mistake.
+def _vault(session: Session) -> SessionKeys:
+    # The keys stand on this module, so they are asked for when they are used.
+    from crm_server.kernel.keys import keys_of
+
+    return keys_of(session)
+
+
+def _report(session: Session, trouble: documents.Trouble) -> None:
+    from crm_server.kernel.opening import report
+
+    report(session, trouble)
+
+
+# Every session of the process seals and is captured: there is no other kind to open by mistake. Sealing comes first, so
+# that capture sees what it has done.
+documents.install(Session, _vault, _report)
 capture.install(Session, actor_of)
 
 _TELL = (
     "select set_config('kontor.actor', %s, true), set_config('kontor.request', %s, true), "
-    "set_config('kontor.origin', %s, true)"
+    "set_config('kontor.origin', %s, true), set_config('kontor.rows', %s, true)"
 )
+
+
+def telling(actor: Actor) -> tuple[str, tuple[str, ...]]:
+    """The statement, with its values, that tells a transaction who acts and what they reach."""
+    return _TELL, (str(actor.id), str(actor.request_id or ""), str(actor.origin), rowrules.told(actor))
+
+
+@contextmanager
+def connect(engine: Engine, actor: Actor) -> Iterator[Connection]:
+    """A connection in a transaction that acts as `actor`, rolled back at the end unless it was committed."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql(*telling(actor))
+        yield connection
+
+
+@contextmanager
+def as_system(session: Session) -> Iterator[None]:
+    """Let a service look at or write rows that its actor doesn't reach, for as long as the block lasts.
+
+    For what must be known or done beyond the actor's own rows: whether a number is taken, a cycle, what hangs on a
+    record that is removed, handing a record over. The actor of events stays who it was.
+    """
+    session.flush()
+    connection = session.connection()
+    with session.no_autoflush:
+        reach = connection.exec_driver_sql(_REACH, (rowrules.EVERYTHING_TOLD,)).scalar_one()
+    try:
+        yield
+        session.flush()
+    finally:
+        # A failed statement has ended the transaction, and its settings with it.
+        if session.is_active and not connection.closed and connection.in_transaction():
+            with suppress(DBAPIError):
+                connection.exec_driver_sql("select set_config('kontor.rows', %s, true)", (reach,))
+
+
+_REACH = "select current_setting('kontor.rows', true), set_config('kontor.rows', %s, true)"
 
 
 def after_commit(session: Session, callback: Callable[[], None]) -> None:
@@ -115,12 +173,12 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _tell_database(session: Session, _transaction: Any, connection: Any) -> None:
+def _tell_database(session: Session, transaction: SessionTransaction, connection: Any) -> None:
     """Set the transaction's actor, which triggers and row rules read."""
     actor: Actor | None = session.info.get(ACTOR)
-    if actor is not None and not session.in_nested_transaction():
-        who = (str(actor.id), str(actor.request_id or ""), str(actor.origin))
-        connection.exec_driver_sql(_TELL, who)
+    # The transaction itself is what begins here, even where a savepoint is what opened it.
+    if actor is not None and not transaction.nested:
+        connection.exec_driver_sql(*telling(actor))
 
 
 def commit(session: Session) -> None:

@@ -104,6 +104,13 @@ class Conflict(AppError):
     title = _("This contradicts the present state of the data.")
 
 
+class PersonErased(Conflict):
+    """Something would be sealed for a person whose keys were erased: nobody comes back unnoticed."""
+
+    code = "person_erased"
+    title = _("The data of this person was erased. Nothing about them can be written any more.")
+
+
 class LostUpdate(AppError):
     """Somebody changed the record meanwhile. Carries mine, theirs and the original so that a person can decide.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
-from crm_server.kernel import db
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
+        self.info: dict[str, Any] = {}
+        """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
@@ -138,13 +140,13 @@ class Hot:
 
 _TELL = (
     "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
-    "set_config('kontor.origin', '%s', true); "
+    "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true); "
 )
 
 
-def _who(actor: Actor) -> tuple[str, str, str]:
-    # UUIDs and members of an enumeration: nothing in them needs quoting.
-    return str(actor.id), str(actor.request_id or ""), str(actor.origin.value)
+def _who(actor: Actor) -> tuple[str, str, str, str]:
+    # UUIDs, members of an enumeration, and tokens of letters, digits and commas: nothing in them needs quoting.
+    return str(actor.id), str(actor.request_id or ""), str(actor.origin.value), rowrules.told(actor)
 
 
 __all__ = ["Hot", "Prepared"]

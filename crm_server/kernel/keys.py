@@ -173,6 +173,8 @@ class Keys:
         Raises:
             KeyCorrupt: a key doesn't unwrap. KeysAway: its epoch can't be opened.
         """
+        if mark is not None and self._listener is not None:
+            self._listener.start()
         opened: dict[bytes, DocumentKey | None] = {}
         for row in rows:
             kid = bytes(row[0])

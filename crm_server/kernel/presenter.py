@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compliance.datamap import Access, EntityKind, Privacy, Semantic
+from compliance.datamap.documents import erased
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
@@ -124,4 +125,7 @@ def mask_kind(item: Maskable) -> MaskKind:
 def present_record(entity: EntityDef, record: Any, actor: Actor) -> dict[str, Any]:
     """What the actor may see of a loaded object, as a dict that orjson can write."""
     shown = presentation(entity, actor)
-    return shown.masked({name: getattr(record, name) for name in shown.fields})
+    row = shown.masked({name: getattr(record, name) for name in shown.fields})
+    if erased(record):
+        row["erased"] = True
+    return row

@@ -6,11 +6,12 @@ notices lost updates and leaves audit and change feed to the hooks that see ever
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import literal, select, union_all
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit.capture import plain
@@ -18,9 +19,10 @@ from compliance.audit.events import read_payload
 from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import Access, Semantic
 from compliance.datamap.text import _
+from crm_server.kernel import reach
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
-from crm_server.kernel.db import actor_of
+from crm_server.kernel.db import actor_of, as_system
 from crm_server.kernel.errors import (
     BadRequest,
     Conflict,
@@ -28,12 +30,15 @@ from crm_server.kernel.errors import (
     LostUpdate,
     NotAllowed,
     NotFound,
+    PersonErased,
     PreconditionRequired,
     ValidationFailed,
 )
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.integrity import explain
+from crm_server.kernel.rowrules import RowAction
 from crm_server.kernel.values import Rejected, decode
+from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
     from crm_server.kernel.custom import CustomFields
 
 CUSTOM = "custom"
+_PLACES = frozenset({"owner_id", "team_id", "territory_id"})
+_INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class RecordService:
@@ -104,6 +111,7 @@ class RecordService:
         self._check_references(values, errors)
         errors.raise_if_any()
         record = self.entity.model(id=record_id or new_id(), **values)
+        self.reach(record, RowAction.UPDATE)
         record.created_by = record.updated_by = self._author()
         self.session.add(record)
         if custom and self.custom is not None:
@@ -128,6 +136,7 @@ class RecordService:
         if version is None:
             raise PreconditionRequired
         record = self.get(record_id)
+        self.reach(record, RowAction.UPDATE)
         if record.version != version:
             raise self._lost_update(record, raw, version)
         errors = Errors()
@@ -145,7 +154,9 @@ class RecordService:
             record.updated_at = now()
         if changed or record in self.session.dirty:
             record.updated_by = self._author()
-            self._flush(record_id, raw, version)
+            # Whoever may change a record may hand it over, also where they don't see it any more then.
+            with as_system(self.session) if _PLACES & changed.keys() else nullcontext():
+                self._flush(record_id, raw, version)
             self.saved(record, before)
         return record
 
@@ -156,6 +167,7 @@ class RecordService:
         """
         self.require("delete")
         record = self.get(record_id)
+        self.reach(record, RowAction.DELETE)
         if version is not None and record.version != version:
             raise self._lost_update(record, {}, version)
         if "deleted_at" not in self.entity.fields:
@@ -170,6 +182,7 @@ class RecordService:
         """Take a record out of the bin."""
         self.require("delete")
         record = self.get(record_id, deleted=True)
+        self.reach(record, RowAction.DELETE)
         record.deleted_at = record.deleted_by = None
         self._flush()
         return record
@@ -178,11 +191,14 @@ class RecordService:
         """Remove a record in the bin for good. The audit log keeps the fact."""
         self.require("purge")
         record = self.get(record_id, deleted=True)
-        self.session.delete(record)
-        self._flush()
-        for loosen in self.after_purge:
-            loosen(self.session, self.entity, record_id)
-        self.purged(record)
+        self.reach(record, RowAction.DELETE)
+        # What hangs on the record is out of everybody's reach when the record is gone.
+        with as_system(self.session):
+            self.session.delete(record)
+            self._flush()
+            for loosen in self.after_purge:
+                loosen(self.session, self.entity, record_id)
+            self.purged(record)
 
     def get(self, record_id: UUID, *, deleted: bool = False) -> Any:
         """The record for writing, or `NotFound`; `deleted` looks in the bin instead."""
@@ -194,6 +210,19 @@ class RecordService:
         return record
 
     # Checks.
+
+    def reach(self, record: Any, act: RowAction) -> None:
+        """Refuse what the actor's row scopes don't reach. A part is reached for writing with its record; whether a new
+        record lies within the actor's scopes, PostgreSQL says when it is written.
+        """
+        parent = self.entity.policy.parent
+        target = self.entity.fields[parent].policy.target if parent is not None else None
+        if parent is not None and target is not None and not self.entity.exposed:
+            reach.require(
+                self.session, self.datamap[target], getattr(record, parent), RowAction.UPDATE, made=True
+            )
+        elif record.version is not None:
+            reach.require(self.session, self.entity, record.id, act)
 
     def require(self, action: str) -> None:
         """Refuse when the actor lacks the permission "crm:<entity>:<action>". Parts follow their parent."""
@@ -293,6 +322,17 @@ class RecordService:
             self.session.flush()
         except IntegrityError as error:
             raise explain(error, self.entity) from None
+        except KeyErased:
+            raise PersonErased from None
+        except ProgrammingError as error:
+            if getattr(error.orig, "pgcode", None) != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise NotAllowed(
+                f"row:{self.entity.name}:create",
+                _(
+                    "Your roles don't let you make or move records outside your own, your teams and territories."
+                ),
+            ) from None
         except StaleDataError:
             # Another transaction committed between our read and our write.
             self.session.rollback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import time
 from io import BufferedRandom
 from typing import TYPE_CHECKING
@@ -93,6 +94,8 @@ def settle(app: Router) -> None:
         for name, attribute in extensions.descriptors.items():
             setattr(app.request_factory, name, attribute)
         extensions.descriptors.clear()
+    # The lines of the sources that the start looked at are not needed any more.
+    linecache.clearcache()
 
 
 def includeme(config: Configurator) -> None:

@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, pool, text
 
 from compliance.datamap import Base
+from crm_server.kernel import rowsql
 from crm_server.migrations import HEAD
 from crm_server.models import datamap
 
@@ -80,6 +81,10 @@ def init(superuser_url: str, database: str, passwords: Mapping[str, str]) -> Non
                 )
             name = pgsql.Identifier(database)
             cursor.execute(pgsql.SQL("revoke all on database {} from public").format(name))
+            # Bulk loads into tables under row rules go through temporary tables.
+            cursor.execute(
+                pgsql.SQL("grant temporary on database {} to {}").format(name, pgsql.Identifier(APP))
+            )
             for role in ROLES[1:]:
                 cursor.execute(
                     pgsql.SQL("grant connect on database {} to {}").format(name, pgsql.Identifier(role))
@@ -169,6 +174,20 @@ def drift(owner_url: str) -> list[Drift]:
                 text("select tgrelid::regclass::text from pg_trigger where tgname = 'capture_update'")
             )
         }
+        ruled = {
+            row[0]
+            for row in connection.execute(
+                text(
+                    "select n.nspname || '.' || c.relname from pg_class c "
+                    "join pg_namespace n on n.oid = c.relnamespace "
+                    "where c.relrowsecurity and exists (select 1 from pg_policy p where p.polrelid = c.oid)"
+                )
+            )
+        }
+    found += [
+        Drift(f"{name}: the policies of row rules are missing")
+        for name in sorted(rowsql.guarded_tables(datamap()) - ruled)
+    ]
     for entity in datamap():
         if "event_id" in entity.fields and "version" in entity.fields:
             name = f"{entity.table.schema}.{_quoted(entity.table.name)}"

@@ -6,6 +6,9 @@ from importlib import resources
 
 from alembic import op
 
+from crm_server.kernel import rowsql
+from crm_server.models import datamap
+
 SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
@@ -21,6 +24,7 @@ _GRANTS = (
     ("crm_server.migrations", "sql/grants.sql"),
     ("crm_server.migrations", "sql/keys.sql"),
     ("compliance.audit.log", "grants.sql"),
+    ("crm_server.migrations", "sql/rowrules.sql"),
 )
 
 
@@ -52,11 +56,13 @@ def attach_triggers(records: Records) -> None:
 
 
 def apply_grants() -> None:
-    """Guard what no statement may get wrong, and give each role what it needs and nothing else.
+    """Guard what no statement may get wrong, and give each role what it needs and nothing else, row rules among it.
 
     Run again after a migration that adds a table.
     """
     _run_files(_GRANTS)
+    for statement in rowsql.statements(datamap()):
+        op.get_bind().exec_driver_sql(statement.replace("%", "%%"))
 
 
 def install_jobs() -> None:

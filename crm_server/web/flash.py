@@ -33,6 +33,7 @@ TEXTS: dict[str, tuple[str, Text]] = {
     "purged": ("success", _("Removed for good.")),
     "removed": ("success", _("Removed.")),
     "converted": ("success", _("The lead was converted.")),
+    "reverted": ("success", _("The conversion was taken back. What it had made lies in the bin.")),
     "moved": ("success", _("Moved to another stage.")),
     "moved_meanwhile": (
         "warning",

@@ -60,6 +60,8 @@ def _actions(request: Request, entity: EntityDef, row: dict[str, Any]) -> list[A
     version = {"version": str(row["version"])}
     if entity.name == "lead" and row.get("status") != "converted" and ui.can("create", "contact"):
         return [Action(f"{path}/convert", _("Convert"), "user-check", primary=True)]
+    if entity.name == "lead" and row.get("status") == "converted":
+        return [Action(f"{path}/revert", _("Undo the conversion"), "arrow-back-up", post=version)]
     if entity.name == "activity" and row.get("status") == "open":
         return [Action(f"{path}/done", _("Done"), "check", primary=True, post={**version, "back": path})]
     return []

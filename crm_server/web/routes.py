@@ -59,6 +59,7 @@ def includeme(config: Configurator) -> None:
     config.add_route("part_remove", f"/parts/{{part:[a-z_]+}}/{one}/remove")
     config.add_route("pipeline", "/opportunities/board", factory=context_of("opportunity"))
     config.add_route("deal_move", f"/opportunities/{one}/move", factory=context_of("opportunity"))
+    config.add_route("lead_revert", f"/leads/{one}/revert", factory=context_of("lead"))
     config.add_route("lead_convert", f"/leads/{one}/convert", factory=context_of("lead"))
     config.add_route("activity_done", f"/activities/{one}/done", factory=context_of("activity"))
     config.add_route("custom_fields", "/custom-fields")

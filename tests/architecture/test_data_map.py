@@ -29,6 +29,7 @@ from compliance.datamap import (
 )
 from compliance.datamap.field import POLICY
 from compliance.datamap.gate import UndeclaredError, incoherent
+from compliance.datamap.sealed import FIRST_CUSTOM
 from compliance.datamap.text import _
 from crm_server import datamap_lock
 from crm_server.kernel.handling import BUSINESS, NAME, PERSON_NOTE
@@ -227,7 +228,7 @@ class TestTheApplicationsMap:
         assert lost == []
 
     def test_custom_fields_and_fields_in_code_share_no_numbers(self) -> None:
-        assert all(item.number < 1000 for one in datamap() for item in one.fields.values())
+        assert all(item.number < FIRST_CUSTOM for one in datamap() for item in one.fields.values())
 
 
 class TestTheLedger:

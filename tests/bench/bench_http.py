@@ -231,7 +231,7 @@ def _server(cluster: Cluster, size: int) -> Iterator[tuple[str, int]]:
         **os.environ,
         "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, f"kontor_{size}"),
         "KONTOR_LOG_LEVEL": "warning",
-        "PYTHONPATH": ".",
+        "PYTHONPATH": os.pathsep.join((".", str(Path(__file__).parent / "product"))),
         # As in production: threads share two heaps instead of growing one each.
         "MALLOC_ARENA_MAX": "2",
     }

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from compliance.datamap.text import _
 from crm_server.domain.accounts.queries import MAX_DEPTH, ancestors, subtree
 from crm_server.domain.base import DomainService
+from crm_server.kernel.db import as_system
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -38,11 +39,13 @@ class AccountService(DomainService):
         if parent_id is None or (record is not None and parent_id == record.parent_id):
             return
         lock_hierarchy(self.session)
-        above = ancestors(self.session, parent_id)
+        # A cycle is one also where it goes through accounts that the actor doesn't see.
+        with as_system(self.session):
+            above = ancestors(self.session, parent_id)
+            below = subtree(self.session, record.id)[-1].distance if record is not None else 0
         if record is not None and any(item.id == record.id for item in above):
             errors.add("/parent_id", "cycle", _("An account can't stand above itself."))
             return
-        below = subtree(self.session, record.id)[-1].distance if record is not None else 0
         if len(above) + 1 + below > MAX_DEPTH:
             errors.add(
                 "/parent_id",

@@ -140,7 +140,8 @@ class Activity(Record, Base):
         managed=True,
         target="data_subject",
         references="crm.data_subject.id",
-        ondelete="SET NULL",
+        ondelete="RESTRICT",
+        deferred=True,
     )
     # Where it stands on a timeline. The database computes it, so that imported and bulk-loaded rows have it too.
     happened_at: Mapped[datetime] = field(

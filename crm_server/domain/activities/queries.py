@@ -9,11 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import select, union
 
+from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain import cursors
 from crm_server.domain.activities.timeline import around, branches
 from crm_server.domain.custom_fields.queries import names_by_number
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import NotAllowed, NotFound
+from crm_server.kernel.opening import ERASED, UNREADABLE, read_rows
 from crm_server.kernel.presenter import presentation
 
 if TYPE_CHECKING:
@@ -152,12 +154,20 @@ def _names(session: Session, datamap: DataMap, ids: set[UUID]) -> dict[UUID, str
 
 def _visible(
     session: Session, entity: EntityDef, fields: Sequence[str], keys: set[UUID]
-) -> dict[UUID, tuple[Any, dict[str, Any]]]:
-    """Rows of an entity by key: the row itself, and what the actor may see of `fields`."""
+) -> dict[UUID, tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows of an entity by key: what the timeline itself needs of them, and what the actor may see of `fields`."""
     shown = presentation(entity, actor_of(session))
     names = [name for name in fields if name in shown.fields]
-    rows = session.execute(select(entity.table).where(entity.table.c.id.in_(keys)))
-    return {row.id: (row, shown.masked({name: getattr(row, name) for name in names})) for row in rows}
+    beside = [name for name in _BESIDE if name in entity.fields]
+    rows = read_rows(session, entity, (*names, *beside), keys)
+    return {
+        key: (row, shown.masked({name: row[name] for name in (*names, ERASED, UNREADABLE) if name in row}))
+        for key, row in rows.items()
+    }
+
+
+_BESIDE = ("owner_id", "created_by", "case_id", "record_type", "record_id")
+"""Who did it, and to what it belongs."""
 
 
 def _activities(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUID, _Facts]:
@@ -183,7 +193,7 @@ def _activities(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUI
         "owner_id",
     )
     return {
-        key: _Facts(row.owner_id or row.created_by, "activity", key, data)
+        key: _Facts(row["owner_id"] or row["created_by"], "activity", key, data)
         for key, (row, data) in _visible(session, datamap["activity"], fields, keys).items()
     }
 
@@ -191,7 +201,7 @@ def _activities(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUI
 def _cases(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUID, _Facts]:
     fields = ("id", "number", "title", "status", "priority", "contact_id", "account_id", "owner_id")
     return {
-        key: _Facts(row.created_by, "case", key, data)
+        key: _Facts(row["created_by"], "case", key, data)
         for key, (row, data) in _visible(session, datamap["case"], fields, keys).items()
     }
 
@@ -199,7 +209,7 @@ def _cases(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUID, _F
 def _comments(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UUID, _Facts]:
     fields = ("id", "version", "body", "public", "case_id")
     return {
-        key: _Facts(row.created_by, "case", row.case_id, data)
+        key: _Facts(row["created_by"], "case", row["case_id"], data)
         for key, (row, data) in _visible(session, datamap["case_comment"], fields, keys).items()
     }
 
@@ -240,9 +250,9 @@ def _attachments(session: Session, datamap: DataMap, keys: set[UUID]) -> dict[UU
     found = {}
     fields = ("id", "version", "filename", "media_type", "size")
     for key, (row, data) in _visible(session, datamap["attachment"], fields, keys).items():
-        entity = datamap.by_number(row.record_type)
+        entity = datamap.by_number(row["record_type"])
         if entity is not None:
-            found[key] = _Facts(row.created_by, entity.name, row.record_id, data)
+            found[key] = _Facts(row["created_by"], entity.name, row["record_id"], data)
     return found
 
 
@@ -279,7 +289,7 @@ def _changed_fields(session: Session, entity: EntityDef, meta: dict[str, Any]) -
         if item is not None:
             names.append(item.name)
     names = [name for name in names if name in shown and name not in {"version", "updated_at", "updated_by"}]
-    if any(number >= 1000 for number in numbers):
+    if any(number >= FIRST_CUSTOM for number in numbers):
         custom = names_by_number(session, entity.number)
         names += [f"custom.{custom[number]}" for number in numbers if number in custom]
     return names

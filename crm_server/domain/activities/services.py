@@ -12,6 +12,7 @@ from crm_server.domain.base import DomainService
 from crm_server.kernel.clock import now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from uuid import UUID
 
     from crm_server.kernel.errors import Errors
@@ -54,6 +55,16 @@ class ActivityService(DomainService):
             activity.updated_by = self._author()
         self._flush()
         return len(found)
+
+    def leave_to_lead(self, lead_id: UUID, records: Collection[UUID]) -> None:
+        """Take the activities of a lead off the timelines of `records` again."""
+        for activity in self.session.scalars(select(Activity).where(Activity.lead_id == lead_id)):
+            for name in ("contact_id", "account_id", "opportunity_id"):
+                if getattr(activity, name) in records:
+                    setattr(activity, name, None)
+            activity.subject_id = self._subject({}, activity)
+            activity.updated_by = self._author()
+        self._flush()
 
     def _subject(self, values: dict[str, Any], record: Any | None) -> UUID | None:
         for field, entity in (("contact_id", "contact"), ("lead_id", "lead")):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 AUDIT_EVENT = 60
+SINK = 65
 
 
 def record(session: Session, *events: Event) -> None:
@@ -45,3 +46,8 @@ def proved(event_id: UUID) -> Event:
 def exported(count: int) -> Event:
     """The whole log was exported."""
     return Event("export", "audit_export", severity=2, object_type=AUDIT_EVENT, meta={"count": count})
+
+
+def sink_event(action: str, sink_id: UUID, **facts: Any) -> Event:
+    """Something was done with a sink of the log beside changing its settings, which capture tells."""
+    return Event("configuration", action, severity=3, object_type=SINK, object_ref=sink_id, meta=facts)

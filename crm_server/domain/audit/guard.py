@@ -112,7 +112,7 @@ class AuditGuard:
 
 REASONS = {
     "lag": _("Events have waited for their seal for more than 30 seconds. Is the sealer running?"),
-    "space": _("Less than 5 % of the space for the audit log is left. Make room."),
+    "space": _("Less than 5 per cent of the space for the audit log is left. Make room."),
     "unknown": _("The state of the audit log can't be read."),
 }
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
 from compliance.datamap.text import _
+from crm_server.kernel.clock import now
 from crm_server.kernel.handling import BUSINESS, SECRET, SYSTEM, TECHNICAL
 from crm_server.kernel.model import Audited
 
@@ -118,6 +119,11 @@ class Sink(Audited, Base):
         sql=BigInteger(),
         default=0,
         server_default=text("0"),
+    )
+    # Changes when delivery begins anew at `first_index`, so that a delivery that is just ending keeps its cursor to
+    # itself.
+    begun_at: Mapped[datetime] = field(
+        33, Semantic.DATETIME, _("Begun"), TECHNICAL, required=True, managed=True, default=now
     )
 
 

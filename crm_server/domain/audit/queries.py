@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from compliance.audit.events import PAYLOAD_CLEAR, read_payload
 from compliance.audit.models import AuditEvent, AuditLeaf, AuditPayload
 from compliance.datamap import Access
+from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.custom_fields.queries import names_by_number
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.db import actor_of
@@ -32,10 +33,19 @@ if TYPE_CHECKING:
     from crm_server.kernel.actor import Actor
 
 LARGEST_PAGE = 200
-CLASSES = ("change", "read", "authentication", "authorization", "export", "configuration", "job", "audit")
+CLASSES = (
+    "change",
+    "read",
+    "authentication",
+    "authorization",
+    "export",
+    "configuration",
+    "job",
+    "detection",
+    "audit",
+)
 OUTCOMES = ("success", "failure", "denied")
 
-_FIRST_CUSTOM = 1000
 _LATEST_READS = 200
 _NEVER = frozenset({Access.SYSTEM, Access.SECRET})
 # Columns that each change touches; the database names all that it saw, which says nothing to a reader.
@@ -300,7 +310,7 @@ def _changes(
         item = entity.field_by_number(number)
         if item is not None:
             found.append(_change(actor, entity, item.name, values))
-    if any(number >= _FIRST_CUSTOM for number in numbers):
+    if any(number >= FIRST_CUSTOM for number in numbers):
         found += _custom(session, actor, entity, numbers, values)
     return tuple(found)
 

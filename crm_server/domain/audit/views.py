@@ -14,7 +14,7 @@ from compliance.audit.log.reading import NotSealedError
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
 from crm_server.api.context import named
-from crm_server.domain.audit import events, queries, services, words
+from crm_server.domain.audit import events, queries, services, sink_views, words
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import BadQuery, Conflict, NotFound
 from crm_server.permissions import Permission
@@ -155,6 +155,7 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, days: int = 0) -> datetime:
 
 def includeme_api(config: Configurator) -> None:
     """Add the addresses below /api/v1."""
+    sink_views.includeme_api(config)
     config.add_route("api_audit_events", "/audit/events")
     config.add_route("api_audit_event", "/audit/events/{id}")
     config.add_route("api_audit_proof", "/audit/events/{id}/proof")
@@ -168,6 +169,7 @@ def includeme_api(config: Configurator) -> None:
 
 def includeme(config: Configurator) -> None:
     """Add the pages."""
+    sink_views.includeme(config)
     for route, pattern, view, renderer in (
         ("audit", "/audit", audit_page, f"{_TEMPLATES}/index.jinja2"),
         ("audit_event", "/audit/{id}", event_page, f"{_TEMPLATES}/event.jinja2"),

@@ -17,6 +17,7 @@ CLASSES: dict[str, Text] = {
     "export": _("Export"),
     "configuration": _("Configuration"),
     "job": _("Background job"),
+    "detection": _("Alarm"),
     "audit": _("Audit log"),
 }
 OUTCOMES: dict[str, Text] = {
@@ -41,6 +42,7 @@ ACTIONS: dict[str, Text] = {
     "export": _("Exported"),
     "import": _("Imported"),
     "deny": _("Refused"),
+    "document_unreadable": _("Sealed document doesn't open"),
     "login": _("Logged in"),
     "logout": _("Logged out"),
     "session_ended": _("Session ended"),

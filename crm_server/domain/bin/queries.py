@@ -7,18 +7,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, cast, literal, null, select, tuple_, union_all
+from sqlalchemy import Uuid, cast, literal, select, tuple_, union_all
 
 from crm_server.domain import cursors
 from crm_server.kernel.db import actor_of, setting
+from crm_server.kernel.opening import read_rows
 from crm_server.kernel.presenter import presentation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from compliance.datamap import DataMap, EntityDef
-    from crm_server.kernel.actor import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +61,42 @@ def in_bin(
     if not wanted:
         return BinPage([], None)
     position = cursors.unpack(after, cursors.instant, UUID) if after is not None else None
-    branches = [_branch(item, actor, limit, position) for item in wanted]
+    branches = [_branch(item, limit, position) for item in wanted]
     merged = union_all(*(branch.subquery().select() for branch in branches)).subquery()
     rows = session.execute(
         select(merged).order_by(merged.c.deleted_at.desc(), merged.c.id.desc()).limit(limit + 1)
     ).all()
     days = timedelta(days=setting(session, "bin_days"))
+    titles = _titles(session, datamap, rows[:limit])
     items = [
-        BinItem(row.entity, row.id, row.title, row.deleted_at, row.deleted_by, row.deleted_at + days)
+        BinItem(row.entity, row.id, titles.get(row.id), row.deleted_at, row.deleted_by, row.deleted_at + days)
         for row in rows[:limit]
     ]
     last = items[-1] if len(rows) > limit else None
     return BinPage(items, cursors.pack(last.deleted_at.isoformat(), last.id) if last is not None else None)
 
 
+def _titles(session: Session, datamap: DataMap, rows: Sequence[Any]) -> dict[UUID, str]:
+    """The titles of the rows that the actor may read, one statement a kind of record."""
+    found: dict[UUID, str] = {}
+    for name in {row.entity for row in rows}:
+        entity = datamap[name]
+        title = entity.policy.title
+        if title in presentation(entity, actor_of(session)).readable:
+            keys = [row.id for row in rows if row.entity == name]
+            for key, values in read_rows(session, entity, (title,), keys).items():
+                if values[title] is not None:
+                    found[key] = str(values[title])
+    return found
+
+
 def _branch(
-    entity: EntityDef, actor: Actor, limit: int, position: tuple[Any, ...] | None
-) -> Select[tuple[str, UUID, str | None, datetime, UUID | None]]:
+    entity: EntityDef, limit: int, position: tuple[Any, ...] | None
+) -> Select[tuple[str, UUID, datetime, UUID | None]]:
     table = entity.table
-    title = entity.policy.title
-    readable = title in presentation(entity, actor).readable
-    shown = cast(table.c[title], Text) if readable else cast(null(), Text)
     query = select(
         literal(entity.name).label("entity"),
         table.c.id,
-        shown.label("title"),
         table.c.deleted_at,
         cast(table.c.deleted_by, Uuid).label("deleted_by"),
     ).where(table.c.deleted_at.is_not(None))

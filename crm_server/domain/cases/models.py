@@ -8,7 +8,19 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, text
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityKind,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Search,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
 from crm_server.domain.choices import PRIORITIES
 from crm_server.kernel.handling import BUSINESS, SUPPORT_NOTE, SYSTEM
@@ -123,7 +135,8 @@ class Case(Record, Base):
         managed=True,
         target="data_subject",
         references="crm.data_subject.id",
-        ondelete="SET NULL",
+        ondelete="RESTRICT",
+        deferred=True,
     )
     team_id: Mapped[UUID | None] = field(
         33,
@@ -181,7 +194,9 @@ class CaseComment(Audited, Base):
         references="crm.case.id",
         ondelete="CASCADE",
     )
-    body: Mapped[str] = field(21, Semantic.LONG_TEXT, _("Text"), SUPPORT_NOTE, required=True)
+    sealed_support: Mapped[bytes | None] = sealed_document(19, KeyClass.SUPPORT)
+    sealed_version: Mapped[int] = document_version(18)
+    body: Sealed[str] = sealed(21, Semantic.LONG_TEXT, _("Text"), SUPPORT_NOTE, required=True)
     public: Mapped[bool] = field(
         22,
         Semantic.BOOLEAN,
@@ -199,5 +214,6 @@ class CaseComment(Audited, Base):
         managed=True,
         target="data_subject",
         references="crm.data_subject.id",
-        ondelete="SET NULL",
+        ondelete="RESTRICT",
+        deferred=True,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from crm_server.domain.contacts.models import Contact, ContactRole
 from crm_server.kernel.db import actor_of
+from crm_server.kernel.opening import read_rows
 from crm_server.kernel.presenter import presentation
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def decision_chain(
         if account_id is not None
         else ContactRole.opportunity_id == opportunity_id
     )
-    rows = session.execute(
-        select(ContactRole, Contact)
+    roles = session.scalars(
+        select(ContactRole)
         .join(Contact, Contact.id == ContactRole.contact_id)
         .where(place, Contact.deleted_at.is_(None))
     ).all()
@@ -55,7 +56,10 @@ def decision_chain(
     keep = [
         name for name in ("id", "name", "job_title", "email", "phone", "account_id") if name in shown.fields
     ]
-    superior = {contact.id: contact.reports_to_id for _role, contact in rows}
+    people = read_rows(
+        session, datamap["contact"], (*keep, "reports_to_id"), {role.contact_id for role in roles}
+    )
+    superior: dict[UUID, UUID | None] = {key: row["reports_to_id"] for key, row in people.items()}
     links = [
         Link(
             role_id=role.id,
@@ -64,11 +68,12 @@ def decision_chain(
             influence=role.influence,
             is_primary=role.is_primary,
             note=role.note,
-            contact=shown.masked({name: getattr(contact, name) for name in keep}),
-            reports_to_id=contact.reports_to_id,
-            level=_level(contact.id, superior),
+            contact=shown.masked({name: people[role.contact_id][name] for name in keep}),
+            reports_to_id=superior[role.contact_id],
+            level=_level(role.contact_id, superior),
         )
-        for role, contact in rows
+        for role in roles
+        if role.contact_id in people
     ]
     return sorted(
         links, key=lambda link: (link.level, not link.is_primary, -(link.influence or 0), link.role_id)

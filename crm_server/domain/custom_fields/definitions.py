@@ -50,6 +50,8 @@ COLUMN_OF = {
 }
 """The types that a custom field can have, and the column of `custom_value` that holds each."""
 
+_NOT_YET = frozenset({2, 3, 12, 14})
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -70,7 +72,7 @@ class Definition:
 
     @property
     def number(self) -> int:
-        """Stable number, 1000 or more."""
+        """Stable number; those of custom fields lie above all numbers of fields in code."""
         return self.policy.number
 
     @property
@@ -79,9 +81,10 @@ class Definition:
         return self.policy.semantic
 
     @property
-    def column(self) -> str:
-        """The column of `custom_value` that holds its values."""
-        return COLUMN_OF[self.policy.semantic]
+    def column(self) -> str | None:
+        """The column of `custom_value` that holds its values; None where they are sealed with their record."""
+        sealed = self.policy.sealed and self.entity not in _NOT_YET
+        return None if sealed else COLUMN_OF[self.policy.semantic]
 
     def label(self, locale: str) -> str:
         """The label in a language, else in English."""
@@ -106,12 +109,13 @@ def handling_of(stored: Mapping[str, Any]) -> Handling:
         Erasure(stored["erasure"]),
         Access(stored["access"]),
         export,
+        stored.get("clear"),
     )
 
 
 def stored_handling(handling: Handling) -> dict[str, Any]:
     """The words of a handling, as they are stored."""
-    return {
+    words = {
         "privacy": str(handling.privacy),
         "key_class": str(handling.key_class),
         "retention": str(handling.retention),
@@ -120,6 +124,7 @@ def stored_handling(handling: Handling) -> dict[str, Any]:
         "access": str(handling.access),
         "export": handling.export.reason if isinstance(handling.export, Withheld) else handling.export,
     }
+    return words if handling.clear is None else words | {"clear": handling.clear}
 
 
 def policy_of(number: int, label: str, semantic: Semantic, stored: Mapping[str, Any]) -> FieldPolicy:

@@ -14,9 +14,6 @@ from compliance.datamap.text import _
 from crm_server.kernel.handling import BUSINESS, PERSON_NOTE, SYSTEM
 from crm_server.kernel.model import Record
 
-FIRST_NUMBER = 1000
-"""Custom fields are numbered from here, per entity, and a number is never reused."""
-
 
 class CustomField(Record, Base):
     """A field added at run time. `policy` holds its complete declaration, checked by the same gate as code."""

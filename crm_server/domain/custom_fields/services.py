@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select, text
 
 from compliance.audit.capture import add_changes
-from compliance.datamap import Access, Audit, Semantic
+from compliance.datamap import Access, Audit, KeyClass, Semantic
+from compliance.datamap.documents import read, write
 from compliance.datamap.field import DEFAULT_LENGTHS, INTEGER_BOUNDS
 from compliance.datamap.gate import incoherent
+from compliance.datamap.sealed import FIRST_CUSTOM
 from compliance.datamap.text import Text, _
 from crm_server.domain.base import SettingService
 from crm_server.domain.custom_fields.definitions import (
@@ -21,10 +23,11 @@ from crm_server.domain.custom_fields.definitions import (
     policy_of,
     stored_handling,
 )
-from crm_server.domain.custom_fields.models import FIRST_NUMBER, CustomField, CustomValue
+from crm_server.domain.custom_fields.models import CustomField, CustomValue
 from crm_server.kernel import handling
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import Conflict, Errors, NotAllowed
+from crm_server.kernel.opening import read_rows
 from crm_server.kernel.presenter import mask_kind
 from crm_server.kernel.values import Rejected, decode
 from crm_server.permissions import Permission
@@ -44,6 +47,7 @@ PRESETS = {
     "name": handling.NAME,
     "contact_detail": handling.CONTACT_DETAIL,
     "person_fact": handling.PERSON_FACT,
+    "person_segment": handling.PERSON_SEGMENT,
     "person_note": handling.PERSON_NOTE,
     "support_note": handling.SUPPORT_NOTE,
 }
@@ -127,7 +131,7 @@ class CustomFieldService(SettingService):
         last = self.session.scalar(
             select(func.max(CustomField.number)).where(CustomField.entity == entity.number)
         )
-        values["number"] = max((last or 0) + 1, FIRST_NUMBER)
+        values["number"] = max((last or 0) + 1, FIRST_CUSTOM)
         semantic = self._semantic(values.get("semantic"), errors)
         stored = values.get("policy")
         if not isinstance(stored, dict):
@@ -269,6 +273,12 @@ class CustomFieldService(SettingService):
             return
         for sentence in incoherent(policy):
             errors.add("/policy", "incoherent", Text(sentence))
+        if policy.sealed and policy.handling.key_class not in entity.documents and entity.documents:
+            errors.add(
+                "/policy/handling",
+                "no_document",
+                _("Values under this key can't be kept on this kind of record. Choose another protection."),
+            )
         if policy.personal and entity.policy.subject is None:
             errors.add(
                 "/policy/handling",
@@ -325,15 +335,23 @@ class CustomFieldStore:
         """Note decoded values for the next flush; the record's next audit event tells of them."""
         known = self.definitions(entity)
         wanted = {known[name].id: (known[name], value) for name, value in values.items() if name in known}
-        there = {row.field_id: row for row in self._rows([record.id], list(wanted))}
+        stored = [key for key, (found, _value) in wanted.items() if found.column is not None]
+        there = {row.field_id: row for row in self._rows([record.id], stored)}
         changed: dict[int, tuple[Any, Any]] = {}
         facts: list[int] = []
         for key, (found, value) in wanted.items():
-            row = there.get(key)
-            old = getattr(row, found.column) if row is not None else None
+            if found.column is None:
+                key_class = found.policy.handling.key_class
+                old = read(record, key_class, found.number)
+                if old != value:
+                    write(record, key_class, found.number, value)
+            else:
+                row = there.get(key)
+                old = getattr(row, found.column) if row is not None else None
+                if old != value:
+                    self._put(record.id, found, row, value)
             if old == value:
                 continue
-            self._put(record.id, found, row, value)
             if found.policy.handling.audit is Audit.VALUE:
                 changed[found.number] = (old, value)
             elif found.policy.handling.audit is Audit.FACT:
@@ -357,21 +375,27 @@ class CustomFieldStore:
             return {}
         empty = {found.name: None for found, _level in visible.values()}
         result: dict[UUID, dict[str, Any]] = {key: dict(empty) for key in record_ids}
-        for row in self._rows(record_ids, list(visible)):
-            found, level = visible[row.field_id]
-            value = getattr(row, found.column)
-            if level == "masked":
-                value = mask(value, mask_kind(found))
-            result[row.record_id][found.name] = value
+        sealed = [found for found, _level in visible.values() if found.column is None]
+        for key, row in read_rows(self.session, entity, (), record_ids, _by_class(sealed)).items():
+            result[key] |= {found.name: row[found.name] for found in sealed}
+        for stored in self._rows(
+            record_ids, [found.id for found, _level in visible.values() if found.column]
+        ):
+            found, _level = visible[stored.field_id]
+            result[stored.record_id][found.name] = getattr(stored, found.column or "")
+        masks = {found.name: mask_kind(found) for found, level in visible.values() if level == "masked"}
+        for values in result.values():
+            values |= {name: mask(values[name], kind) for name, kind in masks.items()}
         return result
 
     def _put(self, record_id: UUID, found: Definition, row: CustomValue | None, value: Any) -> None:
+        column = found.column or ""
         if value is None:
             self.session.delete(row)
         elif row is None:
-            self.session.add(CustomValue(record_id=record_id, field_id=found.id, **{found.column: value}))
+            self.session.add(CustomValue(record_id=record_id, field_id=found.id, **{column: value}))
         else:
-            setattr(row, found.column, value)
+            setattr(row, column, value)
 
     def _rows(self, record_ids: Sequence[UUID], field_ids: list[UUID]) -> list[CustomValue]:
         if not field_ids or not record_ids:
@@ -384,6 +408,13 @@ class CustomFieldStore:
                     )
                 )
             )
+
+
+def _by_class(sealed: Sequence[Definition]) -> dict[KeyClass, list[tuple[int, str]]]:
+    found: dict[KeyClass, list[tuple[int, str]]] = {}
+    for item in sealed:
+        found.setdefault(item.policy.handling.key_class, []).append((item.number, item.name))
+    return found
 
 
 def forget(session: Session, entity: EntityDef, record_id: UUID) -> None:

@@ -17,10 +17,12 @@ from compliance.datamap.text import _
 from crm_server.domain.base import DomainService
 from crm_server.domain.documents.filetypes import check_package, media_type
 from crm_server.domain.documents.models import CHUNK_BYTES, Attachment, AttachmentChunk
+from crm_server.kernel import reach
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import open_session, setting
 from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound, TooLarge
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.rowrules import RowAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,6 +168,7 @@ class AttachmentService(DomainService):
         record = self.session.get(entity.model, place[1])
         if record is None or record.deleted_at is not None:
             raise NotFound
+        reach.require(self.session, entity, record.id, RowAction(action), made=True)
         return entity, record
 
     def _write(self, batch: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.permissions import Permission
 
@@ -42,7 +43,7 @@ def actor_of_user(session: Session, user_id: UUID) -> Actor | None:
         territories=tuple(
             session.scalars(select(TerritoryMember.territory_id).where(TerritoryMember.user_id == user_id))
         ),
-        scopes={key: value for role in roles for key, value in role.scopes.items()},
+        scopes=frozenset().union(*(rowrules.flat(role.scopes) for role in roles)),
         fields=fields,
         locale=user.locale,
         timezone=user.timezone,

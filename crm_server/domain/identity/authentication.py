@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
@@ -79,7 +80,7 @@ class Grant:
 
     name: str
     permissions: frozenset[str]
-    scopes: dict[str, str]
+    scopes: frozenset[str]
     fields: dict[str, str]
     networks: tuple[Network, ...] = ()
 
@@ -166,7 +167,9 @@ class Authenticator:
                 if not rows:
                     continue
                 name, permissions, scopes, fields, networks = rows[0]
-                grant = Grant(name, frozenset(permissions), scopes, fields, parse_networks(networks))
+                grant = Grant(
+                    name, frozenset(permissions), rowrules.flat(scopes), fields, parse_networks(networks)
+                )
                 if len(self._grants) > 1000:
                     self._grants.clear()
                 self._grants[key] = grant
@@ -207,7 +210,7 @@ def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
         permissions=permissions | {str(Permission.LOGGED_IN)},
         teams=tuple(map(UUID, user[7])),
         territories=tuple(map(UUID, user[8])),
-        scopes={key: value for grant in grants for key, value in grant.scopes.items()},
+        scopes=frozenset().union(*(grant.scopes for grant in grants)),
         fields=fields,
         locale=user[3],
         timezone=user[4],

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from compliance.datamap.text import Text, _
 from crm_server.domain.identity.models import FACTOR_POLICIES
 from crm_server.domain.identity.services.differences import Difference, RoleDraft, difference
+from crm_server.kernel import rowrules
 from crm_server.permissions import BUILT_IN_ROLES, Action, Permission
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from compliance.datamap import DataMap
 
@@ -81,6 +82,21 @@ def permission(datamap: DataMap, code: str) -> tuple[Text | str, Text | str]:
     if scope == "crm" and entity is not None and act in set(Action):
         return entity.policy.label_plural, ACTIONS[Action(act)]
     return PERMISSIONS.get(code, code), ""
+
+
+ROW_ACTS: Mapping[str, Text] = {act.value: ACTIONS[Action(act.value)] for act in rowrules.RowAction}
+"""What row rules are about, in words."""
+SCOPED: Mapping[str, Mapping[str, Text]] = {
+    entity: {found.value: rowrules.SCOPE_LABELS[found] for found in rowrules.available(entity)}
+    for entity in rowrules.GUARDED
+}
+"""The scopes that records of a kind can have, in words."""
+
+
+def scopes(names: Iterable[str]) -> list[Text | str]:
+    """Scopes in words, from narrow to wide."""
+    given = set(names)
+    return [label for found, label in rowrules.SCOPE_LABELS.items() if found.value in given]
 
 
 def scope(datamap: DataMap, key: str) -> tuple[Text | str, Text | str]:

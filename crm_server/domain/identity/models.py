@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
 from compliance.datamap.text import _
+from crm_server.kernel import rowrules
 from crm_server.kernel.handling import BUSINESS, SECRET, STAFF, SYSTEM, TECHNICAL
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.model import USER_KEY, Audited
@@ -159,13 +160,14 @@ class Role(Audited, Base):
         default=list,
         server_default=text("'[]'::jsonb"),
     )
-    scopes: Mapped[dict[str, str]] = field(
+    # "contact:read" to names of scopes (kernel/rowrules.py); what is not there is not reached.
+    scopes: Mapped[dict[str, list[str]]] = field(
         24,
         Semantic.JSON,
         _("Row scopes"),
         BUSINESS,
         required=True,
-        default=dict,
+        default=rowrules.everything,
         server_default=text("'{}'::jsonb"),
     )
     field_rules: Mapped[dict[str, str]] = field(

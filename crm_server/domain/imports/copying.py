@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table
 
+from crm_server.kernel.loading import copy_into
 from crm_server.kernel.serialization import dumps_text
 
 __all__ = ["copy_rows"]
@@ -33,17 +34,14 @@ def copy_rows(
     if not cells:
         return
     body = "\n".join(map("\t".join, zip(*cells, strict=True))) + "\n"
-    quote = connection.dialect.identifier_preparer
-    names = ", ".join(quote.quote(name) for name in columns)
-    statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN"
     # COPY is psycopg2's own.
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
         try:
-            cursor.copy_expert(statement, io.StringIO(body))
+            copy_into(cursor, table.schema or "public", table.name, columns, io.StringIO(body))
         except connection.dialect.dbapi.Error as error:  # type: ignore[union-attr]
             # The rest of the code knows the driver's errors as SQLAlchemy's.
-            connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001
+            connection._handle_dbapi_exception(error, f"COPY {table.fullname}", None, cursor, None)  # noqa: SLF001
 
 
 def _column(values: tuple[Any, ...]) -> Iterable[str]:

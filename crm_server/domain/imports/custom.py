@@ -71,7 +71,9 @@ def widened(
             label=Labels.of(item.labels),
             choices={key: Labels.of(labels) for key, labels in item.choices.items()},
         )
-        found[CUSTOM + name] = CustomFieldDef(CUSTOM + name, policy, table.c[item.column], item.id)
+        found[CUSTOM + name] = CustomFieldDef(
+            CUSTOM + name, policy, table.c[item.column] if item.column else None, item.id
+        )
     return replace(entity, fields=MappingProxyType({**entity.fields, **found})) if found else entity
 
 

@@ -11,7 +11,15 @@ from sqlalchemy.orm import Mapped
 from compliance.datamap import Base, EntityPolicy, Search, Semantic, field
 from compliance.datamap.text import _
 from crm_server.domain.choices import SOURCES
-from crm_server.kernel.handling import BUSINESS, CONTACT_DETAIL, NAME, PERSON_FACT, PERSON_NOTE, SYSTEM
+from crm_server.kernel.handling import (
+    BUSINESS,
+    CONTACT_DETAIL,
+    NAME,
+    PERSON_FACT,
+    PERSON_NOTE,
+    SYSTEM,
+    TECHNICAL,
+)
 from crm_server.kernel.model import Record
 
 STATUS = {
@@ -114,6 +122,9 @@ class Lead(Record, Base):
         target="opportunity",
         references="crm.opportunity.id",
         ondelete="SET NULL",
+    )
+    converted_made: Mapped[list[UUID] | None] = field(
+        43, Semantic.UUID_LIST, _("Records made by the conversion"), TECHNICAL, managed=True
     )
     external_id: Mapped[str | None] = field(
         41, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100

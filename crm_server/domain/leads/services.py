@@ -15,12 +15,16 @@ from crm_server.domain.pipeline.services import OpportunityService
 from crm_server.domain.subjects import services as subjects
 from crm_server.domain.tags import services as tags
 from crm_server.kernel.clock import now
+from crm_server.kernel.db import as_system
 from crm_server.kernel.errors import Conflict, FieldError, ValidationFailed
+from crm_server.kernel.rowrules import RowAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from uuid import UUID
 
+    from compliance.datamap import EntityDef
     from crm_server.kernel.errors import Errors
 
 # What a lead hands on, by the name of the field in the lead and in the record that is made.
@@ -103,8 +107,10 @@ class LeadService(PersonService):
                 contact_id=lead.converted_contact_id,
                 opportunity_id=lead.converted_opportunity_id,
             )
+        known = {account_id, contact_id}
         account_id = self._account(lead, account_id)
         contact = self._contact(lead, contact_id, account_id)
+        made = {account_id, contact.id} - known
         if account_id is None:
             account_id = contact.account_id
         deal = None
@@ -113,13 +119,59 @@ class LeadService(PersonService):
                 deal = self.other(OpportunityService).create(
                     self._deal(lead, opportunity, account_id, contact.id)
                 )
-        self._move_along(lead, contact.id, account_id, deal.id if deal else None)
+        # Everything that hangs on the lead goes along, also what its converter doesn't see.
+        with as_system(self.session):
+            self._move_along(lead, contact.id, account_id, deal.id if deal else None)
         lead.status, lead.converted_at = "converted", now()
         lead.converted_account_id, lead.converted_contact_id = account_id, contact.id
         lead.converted_opportunity_id = deal.id if deal else None
+        lead.converted_made = sorted((made | {lead.converted_opportunity_id}) - {None}, key=str)
         lead.updated_by = self._author()
         self._flush()
         return Conversion(lead.id, account_id, contact.id, lead.converted_opportunity_id)
+
+    def revert(self, lead_id: UUID, *, version: int | None = None) -> Any:
+        """Take a conversion back: what was made of the lead goes into the bin, and the lead can be worked on again.
+
+        Files, activities and the place on timelines come back to the lead. Whoever may convert may also take it back.
+
+        Raises:
+            Conflict: the lead is not converted, it was joined with a contact known before, or something that was made
+                has been changed since; nothing is lost without a look.
+        """
+        self.require("update")
+        lead = self.lock(lead_id, version=version)
+        if lead.status != "converted":
+            raise Conflict(_("This lead has not been converted."))
+        if lead.converted_contact_id not in (lead.converted_made or ()):
+            raise Conflict(
+                _("This lead was joined with a contact that was there before, which can't be undone.")
+            )
+        made = [
+            self._untouched(self.datamap[name], key, lead.converted_at)
+            for name in ("opportunity", "contact", "account")
+            if (key := getattr(lead, f"converted_{name}_id")) in lead.converted_made
+        ]
+        documents.move(self.session, self.datamap, ("contact", lead.converted_contact_id), ("lead", lead.id))
+        self.other(ActivityService).leave_to_lead(lead.id, [record.id for record in made])
+        for record in made:
+            record.deleted_at, record.deleted_by = now(), self._author()
+        lead.status, lead.converted_at, lead.converted_made = "working", None, None
+        lead.converted_account_id = lead.converted_contact_id = lead.converted_opportunity_id = None
+        lead.updated_by = self._author()
+        self._flush()
+        return lead
+
+    def _untouched(self, entity: EntityDef, key: UUID, converted_at: datetime) -> Any:
+        record = self.session.get(entity.model, key, with_for_update=True, populate_existing=True)
+        if record is None or record.deleted_at is not None or record.updated_at > converted_at:
+            raise Conflict(
+                _(
+                    "${kind} was changed since the conversion. Put it into the bin or keep it, then change the lead.",
+                    mapping={"kind": entity.policy.label},
+                )
+            )
+        return record
 
     def _account(self, lead: Any, account_id: UUID | None) -> UUID | None:
         service = self.other(AccountService)
@@ -140,7 +192,9 @@ class LeadService(PersonService):
             with _part("contact"):
                 return service.create(raw, subject_id=lead.subject_id)
         contact = self._must_exist(service, contact_id, "/contact_id")
-        subjects.join(self.session, self.datamap, lead.subject_id, contact.subject_id)
+        service.reach(contact, RowAction.UPDATE)
+        with as_system(self.session):
+            subjects.join(self.session, self.datamap, lead.subject_id, contact.subject_id)
         if contact.account_id is None and account_id is not None:
             with _part("contact"):
                 service.update(contact.id, {"account_id": str(account_id)}, version=contact.version)

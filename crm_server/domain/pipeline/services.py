@@ -12,7 +12,7 @@ from crm_server.domain.catalog.queries import price_at
 from crm_server.domain.pipeline.models import Opportunity, OpportunityLine, Pipeline, Stage, StageChange
 from crm_server.domain.pipeline.queries import default_pipeline, stages_of
 from crm_server.kernel.clock import now
-from crm_server.kernel.db import setting
+from crm_server.kernel.db import as_system, setting
 from crm_server.kernel.errors import Conflict, FieldError, ValidationFailed
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class PipelineService(DomainService):
         used = select(Opportunity.id).where(
             Opportunity.pipeline_id == record_id, Opportunity.deleted_at.is_(None)
         )
-        if self.session.scalar(used.limit(1)) is not None:
+        with as_system(self.session):
+            there = self.session.scalar(used.limit(1)) is not None
+        if there:
             raise Conflict(_("There are opportunities in this pipeline. Move them first."))
         return super().delete(record_id, version=version)
 
@@ -77,7 +79,8 @@ class StageService(DomainService):
         query = select(Opportunity.id).where(
             Opportunity.stage_id == stage_id, Opportunity.deleted_at.is_(None)
         )
-        return self.session.scalar(query.limit(1)) is not None
+        with as_system(self.session):
+            return self.session.scalar(query.limit(1)) is not None
 
 
 class OpportunityService(DomainService):

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from sqlalchemy import Column
     from sqlalchemy.orm import Session
 
-    from compliance.datamap import DataMap
+    from compliance.datamap import DataMap, EntityDef, FieldDef
+
+
+_AT_ONCE = 200
 
 
 def new_subject(session: Session) -> UUID:
@@ -29,7 +31,10 @@ def new_subject(session: Session) -> UUID:
 def release(session: Session, datamap: DataMap, subject_id: UUID) -> bool:
     """Remove a data subject that nothing refers to any more; True when it was removed."""
     session.flush()
-    branches = [select(column).where(column == subject_id).limit(1) for column in _references(datamap)]
+    branches = [
+        select(item.stored).where(item.stored == subject_id).limit(1)
+        for _entity, item in _references(datamap)
+    ]
     if session.scalar(select(exists(union_all(*(branch.subquery().select() for branch in branches))))):
         return False
     subject = session.get(DataSubject, subject_id)
@@ -45,18 +50,32 @@ def join(session: Session, datamap: DataMap, source: UUID, target: UUID) -> None
     if source == target:
         return
     session.flush()
-    for column in _references(datamap):
-        session.execute(
-            update(column.table).where(column == source).values({column.name: target}),
-        )
+    for entity, item in _references(datamap):
+        if entity.documents and item.name == entity.policy.subject:
+            _seal_anew(session, entity, item.name, source, target)
+        else:
+            column = item.stored
+            session.execute(
+                update(column.table).where(column == source).values({column.name: target}),
+            )
     # What the session holds has old versions now.
     session.expire_all()
     release(session, datamap, source)
 
 
-def _references(datamap: DataMap) -> Iterator[Column[UUID]]:
-    """Every column that points at a data subject, told by the data map and by no list."""
+def _seal_anew(session: Session, entity: EntityDef, name: str, source: UUID, target: UUID) -> None:
+    """Hand rows with sealed documents over: the flush opens them for the one person and seals them for the other."""
+    column = getattr(entity.model, name)
+    query = select(entity.model).where(column == source).order_by(entity.model.id).limit(_AT_ONCE)
+    while found := session.scalars(query).all():
+        for record in found:
+            setattr(record, name, target)
+        session.flush()
+
+
+def _references(datamap: DataMap) -> Iterator[tuple[EntityDef, FieldDef]]:
+    """Every field that points at a data subject, told by the data map and by no list."""
     for entity in datamap:
         for item in entity.fields.values():
             if item.policy.target == "data_subject":
-                yield item.stored
+                yield entity, item

@@ -11,8 +11,10 @@ from compliance.audit.events import Event, write
 from compliance.datamap.text import _
 from crm_server.domain.base import DomainService
 from crm_server.domain.tags.models import Tag, Tagging
+from crm_server.kernel import reach
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound
+from crm_server.kernel.rowrules import RowAction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +135,7 @@ class TagService(DomainService):
         live = select(table.c.id).where(table.c.id == place[1], table.c.deleted_at.is_(None))
         if self.session.scalar(live) is None:
             raise NotFound
+        reach.require(self.session, entity, place[1], RowAction(action), made=True)
         return entity
 
     def _tell(self, entity: EntityDef, record_id: UUID, action: str, tag_id: UUID) -> None:

@@ -10,7 +10,6 @@ from crm_server.kernel.listing.fetch import facts, fetch, read_one
 from crm_server.kernel.listing.operators import OPERATORS, SORTABLE
 from crm_server.kernel.listing.parse import parse_document, parse_filter, parse_parameters, parse_sort
 from crm_server.kernel.listing.query import Condition, Filter, Group, ListQuery, Negation, Page, Sort
-from crm_server.kernel.listing.rules import Predicate, visible
 from crm_server.kernel.listing.scope import CustomColumn, CustomColumns, includable
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "ListQuery",
     "Negation",
     "Page",
-    "Predicate",
     "Sort",
     "facts",
     "fetch",
@@ -34,5 +32,4 @@ __all__ = [
     "parse_parameters",
     "parse_sort",
     "read_one",
-    "visible",
 ]

@@ -14,13 +14,17 @@ from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
 from crm_server.kernel.listing.pages import Walk, walk
 from crm_server.kernel.listing.query import COUNT_CAP, MAX_LIMIT, ListQuery, Page
+from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
 from crm_server.kernel.listing.selection import Selection, select_fields
-from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column, output
+from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column
 from crm_server.kernel.listing.where import WhereCompiler
+from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
@@ -65,17 +69,20 @@ def fetch(
     values = Values()
     where = WhereCompiler(datamap, custom, reader, values)
     conditions = _conditions(entity, query, where)
-    rules = {item.name: where.rules(item.target, "x") for item in selection.labels}
+    if not query.deleted:
+        conditions += visible(source, entity, actor)
     bound = way.bind(values)
     # After the conditions, which refuse what could not be written down.
     audit = add_audit(values, "list", facts(actor) | _searched(query, way))
-    key = (
-        selection, conditions, way.shape, query.limit, query.count, tuple(map(tuple, rules.values())), *audit.places
-    )  # fmt: skip
+    key = (selection, conditions, way.shape, query.limit, query.count, *audit.places)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _list_text(entity, query, way, selection, conditions, rules, bound, audit))
-    return _page(run(source, text, values, actor), query, way, selection)
+        text = _keep(key, _list_text(entity, query, way, selection, conditions, bound, audit))
+    opener = Opener(keys_for(source)) if selection.seals else None
+    page = _page(run(source, text, values, actor), query, way, selection.reader(opener))
+    if opener is not None:
+        opener.raise_alarms(source, actor)
+    return page
 
 
 def read_one(  # noqa: PLR0913 - the words of one address
@@ -98,18 +105,19 @@ def read_one(  # noqa: PLR0913 - the words of one address
     selection = select_fields(datamap, entity, fields, includes, actor, custom)
     values = Values()
     audit = add_audit(values, "read", facts(actor))
-    where = WhereCompiler(datamap, custom, Reader(actor, utc_now()), values)
     conditions = (f"t.id = {values.add('uuid', str(record_id))}", *_bin(entity, deleted=deleted))
-    conditions += tuple(where.rules(entity, "t"))
-    rules = {item.name: where.rules(item.target, "x") for item in selection.labels}
-    key = (selection, conditions, tuple(map(tuple, rules.values())))
+    key = (selection, conditions)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _read_text(entity, selection, conditions, rules, audit))
+        text = _keep(key, _read_text(entity, selection, conditions, audit))
+    opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
-    return selection.row(rows[0])
+    found = selection.reader(opener)(rows[0])
+    if opener is not None:
+        opener.raise_alarms(source, actor, strict=UNREADABLE in found)
+    return found
 
 
 def facts(actor: Actor) -> dict[str, Any]:
@@ -153,7 +161,7 @@ def _bin(entity: EntityDef, *, deleted: bool) -> tuple[str, ...]:
 
 
 def _conditions(entity: EntityDef, query: ListQuery, where: WhereCompiler) -> tuple[str, ...]:
-    found = [*_bin(entity, deleted=query.deleted), *where.rules(entity, "t")]
+    found = [*_bin(entity, deleted=query.deleted)]
     if query.filter is not None:
         found.append(where.compile(query.filter, entity, "t"))
     if query.q is not None:
@@ -168,19 +176,13 @@ def _keep(key: Any, text: str) -> str:
     return text
 
 
-def _read_text(
-    entity: EntityDef,
-    selection: Selection,
-    conditions: tuple[str, ...],
-    rules: dict[str, list[str]],
-    audit: Audit,
-) -> str:
+def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...], audit: Audit) -> str:
     page = (
         f"page as materialized (select {selection.columns(entity, 'id')} from {table_name(entity)} t "
         f"where {' and '.join(conditions)})"
     )
     clauses = [page, *audit_clauses(audit, entity, "page", single=True)]
-    chosen = output(selection.shown, selection.names, selection.labels, rules, selection.custom)
+    chosen = selection.outputs()
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
@@ -190,7 +192,6 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     way: Walk,
     selection: Selection,
     conditions: tuple[str, ...],
-    rules: dict[str, list[str]],
     bound: tuple[str, ...],
     audit: Audit,
 ) -> str:
@@ -198,7 +199,7 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     clauses = way.clauses(entity, query.limit, conditions, inner, bound)
     clauses.append(f"returned as (select * from page limit {query.limit})")
     clauses += audit_clauses(audit, entity, "returned", single=False)
-    chosen = output(selection.shown, selection.names, selection.labels, rules, selection.custom)
+    chosen = selection.outputs()
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", page.{sql_name(way.item.name)}{kind}, page.id::text"
     if query.count == "exact":
@@ -206,7 +207,9 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
-def _page(rows: list[Any], query: ListQuery, way: Walk, selection: Selection) -> Page:
+def _page(
+    rows: list[Any], query: ListQuery, way: Walk, read: Callable[[Sequence[Any]], dict[str, Any]]
+) -> Page:
     total = None
     if query.count == "exact":
         total = rows[0][-1] if rows else (0 if way.place is None else None)
@@ -218,7 +221,7 @@ def _page(rows: list[Any], query: ListQuery, way: Walk, selection: Selection) ->
     following = bool(rows) and (way.backward or more)
     preceding = bool(rows) and (more if way.backward else way.place is not None)
     return Page(
-        rows=[selection.row(row) for row in rows],
+        rows=[read(row) for row in rows],
         next_cursor=way.cursor(*rows[-1][tail:][:2], before=False) if following else None,
         previous_cursor=way.cursor(*rows[0][tail:][:2], before=True) if preceding else None,
         count=min(total, COUNT_CAP) if total is not None else None,

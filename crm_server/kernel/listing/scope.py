@@ -21,12 +21,20 @@ MAX_HOPS = 2
 
 @dataclass(frozen=True, slots=True)
 class CustomColumn:
-    """A custom field as lists need it: its declaration, and the column of crm.custom_value that holds it."""
+    """A custom field as lists need it: its declaration, and the column of crm.custom_value that holds it.
+
+    `column` is None where the value is sealed in the document of its record.
+    """
 
     field_id: UUID
     name: str
     policy: FieldPolicy
-    column: str
+    column: str | None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it lies in a document."""
+        return self.column is None
 
     @property
     def semantic(self) -> Semantic:

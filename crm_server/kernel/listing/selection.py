@@ -13,15 +13,16 @@ from crm_server.kernel.listing.scope import (
     reference,
     sql_name,
 )
-from crm_server.kernel.listing.statement import Label, label
+from crm_server.kernel.listing.statement import Label, label, output
 from crm_server.kernel.listing.where import unknown_field
+from crm_server.kernel.opening import Opener, Wanted, document_columns, packed, wanted_documents
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from compliance.datamap import DataMap, EntityDef
+    from compliance.datamap import DataMap, EntityDef, KeyClass
     from crm_server.kernel.actor import Actor
 
 _MOST_KEPT = 2000
@@ -32,33 +33,76 @@ _kept: dict[Any, Selection] = {}
 class Selection:
     """What the rows of an answer consist of. Equal selections are one object, so that texts can be kept by it."""
 
+    entity: EntityDef
     shown: Presentation
     names: tuple[str, ...]
     labels: tuple[Label, ...]
     custom: tuple[CustomColumn, ...]
     custom_masks: tuple[tuple[str, MaskKind], ...]
+    sealed: Wanted
 
-    def row(self, values: Sequence[Any]) -> dict[str, Any]:
-        """A row of the result as a dict, masked."""
-        row = dict(zip(self.names, values, strict=False))
-        if self.shown.masks:
-            self.shown.masked(row)
-        if self.labels or self.custom:
-            offset = len(self.names)
+    @property
+    def seals(self) -> bool:
+        """Whether an answer holds anything that must be opened."""
+        return bool(self.sealed) or any(item.document is not None for item in self.labels)
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """The fields that columns of the statement give; sealed ones come from documents."""
+        return tuple(name for name in self.names if not self.entity.fields[name].sealed)
+
+    def reader(self, opener: Opener | None) -> Callable[[Sequence[Any]], dict[str, Any]]:
+        """What makes a dict of a row of the result: documents opened, values masked.
+
+        Args:
+            opener: Needed where the selection `seals`.
+        """
+        plain, empty, documents = self.plain, dict.fromkeys(self.names), len(self.sealed)
+        first = len(plain) + documents
+
+        def read(values: Sequence[Any]) -> dict[str, Any]:
+            # The order of fields stays that of the declaration.
+            row = empty.copy()
+            row.update(zip(plain, values, strict=False))
+            if documents and opener is not None:
+                opener.fill(row, self.entity, self.sealed, values[len(plain) : first])
+            offset = first
             for item in self.labels:
-                row[item.name] = item.show(values[offset])
+                row[item.name] = item.show(values[offset], opener)
                 offset += 1
             if self.custom:
-                given = values[offset] or {}
-                found = {item.name: given.get(item.name) for item in self.custom}
-                for name, kind in self.custom_masks:
-                    found[name] = mask(found[name], kind)
-                row[CUSTOM] = found
-        return row
+                self._customise(row, values[offset] if self.stored_custom else None)
+            if self.shown.masks:
+                self.shown.masked(row)
+            return row
+
+        return read
+
+    def _customise(self, row: dict[str, Any], stored: Any) -> None:
+        """Gather custom fields under their name: those of documents lie in the row already."""
+        given = stored or {}
+        found = {
+            item.name: row.pop(_in_document(item), None) if item.sealed else given.get(item.name)
+            for item in self.custom
+        }
+        for name, kind in self.custom_masks:
+            found[name] = mask(found[name], kind)
+        row[CUSTOM] = found
+
+    @property
+    def stored_custom(self) -> tuple[CustomColumn, ...]:
+        """The custom fields that are rows of crm.custom_value."""
+        return tuple(item for item in self.custom if not item.sealed)
+
+    def outputs(self) -> str:
+        """The select list over the expression "page", as `reader` reads it."""
+        documents = [packed(self.entity, document, "page") for document, _fields in self.sealed]
+        return output(self.shown, self.plain, documents, self.labels, self.stored_custom)
 
     def columns(self, entity: EntityDef, *more: str) -> str:
         """The columns that the page carries: those shown, those that labels need, and those that the event needs."""
-        wanted = [*self.names, *more, *(item.field.name for item in self.labels)]
+        wanted = [*self.plain, *more, *(item.field.name for item in self.labels)]
+        wanted += document_columns(entity, [document for document, _fields in self.sealed])
         subject = entity.policy.subject
         if subject is not None and subject in entity.fields:
             wanted.append(subject)
@@ -89,14 +133,38 @@ def select_fields(
         ]
         columns = tuple(one for one, level in levels if level != "hidden")
         masks = tuple((one.name, mask_kind(one)) for one, level in levels if level == "masked")
-    key = (shown, fields, labels, tuple((one.field_id, one.name, one.column) for one in columns), masks)
+    key = (
+        entity,
+        shown,
+        fields,
+        labels,
+        tuple((one.field_id, one.name, one.column) for one in columns),
+        masks,
+    )
     found = _kept.get(key)
     if found is None:
         if len(_kept) > _MOST_KEPT:
             _kept.clear()
         names = tuple(shown.fields) if fields is None else _names(shown, fields)
-        found = _kept[key] = Selection(shown, names, labels, columns, masks)
+        found = _kept[key] = Selection(
+            entity, shown, names, labels, columns, masks, _sealed(entity, names, columns)
+        )
     return found
+
+
+def _sealed(entity: EntityDef, names: Sequence[str], custom: Sequence[CustomColumn]) -> Wanted:
+    """The documents that the sealed fields of an answer need, custom ones among them."""
+    more: dict[KeyClass, list[tuple[int, str]]] = {}
+    for item in custom:
+        if item.sealed:
+            fields = more.setdefault(item.policy.handling.key_class, [])
+            fields.append((item.policy.number, _in_document(item)))
+    return wanted_documents(entity, names, more)
+
+
+def _in_document(item: CustomColumn) -> str:
+    """Where the value of a sealed custom field lies in a row until it is gathered with the others."""
+    return f"custom.{item.name}"
 
 
 def _names(shown: Presentation, fields: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -15,16 +16,18 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from compliance.datamap import Semantic
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
+from crm_server.kernel.opening import packed
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from compliance.datamap import EntityDef, FieldDef
+    from compliance.datamap import DocumentDef, EntityDef, FieldDef
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.listing.operators import Values
     from crm_server.kernel.listing.scope import CustomColumn
+    from crm_server.kernel.opening import Opener
 
 SORT_VALUE = "sort_value"
 TOTAL = "total_count"
@@ -39,11 +42,30 @@ class Label:
     target: EntityDef
     masked: MaskKind | str | None
 
-    def show(self, value: Any) -> Any:
+    @property
+    def document(self) -> DocumentDef | None:
+        """The document that the title lies in, if it is sealed and shown."""
+        title = self.target.fields[self.target.policy.title]
+        if self.masked == "hidden" or not title.sealed:
+            return None
+        return self.target.documents[title.policy.handling.key_class]
+
+    def show(self, value: Any, opener: Opener | None) -> Any:
         """The embedded value for a client."""
+        document = self.document
+        if value is not None and document is not None and opener is not None:
+            value = self._opened(bytes(value), document, opener)
         if value is not None and isinstance(self.masked, MaskKind):
             value["name"] = mask(value["name"], self.masked)
         return value
+
+    def _opened(self, value: bytes, document: DocumentDef, opener: Opener) -> dict[str, Any]:
+        """A sealed title: the record's id, then its packed document, if it has one."""
+        found: dict[str, Any] = {"id": str(UUID(bytes=value[:16])), "name": None}
+        if len(value) > 16:
+            number = self.target.fields[self.target.policy.title].number
+            opener.fill(found, self.target, ((document, ((number, "name"),)),), (value[16:],))
+        return found
 
 
 def label(name: str, item: FieldDef, target: EntityDef, actor: Actor) -> Label:
@@ -131,24 +153,28 @@ def audit_clauses(audit: Audit, entity: EntityDef, source: str, *, single: bool)
 def output(
     shown: Presentation,
     names: Sequence[str],
+    documents: Sequence[str],
     labels: Sequence[Label],
-    rules: Mapping[str, Sequence[str]],
     custom: Sequence[CustomColumn],
 ) -> str:
-    """The select list over the page: ids as text, embedded labels (under the row `rules` of where they lead, by
-    name of the label), custom fields.
+    """The select list over the page: ids as text, packed documents, embedded labels, custom fields. A reference to a
+    record that the actor may not see has no label: the policy of its table hides it.
     """
-    columns = [_output_column(shown.fields[name]) for name in names]
+    columns = [*(_output_column(shown.fields[name]) for name in names), *documents]
     for item in labels:
-        title = "null" if item.masked == "hidden" else f"x.{sql_name(item.target.policy.title)}::text"
-        found = " and ".join([f"x.id = page.{sql_name(item.field.name)}", *rules[item.name]])
-        columns.append(
-            f"(select jsonb_build_object('id', x.id, 'name', {title}) from {table_name(item.target)} x "
-            f"where {found})"
-        )
+        found = f"x.id = page.{sql_name(item.field.name)}"
+        columns.append(f"(select {_label_value(item)} from {table_name(item.target)} x where {found})")
     if custom:
         columns.append(custom_column(custom))
     return ", ".join(columns)
+
+
+def _label_value(item: Label) -> str:
+    """What a label needs of the record that it leads to: its id and title, or its id and the packed document."""
+    if item.document is not None:
+        return f"uuid_send(x.id) || coalesce({packed(item.target, item.document, 'x')}, ''::bytea)"
+    title = "null" if item.masked == "hidden" else f"x.{sql_name(item.target.policy.title)}::text"
+    return f"jsonb_build_object('id', x.id, 'name', {title})"
 
 
 def _output_column(item: FieldDef) -> str:

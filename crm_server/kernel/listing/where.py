@@ -11,7 +11,6 @@ from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.listing.operators import Comparison, Reader, Values, like_pattern
 from crm_server.kernel.listing.query import MAX_CONDITIONS, MAX_DEPTH, Condition, Filter, Group, Negation
-from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.scope import (
     CUSTOM,
     MAX_HOPS,
@@ -79,14 +78,6 @@ class WhereCompiler:
             return "true" if node.kind == "and" else "false"
         return "(" + f" {node.kind} ".join(parts) + ")"
 
-    def rules(self, entity: EntityDef, alias: str) -> list[str]:
-        """The row rules of an entity as SQL."""
-        found = []
-        for predicate in visible(entity, self.reader.actor):
-            places = [self.values.add(kind, value) for kind, value in predicate.values]
-            found.append(f"({predicate.sql.format(*places, t=alias)})")
-        return found
-
     def text_search(self, text: str, entity: EntityDef, alias: str) -> str:
         """The SQL that finds a text in the searchable fields that the actor may read."""
         if not 1 <= len(text) <= 200 or not text.isprintable():
@@ -147,9 +138,11 @@ class WhereCompiler:
             raise unknown_field(where, node.path)
         self.aliases += 1
         inner = f"r{self.aliases}"
-        conditions = [f"{inner}.id = {alias}.{sql_name(item.name)}", *self.rules(target, inner)]
-        conditions.append(self._condition(parts[1:], node, target, inner, where, hops + 1))
-        return f"exists (select 1 from {table_name(target)} {inner} where {' and '.join(conditions)})"
+        condition = self._condition(parts[1:], node, target, inner, where, hops + 1)
+        return (
+            f"exists (select 1 from {table_name(target)} {inner} "
+            f"where {inner}.id = {alias}.{sql_name(item.name)} and {condition})"
+        )
 
     def _custom(self, name: str, node: Condition, entity: EntityDef, alias: str, where: str) -> str:
         found = self.custom(entity).get(name)

@@ -47,6 +47,7 @@ RECORDS: support.Records = (
     ("audit.retention", 67, False),
     ("audit.alert_rule", 68, False),
     ("audit.saved_search", 69, False),
+    ("crm.record_share", 71, False),
     ("identity.group_mapping", 79, False),
     ("identity.sso_provider", 80, False),
     ("identity.scim_token", 83, False),
@@ -217,6 +218,7 @@ def create_tables() -> None:
         sa.Column("certificate", sa.Text(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("first_index", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -984,6 +986,34 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "record_share",
+        sa.Column("record_type", sa.SmallInteger(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("team_id", sa.Uuid(), nullable=True),
+        sa.Column("level", sa.Text(), server_default=sa.text("'read'"), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("level IN ('read', 'write')", name=op.f("ck_record_share_level_choice")),
+        sa.CheckConstraint(
+            "(user_id is null) <> (team_id is null)", name=op.f("ck_record_share_one_receiver")
+        ),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["identity.team.id"], name=op.f("fk_record_share_team_id_team"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_record_share_user_id_user"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_share")),
+        schema="crm",
+    )
+    op.create_table(
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
@@ -1319,6 +1349,25 @@ def create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("territory_id", "user_id", name=op.f("pk_territory_member")),
+        schema="identity",
+    )
+    op.create_table(
+        "territory_path",
+        sa.Column("ancestor_id", sa.Uuid(), nullable=False),
+        sa.Column("territory_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["ancestor_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_ancestor_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["territory_id"],
+            ["identity.territory.id"],
+            name=op.f("fk_territory_path_territory_id_territory"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("ancestor_id", "territory_id", name=op.f("pk_territory_path")),
         schema="identity",
     )
     op.create_table(
@@ -1682,7 +1731,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.ForeignKeyConstraint(
             ["team_id"], ["identity.team.id"], name=op.f("fk_case_team_id_team"), ondelete="SET NULL"
@@ -1784,7 +1835,8 @@ def create_tables() -> None:
     op.create_table(
         "case_comment",
         sa.Column("case_id", sa.Uuid(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("public", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1794,7 +1846,10 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_case_comment_body_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_comment_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["case_id"], ["crm.case.id"], name=op.f("fk_case_comment_case_id_case"), ondelete="CASCADE"
         ),
@@ -1802,7 +1857,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_case_comment_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_case_comment")),
         schema="crm",
@@ -1876,6 +1933,7 @@ def create_tables() -> None:
         sa.Column("converted_account_id", sa.Uuid(), nullable=True),
         sa.Column("converted_contact_id", sa.Uuid(), nullable=True),
         sa.Column("converted_opportunity_id", sa.Uuid(), nullable=True),
+        sa.Column("converted_made", postgresql.ARRAY(sa.Uuid()), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("territory_id", sa.Uuid(), nullable=True),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
@@ -2111,7 +2169,9 @@ def create_tables() -> None:
             ["subject_id"],
             ["crm.data_subject.id"],
             name=op.f("fk_activity_subject_id_data_subject"),
-            ondelete="SET NULL",
+            ondelete="RESTRICT",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity")),
         schema="crm",
@@ -2255,6 +2315,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("parent_id is not null"),
     )
     op.create_index(
+        "ix_account_team",
+        "account",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_account_territory",
+        "account",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
         "uq_account_external_id",
         "account",
         ["external_id"],
@@ -2323,6 +2399,23 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("deleted_at is null and sku is not null"),
     )
+    op.create_index(
+        "ix_record_share_record", "record_share", ["record_type", "record_id"], unique=False, schema="crm"
+    )
+    op.create_index(
+        "uq_record_share_team",
+        "record_share",
+        ["team_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
+    op.create_index(
+        "uq_record_share_user",
+        "record_share",
+        ["user_id", "record_type", "record_id"],
+        unique=True,
+        schema="crm",
+    )
     op.create_index("ix_saved_view_entity", "saved_view", ["entity", "owner_id"], unique=False, schema="crm")
     op.create_index(
         "ix_tag_bin",
@@ -2375,6 +2468,9 @@ def create_tables() -> None:
         "ix_territory_member_user", "territory_member", ["user_id"], unique=False, schema="identity"
     )
     op.create_index(
+        "ix_territory_path_territory", "territory_path", ["territory_id"], unique=False, schema="identity"
+    )
+    op.create_index(
         "ix_contact_account",
         "contact",
         ["account_id", "name"],
@@ -2418,6 +2514,22 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_contact_subject", "contact", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_contact_team",
+        "contact",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_contact_territory",
+        "contact",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_contact_external_id",
         "contact",
@@ -2524,6 +2636,14 @@ def create_tables() -> None:
         schema="crm",
         postgresql_where=sa.text("subject_id is not null"),
     )
+    op.create_index(
+        "ix_case_team",
+        "case",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index("uq_case_number", "case", ["number"], unique=True, schema="crm")
     op.create_index(
         "ix_opportunity_account",
@@ -2585,6 +2705,22 @@ def create_tables() -> None:
         "ix_opportunity_stage",
         "opportunity",
         ["stage_id", "close_date"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_team",
+        "opportunity",
+        ["team_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
+    op.create_index(
+        "ix_opportunity_territory",
+        "opportunity",
+        ["territory_id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2668,6 +2804,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is null"),
     )
     op.create_index("ix_lead_subject", "lead", ["subject_id"], unique=False, schema="crm")
+    op.create_index(
+        "ix_lead_territory",
+        "lead",
+        ["territory_id"],
+        unique=False,
+        schema="crm",
+        postgresql_where=sa.text("deleted_at is null"),
+    )
     op.create_index(
         "uq_lead_external_id",
         "lead",

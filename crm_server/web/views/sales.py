@@ -236,10 +236,20 @@ def convert(request: Request) -> Any:
         return _refused(request, lead, sent, at, others)
     except AppError as error:
         return _refused(request, lead, sent, {}, [error.detail or error.title])
-    flash.add(request, "converted")
+    flash.add(request, "converted", entity="lead", record=key)
     if made.opportunity_id is not None:
         return HTTPSeeOther(f"/opportunities/{made.opportunity_id}")
     return HTTPSeeOther(f"/contacts/{made.contact_id}")
+
+
+@view_config(route_name="lead_revert", permission=Action.UPDATE, request_method="POST")
+def revert(request: Request) -> Any:
+    """Take a conversion back, from the lead's page or by the undo of the message."""
+    key = record_id(request)
+    sent = editing.typed(request)
+    service(request, LeadService).revert(key, version=editing.version(sent) if "version" in sent else None)
+    flash.add(request, "reverted")
+    return HTTPSeeOther(f"/leads/{key}")
 
 
 def _refused(

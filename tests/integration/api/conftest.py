@@ -20,7 +20,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database, ring_of_tests, see_everything
 
 BASE = "/api/v1"
 
@@ -49,9 +49,11 @@ def wsgi(api_settings: Settings) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="package")
-def api_engine(wsgi: Any) -> Engine:
-    engine: Engine = wsgi.registry.engine
-    return engine
+def api_engine(api_settings: Settings) -> Iterator[Engine]:
+    """What tests look at without an actor, they look at as the system; the application has its own engine."""
+    made = see_everything(db.create_app_engine(api_settings))
+    yield made
+    made.dispose()
 
 
 def open_db(engine: Engine) -> Session:
@@ -71,7 +73,7 @@ def make_token(
         found = list(session.scalars(select(Role).where(Role.name.in_(roles)))) if roles else []
         assert len(found) == len(roles)
         if own is not None:
-            role = Role(name=f"Role {new_id()}", scopes={}, **own)
+            role = Role(name=f"Role {new_id()}", **own)
             session.add(role)
             found.append(role)
         session.flush()

@@ -51,6 +51,14 @@ class TestActions:
         assert refused["contact_id"] == first.json["contact_id"]
         manager.post(f"/leads/{lead}/convert", {"account_id": "1", "x": 1}, status=422)
 
+    def test_a_conversion_is_taken_back(self, manager: Client) -> None:
+        lead = manager.post("/leads", {"family_name": "Zurück", "company": "Zurück KG"}).json["id"]
+        made = manager.post(f"/leads/{lead}/convert", {}, status=200).json
+        back = manager.post(f"/leads/{lead}/revert-conversion", {}, status=200).json
+        assert (back["status"], back["converted_contact_id"]) == ("working", None)
+        manager.get(f"/contacts/{made['contact_id']}", status=404)
+        assert manager.post(f"/leads/{lead}/revert-conversion", {}, status=409).json["code"] == "conflict"
+
     def test_what_is_wrong_with_a_part_of_a_conversion_is_told_at_the_part(self, manager: Client) -> None:
         lead = manager.post("/leads", {"family_name": "Example", "company": "Example AG"}, status=201).json
         told = manager.post(f"/leads/{lead['id']}/convert", {"opportunity": {"x": 1}}, status=422).json[
@@ -113,7 +121,7 @@ class TestActions:
         refused = login("Reader").get(f"/attachments/{made.json['id']}/content", status=403).json
         assert (refused["reason"], "personal data" in refused["detail"]) == ("field:personal", True)
         stranger = login(own={"permissions": ["crm:tag:read"], "field_rules": {"general": "read"}})
-        stranger.get(f"/attachments/{made.json['id']}/content", status=403)
+        stranger.get(f"/attachments/{made.json['id']}/content", status=404)
         manager.delete(f"/attachments/{made.json['id']}", status=204)
         manager.get(f"/attachments/{made.json['id']}/content", status=404)
         manager.post(path, body, status=400, **kind)

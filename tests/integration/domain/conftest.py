@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor
 from crm_server.kernel.errors import ValidationFailed
 from crm_server.kernel.ids import new_id
@@ -36,7 +37,8 @@ def user(session: Session) -> Callable[..., Actor]:
             {"id": key, "login": f"user-{key}"},
         )
         levels = {"general": "write", "personal": "write", "financial": "write"} | fields
-        actor = Actor(key, "Somebody", permissions=frozenset({"app:self:use", *permissions}), fields=levels)
+        granted = frozenset({"app:self:use", *permissions})
+        actor = Actor(key, "Somebody", permissions=granted, scopes=rowrules.EVERYTHING, fields=levels)
         session.info["kontor.actor"] = actor
         return actor
 

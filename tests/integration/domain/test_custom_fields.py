@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from compliance.audit.events import read_payload
 from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.activities.queries import timeline
 from crm_server.domain.custom_fields.definitions import definitions
 from crm_server.kernel import db
@@ -33,11 +34,11 @@ class TestDeclaring:
     def test_a_field_gets_a_number_that_is_never_used_again(self, service: Service) -> None:
         fields = service("custom_field")
         first = fields.declare("contact", declared())
-        assert first.number == 1000
+        assert first.number == FIRST_CUSTOM
         fields.retire(first.id)
         second = fields.declare("contact", declared())
-        assert second.number == 1001
-        assert fields.declare("account", declared(policy={"handling": "business"})).number == 1000
+        assert second.number == FIRST_CUSTOM + 1
+        assert fields.declare("account", declared(policy={"handling": "business"})).number == FIRST_CUSTOM
         with pytest.raises(Conflict):
             fields.purge(first.id)
 
@@ -194,10 +195,10 @@ class TestValues:
         created, changed = session.scalars(
             select(AuditEvent).where(AuditEvent.object_ref == contact.id).order_by(AuditEvent.event_id)
         ).all()
-        assert 1000 in created.meta["fields"]
-        assert changed.meta == {"fields": [26, 1000], "version": 2}
+        assert 10001 in created.meta["fields"]
+        assert changed.meta == {"fields": [26, 10001], "version": 2}
         payload = session.get_one(AuditPayload, changed.event_id)
-        assert read_payload(payload.body)["changes"]["1000"] == [43, 44]
+        assert read_payload(payload.body)["changes"]["10001"] == [43, 44]
 
     def test_a_change_of_a_custom_field_alone_is_noticed_as_one(
         self, session: Session, service: Service, fields: None

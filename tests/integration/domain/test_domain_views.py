@@ -252,11 +252,11 @@ class TestViewsAndFields:
         }
         manager.post("/contacts/custom-fields", body, status=403)
         field = admin.post("/contacts/custom-fields", body, status=201).json
-        assert (field["number"], field["policy"]["handling"]["privacy"]) == (1000, "identifier")
+        assert (field["number"], field["policy"]["handling"]["privacy"]) == (10_001, "identifier")
         contact = made(manager, "contacts", family_name="Beispiel", custom={"shoe_size": 43})
         assert manager.get(f"/contacts/{contact['id']}").json["custom"] == {"shoe_size": 43}
         path = f"/contacts/custom-fields/{field['id']}"
         assert admin.patch(path, {"label_en": "Size"}, 1, status=200).json["label_en"] == "Size"
         admin.delete(path, status=204)
         manager.post("/contacts", {"family_name": "Muster", "custom": {"shoe_size": 1}}, status=422)
-        assert admin.post("/contacts/custom-fields", body, status=201).json["number"] == 1001
+        assert admin.post("/contacts/custom-fields", body, status=201).json["number"] == 10_002

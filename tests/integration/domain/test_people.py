@@ -178,6 +178,41 @@ class TestConversion:
         done = service("lead").convert(service("lead").create(person()).id)
         assert done.account_id is None
 
+    def test_a_conversion_is_taken_back_as_if_it_had_not_been(
+        self, service: Service, session: Session
+    ) -> None:
+        lead = service("lead").create(person(company="Back AG"))
+        call = service("activity").create({"kind": "call", "title": "Asked", "lead_id": str(lead.id)})
+        done = service("lead").convert(lead.id, opportunity={"name": "Back deal"})
+        session.refresh(call)
+        assert call.contact_id == done.contact_id
+        again = service("lead").revert(lead.id)
+        assert (again.status, again.converted_contact_id, again.converted_at) == ("working", None, None)
+        assert (call.contact_id, call.opportunity_id, call.lead_id) == (None, None, lead.id)
+        assert call.subject_id == lead.subject_id
+        for entity, key in (("contact", done.contact_id), ("account", done.account_id)):
+            assert service(entity).get(key, deleted=True).deleted_at is not None
+        assert service("lead").convert(lead.id).contact_id != done.contact_id
+
+    def test_a_conversion_stays_when_what_it_made_was_changed_or_the_person_was_known(
+        self, service: Service
+    ) -> None:
+        lead = service("lead").create(person())
+        done = service("lead").convert(lead.id)
+        contact = service("contact").get(done.contact_id)
+        service("contact").update(contact.id, {"job_title": "Changed"}, version=contact.version)
+        with pytest.raises(Conflict) as changed:
+            service("lead").revert(lead.id)
+        assert "was changed since" in str(changed.value.detail)
+        known = service("contact").create(person())
+        other = service("lead").create(person())
+        service("lead").convert(other.id, contact_id=known.id)
+        with pytest.raises(Conflict) as joined:
+            service("lead").revert(other.id)
+        assert "joined" in str(joined.value.detail)
+        with pytest.raises(Conflict):
+            service("lead").revert(service("lead").create(person()).id)
+
     def test_a_converted_lead_is_history(self, service: Service) -> None:
         lead = service("lead").create(person())
         service("lead").convert(lead.id)

@@ -34,7 +34,7 @@ from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database, ring_of_tests, see_everything
 
 _NAME = "kontor_imports"
 
@@ -54,7 +54,7 @@ def import_settings(cluster: Cluster, template: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def import_engine(import_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(import_settings)
+    made = see_everything(db.create_app_engine(import_settings))
     yield made
     made.dispose()
 

@@ -37,7 +37,7 @@ from crm_server.domain.pipeline.models import Opportunity
 from crm_server.importing.errors import ImportFileError
 from crm_server.importing.mapping import ImportMapping
 from crm_server.importing.texts import translate, translator
-from crm_server.kernel import db
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor
 from crm_server.kernel.listing import ListQuery
 from crm_server.migrations import manage
@@ -314,7 +314,9 @@ class TestExport:
 
         def exported(levels: dict[str, str]) -> list[dict[str, str]]:
             may = frozenset({"crm:contact:read"})
-            narrow = dataclasses.replace(actor, all_permissions=False, permissions=may, fields=levels)
+            narrow = dataclasses.replace(
+                actor, all_permissions=False, permissions=may, scopes=rowrules.EVERYTHING, fields=levels
+            )
             with db.open_session(sessions, narrow) as session:
                 made = Export(
                     session, entities, entities["contact"], ListQuery(), narrow,

@@ -30,7 +30,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database, ring_of_tests, see_everything
 from tests.integration.jobs import worker_child
 
 CHILD = Path(worker_child.__file__)
@@ -50,7 +50,7 @@ def jobs_settings(cluster: Cluster, template: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def jobs_engine(jobs_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(jobs_settings)
+    made = see_everything(db.create_app_engine(jobs_settings))
     yield made
     made.dispose()
 

@@ -13,7 +13,7 @@ from webob import Request
 from webtest import TestApp
 
 from crm_server.app import main
-from crm_server.kernel import db
+from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import Unavailable
 from crm_server.models import datamap
@@ -62,6 +62,7 @@ def browse(application, user_id):
                 id=user_id,
                 name="Wendy Webtest",
                 permissions=frozenset(built_in.grants(datamap())),
+                scopes=rowrules.flat(built_in.scopes),
                 fields=built_in.fields,
                 timezone="Europe/Berlin",
                 auth_method="password",
@@ -315,3 +316,6 @@ class TestErrors:
         assert "Wandel" in page.text
         again = form.submit(status=422)
         assert "Somebody else changed this record" in again.text
+        undo = next(f for f in app.get(f"/leads/{key}").forms.values() if f.action.endswith("/revert"))
+        assert "The conversion was taken back" in undo.submit().follow().text
+        app.get(f"/leads/{key}/convert", status=200)

@@ -31,7 +31,7 @@ class RoleDraft:
     description: str = ""
     permissions: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
-    scopes: Mapping[str, Any] = field(default_factory=dict)
+    scopes: Mapping[str, list[str]] = field(default_factory=dict)
     factors: str = "none"
     factor_grace: int = 0
     networks: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import Passkey, TotpFactor
 from crm_server.domain.identity.models import FACTOR_POLICIES, Role, RoleVersion, UserRole
 from crm_server.domain.identity.services.differences import Difference, Holders, RoleDraft, difference
+from crm_server.kernel import rowrules
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import actor_of
@@ -210,6 +211,11 @@ class RoleService:
         permissions = self._permissions(draft, errors)
         if any(group not in GROUPS or level not in LEVELS for group, level in draft.fields.items()):
             errors.add("/fields", "unknown", _("There is no such choice."))
+        scopes: Mapping[str, list[str]] = {}
+        try:
+            scopes = rowrules.clean(draft.scopes)
+        except rowrules.BadScopes as wrong:
+            errors.add(f"/scopes/{wrong.key}", "unknown", wrong.reason)
         if draft.factors not in FACTOR_POLICIES:
             errors.add("/factors", "unknown", _("There is no such choice."))
         if not 0 <= draft.factor_grace <= MOST_GRACE:
@@ -233,6 +239,7 @@ class RoleService:
             description=draft.description.strip(),
             permissions=permissions,
             fields=fields,
+            scopes=scopes,
             networks=networks,
         )
 
@@ -257,7 +264,7 @@ class RoleService:
     def _write(self, role: Role, draft: RoleDraft) -> None:
         role.name, role.description = draft.name, draft.description or None
         role.permissions, role.field_rules = list(draft.permissions), dict(draft.fields)
-        role.scopes = dict(draft.scopes)
+        role.scopes = {key: list(value) for key, value in draft.scopes.items()}
         role.factors, role.factor_grace = draft.factors, draft.factor_grace
         role.networks = list(draft.networks)
 

@@ -15,6 +15,7 @@ from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
 from crm_server.domain.identity.services.roles import GROUPS, LEVELS, RoleDraft, draft_of
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.kernel import rowrules
 from crm_server.kernel.client import address_of
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
 from crm_server.permissions import Action, Permission, administration
@@ -108,7 +109,7 @@ def new_page(request: Request) -> dict[str, Any]:
     """The form for a new role, empty or filled from another one."""
     source = request.GET.get("copy")
     if not source:
-        return _form(request, RoleDraft(name=""))
+        return _form(request, RoleDraft(name="", scopes=rowrules.everything()))
     request.matchdict["id"] = str(source)
     draft = draft_of(queries.role(request.db, uuid_of(request)))
     copied = request.localizer.translate(

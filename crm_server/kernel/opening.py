@@ -1,0 +1,299 @@
+# ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
+"""Opens the sealed documents of rows that a statement read without the ORM: lists, timelines, the bin, exports.
+
+The statement gives each document together with its place and its data key as one string of bytes (`packed`): one
+subselect a document, which needs no second round trip and tells the state of the key as the database has it. An
+`Opener` unwraps the keys that the cache doesn't have and opens what a shown field needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import LargeBinary, any_, bindparam, literal_column, select
+from sqlalchemy import Uuid as SqlUuid
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
+
+from compliance.audit.events import Event, write
+from compliance.datamap.documents import Trouble
+from compliance.datamap.text import _
+from crm_server.kernel.db import KEYS, actor_of
+from crm_server.kernel.errors import AppError
+from monitoring import metrics
+from security.crypto.errors import CryptoError, DocumentMoved, KeyMissing
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from compliance.datamap import DocumentDef, EntityDef, KeyClass
+    from crm_server.kernel.actor import Actor
+    from crm_server.kernel.hot import Hot
+    from crm_server.kernel.keys import Keys
+    from security.crypto.document import DocumentKey
+
+log = structlog.get_logger("kontor.documents")
+
+ERASED: Final = "erased"
+"""Stands in a row, as true, when the key of one of its documents was erased: those fields are gone for good."""
+UNREADABLE: Final = "unreadable"
+"""Stands in a row of a list, with a code, when a document doesn't open; an alarm was raised."""
+
+_NOBODY: Final = bytes(16)
+_HAS_KEY, _ERASED_KEY = ord("a"), ord("e")
+# Where things stand in a packed document: record 0, subject 16, version 32, state of the key 40; with a key its subject
+# 41, generation 57, epoch 61, check value 65, class 73, wrapped key 85, document 125; else the document 41.
+_KEY_PARTS: Final = (
+    "'a'::bytea || uuid_send(k.subject) || int4send(k.generation::integer) || int4send(k.epoch) || k.kcv "
+    "|| convert_to(rpad(k.class, 12), 'UTF8') || k.wrapped"
+)
+
+
+class DocumentUnreadable(AppError):
+    """A sealed document doesn't open, though nobody erased its key. `reason` is the code of what is wrong with it."""
+
+    status = 500
+    code = "document_unreadable"
+    title = _(
+        "A part of this record can't be opened, because its seal doesn't fit. Nothing was disclosed, and an alarm was "
+        "raised. Tell your administrator."
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason=reason)
+        self.reason = reason
+
+
+def packed(entity: EntityDef, document: DocumentDef, alias: str) -> str:
+    """SQL: a document with its record, subject, version and data key as one bytea; NULL where there is none.
+
+    Args:
+        alias: Of the row with the columns id, the subject, the version of the documents and the document.
+    """
+    blob = f'{alias}."{document.column}"'
+    return (
+        f"(uuid_send({alias}.id) || uuid_send(coalesce({alias}.\"{entity.policy.subject}\", '{UUID(int=0)}')) "
+        f'|| int8send({alias}."{entity.version_column}"::bigint) || coalesce((select case when k.wrapped is null '
+        f"then 'e'::bytea else {_KEY_PARTS} end from keys.data_key k "
+        f"where k.kid = substring({blob} from 3 for 16)), 'm'::bytea) || {blob})"
+    )
+
+
+def document_columns(entity: EntityDef, documents: Sequence[DocumentDef]) -> tuple[str, ...]:
+    """The columns that `packed` needs of the row."""
+    if not documents:
+        return ()
+    return ("id", str(entity.policy.subject), str(entity.version_column), *(one.column for one in documents))
+
+
+@dataclass(slots=True)
+class Opener:
+    """Opens the documents of one answer. Make it before the statement runs: it takes the mark of the key cache.
+
+    Attributes:
+        troubles: Documents that did not open; `raise_alarms` tells of them.
+    """
+
+    keys: Keys
+    troubles: list[Trouble] = field(default_factory=list)
+    _mark: int = 0
+
+    def __post_init__(self) -> None:
+        self._mark = self.keys.cache.mark()
+
+    def open(self, entity: EntityDef, document: DocumentDef, blob: Any) -> Mapping[int, Any] | str:
+        """The fields of a packed document by number.
+
+        Returns:
+            The fields; or `ERASED`; or, when it doesn't open, the code of the reason.
+        """
+        if blob is None:
+            return {}
+        content = bytes(blob)
+        state = content[40]
+        if state == _ERASED_KEY:
+            return ERASED
+        record = content[:16]
+        try:
+            if state != _HAS_KEY:
+                raise KeyMissing(content[43:59])
+            body = content[125:]
+            key = self.keys.cache.get(body[2:18]) or self._unwrap(content, body[2:18])
+            subject = content[16:32]
+            if subject == _NOBODY:
+                subject = self.keys.tenant.bytes
+            return self.keys.column(entity.number, document.key_class).open(
+                key, body, record, subject, int.from_bytes(content[32:40], "big")
+            )
+        except CryptoError as error:
+            self.troubles.append(Trouble(entity.number, UUID(bytes=record), document.key_class, error))
+            return error.code
+
+    def _unwrap(self, content: bytes, kid: bytes) -> DocumentKey:
+        key_class = content[73:85].decode("ascii").rstrip()
+        row = (
+            kid,
+            self.keys.tenant,
+            UUID(bytes=content[41:57]),
+            key_class,
+            int.from_bytes(content[57:61], "big"),
+            int.from_bytes(content[61:65], "big"),
+            None,
+            content[85:125],
+            content[65:73],
+        )
+        key = self.keys.unwrap((row,), self._mark)[kid]
+        if key is None:
+            raise DocumentMoved("The key of the document was erased while it was read.")
+        return key
+
+    def fill(self, row: dict[str, Any], entity: EntityDef, wanted: Wanted, blobs: Sequence[Any]) -> None:
+        """Put sealed fields into a row, or None and the reason.
+
+        Args:
+            wanted: Which fields of which documents, in the order of `blobs`.
+            blobs: The packed documents.
+        """
+        for (document, names), blob in zip(wanted, blobs, strict=True):
+            fields = self.open(entity, document, blob)
+            if isinstance(fields, str):
+                row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
+                fields = {}
+            get = fields.get
+            for number, name in names:
+                row[name] = get(number)
+
+    def raise_alarms(self, source: Hot | Session | Connection, actor: Actor, *, strict: bool = False) -> None:
+        """Tell of documents that did not open: metric, log, audit event.
+
+        Args:
+            strict: Refuse the answer as well.
+
+        Raises:
+            DocumentUnreadable: with `strict`, when there was one.
+        """
+        if not self.troubles:
+            return
+        told, self.troubles = self.troubles, []
+        for trouble in told:
+            _tell(trouble)
+        _write(source, actor, [_event(trouble) for trouble in told])
+        if strict:
+            raise DocumentUnreadable(told[0].error.code)
+
+
+Wanted = Sequence[tuple["DocumentDef", Sequence[tuple[int, str]]]]
+"""Documents that an answer needs, each with (number, name) of the fields wanted from it."""
+
+
+def wanted_documents(
+    entity: EntityDef, names: Iterable[str], more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None
+) -> Wanted:
+    """The documents that sealed fields among `names` need, and `more` fields that are known by number alone."""
+    found = {key_class: list(fields) for key_class, fields in (more or {}).items()}
+    for name in names:
+        item = entity.fields[name]
+        if item.sealed:
+            found.setdefault(item.policy.handling.key_class, []).append((item.number, name))
+    return tuple((entity.documents[key_class], tuple(fields)) for key_class, fields in found.items())
+
+
+def keys_for(source: Hot | Session | Connection) -> Keys:
+    """The keys that come with a source of rows.
+
+    Raises:
+        LookupError: it was made without keys.
+    """
+    keys: Keys | None = source.info.get(KEYS)
+    if keys is None:
+        raise LookupError("no keys here: make the session factory, or the pool, with keys=Keys.open(…)")
+    return keys
+
+
+def read_rows(
+    session: Session,
+    entity: EntityDef,
+    names: Iterable[str],
+    record_ids: Iterable[UUID],
+    more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None,
+) -> dict[UUID, dict[str, Any]]:
+    """Fields of records by key, unmasked, in one statement: for everything that reads by its own SQL and is no list.
+
+    A row whose key was erased says so under `ERASED`; one that doesn't open under `UNREADABLE`, with an alarm.
+
+    Args:
+        more: Sealed custom fields by key class: (number, name in the row).
+    """
+    chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
+    if not keys:
+        return {}
+    wanted = wanted_documents(entity, chosen, more)
+    plain = [name for name in chosen if not entity.fields[name].sealed]
+    table = entity.table
+    alias = f'"{table.schema}"."{table.name}"'
+    blobs = [literal_column(packed(entity, document, alias), LargeBinary) for document, _names in wanted]
+    opener = Opener(keys_for(session)) if wanted else None
+    query = select(*(table.c[name] for name in plain), *blobs).where(
+        table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
+    )
+    found = {}
+    for values in session.execute(query):
+        row = dict(zip(plain, values, strict=False))
+        if opener is not None:
+            opener.fill(row, entity, wanted, values[len(plain) :])
+        found[row["id"]] = row
+    if opener is not None:
+        opener.raise_alarms(session, actor_of(session))
+    return found
+
+
+def report(session: Session, trouble: Trouble) -> None:
+    """Raise the alarm about a document that a mapped object could not open.
+
+    Raises:
+        DocumentUnreadable: always; it is what a client sees.
+    """
+    _tell(trouble)
+    _write(session, actor_of(session), [_event(trouble)])
+    raise DocumentUnreadable(trouble.error.code) from trouble.error
+
+
+def _tell(trouble: Trouble) -> None:
+    metrics.DOCUMENT_TROUBLES.labels(trouble.error.code).inc()
+    log.error(
+        "sealed document doesn't open",
+        code=trouble.error.code,
+        entity=trouble.entity,
+        record=str(trouble.record),
+        key_class=str(trouble.key_class),
+    )
+
+
+def _event(trouble: Trouble) -> Event:
+    return Event(
+        event_class="detection",
+        action="document_unreadable",
+        outcome="failure",
+        reason=trouble.error.code,
+        severity=5,
+        object_type=trouble.entity,
+        object_ref=trouble.record,
+        meta={"key_class": str(trouble.key_class)},
+    )
+
+
+def _write(source: Hot | Session | Connection, actor: Actor, events: list[Event]) -> None:
+    """Write events in a transaction of their own, so that they stay when what met the document is rolled back."""
+    bind: Any = source.get_bind() if isinstance(source, Session) else source
+    engine = bind if isinstance(bind, Engine) else bind.engine
+    if isinstance(source, Session) and bind is not engine:
+        # The session lives inside somebody else's transaction on one connection.
+        write(bind, actor, events)
+        return
+    with engine.begin() as connection:
+        write(connection, actor, events)

@@ -1,0 +1,76 @@
+# ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
+"""Whether the actor of a session reaches a record in an act, asked of PostgreSQL with the conditions of the policies.
+
+Reading needs no question: what is not reached is not found. Writing is asked beforehand, so that a refusal says what it
+is and is not mistaken for a lost update.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from compliance.datamap.text import _
+from crm_server.kernel import rowrules, rowsql
+from crm_server.kernel.db import actor_of
+from crm_server.kernel.errors import NotAllowed
+from crm_server.kernel.rowrules import RowAction, Scope
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import TextClause
+    from sqlalchemy.orm import Session
+
+    from compliance.datamap import EntityDef
+
+
+def reaches(
+    session: Session, entity: EntityDef, record_id: UUID, act: RowAction, *, made: bool = False
+) -> bool:
+    """Whether the session's actor reaches a record in an act.
+
+    Args:
+        session: Carries the actor.
+        entity: Kind of the record; one without row rules is always reached.
+        record_id: Its key.
+        act: What is to be done.
+        made: A record that the actor may make counts as well: its parts come with it.
+    """
+    if not rowrules.guarded(entity):
+        return True
+    if Scope.ALL in rowrules.scopes_of(actor_of(session), entity.name, act):
+        return True
+    return bool(session.execute(_question(entity, act, made=made), {"id": record_id}).scalar_one())
+
+
+def require(
+    session: Session, entity: EntityDef, record_id: UUID, act: RowAction, *, made: bool = False
+) -> None:
+    """Refuse when the session's actor does not reach a record that they see. Arguments as for `reaches`.
+
+    Raises:
+        NotAllowed: with the reason "row:<entity>:<act>".
+    """
+    if not reaches(session, entity, record_id, act, made=made):
+        raise refused(entity, act)
+
+
+def refused(entity: EntityDef, act: RowAction) -> NotAllowed:
+    """The error of a record that is seen and not reached."""
+    return NotAllowed(
+        f"row:{entity.name}:{act.value}",
+        _("Your roles let you see this record, but not do this with it. Its owner can share it with you."),
+    )
+
+
+@lru_cache(maxsize=200)
+def _question(entity: EntityDef, act: RowAction, *, made: bool) -> TextClause:
+    acts = (act, None) if made else (act,)
+    found = f'select exists (select 1 from crm."{entity.table.name}" t where t.id = :id and ({{}}))'
+    return text(found.format(rowsql.rule(entity, "t", *acts).replace("::", r"\:\:")))
+
+
+__all__ = ["reaches", "refused", "require"]
