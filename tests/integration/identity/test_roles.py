@@ -49,6 +49,11 @@ def as_(user: User) -> Actor:
     return Actor(id=user.id, name=user.name, auth_method="password")
 
 
+def link(page: TestResponse, text: str) -> str:
+    """The address behind the words of a link."""
+    return next(str(one["href"]) for one in page.html.select("main a") if one.get_text(strip=True) == text)
+
+
 def a_role(world: World, **changes: object) -> Role:
     draft = replace(RoleDraft(name=f"Role {uuid4().hex[:8]}", permissions=(SEE,)), **changes)  # type: ignore[arg-type]
     with world.session() as db:
@@ -88,11 +93,11 @@ class TestMakingRoles:
     ) -> None:
         browser = browser_of(application, world.user("Security administrator"))
         page = browser.get(browser.get("/roles").html.find("a", string="Reader")["href"])
-        filled = having(browser.get(page.html.find("a", string="Copy")["href"]), "permissions")
+        filled = having(browser.get(link(page, "Copy")), "permissions")
         assert filled["name"].value == "Copy of Reader"
         filled["name"] = f"Helpers {uuid4().hex[:6]}"
         shown = filled.submit().follow()
-        edit = having(browser.get(shown.html.find("a", string="Change")["href"]), "permissions")
+        edit = having(browser.get(link(shown, "Change")), "permissions")
         for box in edit.fields["permissions"]:
             if box._value == "crm:lead:read":
                 box.checked = False
@@ -103,7 +108,7 @@ class TestMakingRoles:
         assert "masked → hidden" in told
         done = having(previewed, "permissions").submit("step", value="save").follow()
         assert "It counts at once" in done.text
-        history = browser.get(done.html.find("a", string="History")["href"])
+        history = browser.get(link(done, "History"))
         assert "Leads: see" in history.text
         back = (
             [one for one in history.forms.values() if one.action.endswith("/restore")][-1].submit().follow()
@@ -117,7 +122,7 @@ class TestMakingRoles:
     def test_a_built_in_role_grants_what_it_grants(self, application: object, world: World) -> None:
         browser = browser_of(application, world.user("Security administrator"))
         page = browser.get(browser.get("/roles").html.find("a", string="Manager")["href"])
-        edit = browser.get(page.html.find("a", string="Change")["href"])
+        edit = browser.get(link(page, "Change"))
         assert "permissions" not in having(edit, "factors").fields
         with world.session() as db:
             role = db.scalars(select(Role).where(Role.name == "Manager")).one()

@@ -27,6 +27,7 @@ from security.access.fields import FieldAccess
 from security.access.networks import BadNetworkError, contains, parse_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from sqlalchemy.orm import Session
