@@ -266,6 +266,38 @@ TABLE: tuple[Setting, ...] = (
         "seconds",
         "How long a running process goes on with the epochs it has opened while the provider of the key ring is away.",
     ),
+    Setting("node_name", _text, "", "name", "Name of this machine among the nodes. Empty: its host name."),
+    Setting(
+        "key_rotation_days",
+        _integer(1, 28),
+        "14",
+        "days",
+        "An epoch of keys is followed by a new one after this long.",
+    ),
+    Setting(
+        "key_destruction_days",
+        _integer(0, 28),
+        "7",
+        "days",
+        "Within this long a retired epoch is destroyed. Together with rotation and escrow at most 28 days: so long an "
+        "erased person can be read in a backup.",
+    ),
+    Setting(
+        "key_veto_hours",
+        _integer(0, 672),
+        "48",
+        "hours",
+        "How long a destruction of an epoch can be vetoed when no second person agreed to it.",
+    ),
+    Setting(
+        "key_escrow",
+        _path,
+        "",
+        "folder",
+        "Where sealed copies of the key table are written; keep it beside the backups. Empty: `escrow` in the state "
+        "folder.",
+    ),
+    Setting("key_escrow_days", _integer(1, 28), "7", "days", "How long an escrow is kept."),
     Setting(
         "crypto_profile",
         _choice("standard", "strict"),

@@ -31,6 +31,7 @@ COMMANDS = {
     "siem": ("crm_server.cli.siem", "siem", "Send audit events to a SIEM."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
+    "keys": ("crm_server.cli.keys", "keys", "See, rotate, copy and destroy the keys."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),
     "tokens": ("crm_server.cli.tokens", "tokens", "See and rebuild the blind indexes of sealed fields."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
