@@ -19,6 +19,7 @@ COMMANDS = {
     "db": ("crm_server.cli.db", "db", "Make, migrate and check the database."),
     "user": ("crm_server.cli.user", "user", "Manage users."),
     "directory": ("crm_server.cli.directory", "directory", "Connect a company directory."),
+    "sso": ("crm_server.cli.sso", "sso", "Connect a provider of single sign-on."),
     "approvals": ("crm_server.cli.approvals", "approvals", "See requests that take two persons."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
     "export": ("crm_server.cli.export", "export", "Export records."),
@@ -30,7 +31,9 @@ COMMANDS = {
     "siem": ("crm_server.cli.siem", "siem", "Send audit events to a SIEM."),
     "worker": ("crm_server.cli.worker", "worker", "Run background jobs."),
     "metrics": ("crm_server.cli.metrics", "metrics", "Serve metrics on a port of its own."),
+    "keys": ("crm_server.cli.keys", "keys", "See, rotate, copy and destroy the keys."),
     "jobs": ("crm_server.cli.jobs", "jobs", "See background jobs, and run failed ones again."),
+    "tokens": ("crm_server.cli.tokens", "tokens", "See and rebuild the blind indexes of sealed fields."),
     "settings": ("crm_server.cli.settings", "settings", "List the settings."),
     "completion": ("crm_server.cli.completion", "completion", "Print shell completion."),
 }
