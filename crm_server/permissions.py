@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyramid.security import NO_PERMISSION_REQUIRED
 
+from compliance.datamap.text import Text, _
 from crm_server.kernel import rowrules
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ LEVELS_READ = {"general": "read", "personal": "masked", "financial": "read", "sp
 
 @dataclass(frozen=True, slots=True)
 class BuiltInRole:
-    """A role that exists from the first start."""
+    """A role that exists from the first start. Stored in English, shown in the reader's language."""
 
-    name: str
-    description: str
+    name: Text
+    description: Text
     actions: tuple[Action, ...]
     permissions: tuple[Permission, ...]
     fields: dict[str, str]
@@ -133,8 +134,8 @@ _WORK = (Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE)
 
 BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
     BuiltInRole(
-        "System administrator",
-        "Runs the system: users, fields, settings. Sees business data, masks personal data.",
+        _("System administrator"),
+        _("Runs the system: users, fields, settings. Sees business data, masks personal data."),
         (Action.READ,),
         (
             Permission.USERS_MANAGE,
@@ -145,8 +146,8 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         LEVELS_READ,
     ),
     BuiltInRole(
-        "Security administrator",
-        "Decides who may do what. Sees no business data.",
+        _("Security administrator"),
+        _("Decides who may do what. Sees no business data."),
         (),
         (
             Permission.ROLES_MANAGE,
@@ -159,9 +160,11 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         {},
     ),
     BuiltInRole(
-        "Audit administrator",
-        "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
-        "other administrators may not do alone. Sees no business data.",
+        _("Audit administrator"),
+        _(
+            "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
+            "other administrators may not do alone. Sees no business data."
+        ),
         (),
         (
             Permission.AUDIT_READ,
@@ -172,20 +175,22 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         {},
     ),
     BuiltInRole(
-        "Manager",
-        "Leads sales, service or marketing: works with all records, imports, exports and empties the bin.",
+        _("Manager"),
+        _("Leads sales, service or marketing: works with all records, imports, exports and empties the bin."),
         tuple(Action),
         (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ, Permission.EXPORTS_RELEASE),
         LEVELS_ALL,
     ),
     BuiltInRole(
-        "Sales",
-        "Works with records of their own, of their teams and territories, and with what was shared with them.",
+        _("Sales"),
+        _(
+            "Works with records of their own, of their teams and territories, and with what was shared with them."
+        ),
         _WORK,
         (),
         LEVELS_STAFF,
         rowrules.working(),
     ),
-    BuiltInRole("User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF),
-    BuiltInRole("Reader", "Sees records; personal data is masked.", (Action.READ,), (), LEVELS_READ),
+    BuiltInRole(_("User"), _("Works with records in sales, service and marketing."), _WORK, (), LEVELS_STAFF),
+    BuiltInRole(_("Reader"), _("Sees records; personal data is masked."), (Action.READ,), (), LEVELS_READ),
 )

@@ -28,7 +28,7 @@ from crm_server.web import flash, formats, navigation
 if TYPE_CHECKING:
     from pyramid.request import Request
 
-    from compliance.datamap import EntityDef, FieldPolicy
+    from compliance.datamap import DataMap, EntityDef, FieldPolicy
     from compliance.datamap.text import Text
 
 NONE = "–"
@@ -168,6 +168,12 @@ class Ui:
     def reads_files(self) -> bool:
         """Whether the person may open files of records that they may read; else their names alone are shown."""
         return bool(self.actor and readable_by(self.actor))
+
+    @property
+    def datamap(self) -> DataMap:
+        """The data map."""
+        found: DataMap = self._request.registry.datamap
+        return found
 
     def entity(self, name: str) -> EntityDef:
         """An entity of the data map."""

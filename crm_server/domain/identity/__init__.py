@@ -39,7 +39,12 @@ _ROUTES = (
     ("user_factors", "/users/{id}/factors"),
     ("user_sessions", "/users/{id}/sessions"),
     ("roles", "/roles"),
+    ("role_new", "/roles/new"),
     ("role", "/roles/{id}"),
+    ("role_edit", "/roles/{id}/edit"),
+    ("role_delete", "/roles/{id}/delete"),
+    ("role_history", "/roles/{id}/history"),
+    ("role_restore", "/roles/{id}/restore"),
     ("role_member", "/roles/{id}/members"),
     ("teams", "/teams"),
     ("team", "/teams/{id}"),
@@ -88,6 +93,8 @@ def includeme(config: Configurator) -> None:
             "token_revoked": ("success", _("The token was revoked.")),
             "user_enabled": ("success", _("The account is enabled.")),
             "user_disabled": ("success", _("The account is disabled. Its sessions and tokens have ended.")),
+            "role_changed": ("success", _("The role was changed. It counts at once.")),
+            "role_restored": ("success", _("The earlier version counts again.")),
             "roles_changed": ("success", _("The roles were changed. They count from the next log-in.")),
         }
     )

@@ -105,6 +105,11 @@ def membership(action: str, kind: int, group_id: UUID, user_id: UUID, **meta: An
     )
 
 
+def role(action: str, role_id: UUID, **meta: Any) -> Event:
+    """A role was made, changed or removed; `meta` tells the difference."""
+    return Event("configuration", action, severity=_WARNING, object_type=ROLE, object_ref=role_id, meta=meta)
+
+
 def held(directory_id: UUID, leaving: int, active: int) -> Event:
     """A comparison with a directory would have disabled too many accounts and disabled none; an alarm."""
     return Event(

@@ -425,6 +425,15 @@ def create_tables() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
+        sa.Column("factors", sa.Text(), server_default=sa.text("'none'"), nullable=False),
+        sa.Column("factor_grace", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("factors_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "networks",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -432,10 +441,21 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("factors IN ('none', 'any', 'passkey')", name=op.f("ck_role_factors_choice")),
         sa.CheckConstraint("char_length(description) <= 500", name=op.f("ck_role_description_length")),
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_role_name_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_role")),
         sa.UniqueConstraint("name", name=op.f("uq_role_name")),
+        schema="identity",
+    )
+    op.create_table(
+        "role_version",
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("role_id", "version", name=op.f("pk_role_version")),
         schema="identity",
     )
     op.create_table(
@@ -1125,6 +1145,7 @@ def create_tables() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -1361,6 +1382,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("user_agent", sa.Text(), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("must_enrol", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_session_address_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_session_auth_method_length")),
         sa.CheckConstraint("char_length(user_agent) <= 300", name=op.f("ck_session_user_agent_length")),
@@ -1439,6 +1461,7 @@ def create_tables() -> None:
         "user_role",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("given_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["role_id"], ["identity.role.id"], name=op.f("fk_user_role_role_id_role"), ondelete="CASCADE"
         ),

@@ -16,6 +16,7 @@ from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
 from crm_server.domain.identity.services.passkeys import PasskeyService
+from crm_server.domain.identity.services.roles import RoleService
 from crm_server.domain.identity.services.scim import ScimService
 from crm_server.domain.identity.services.sessions import SessionService
 from crm_server.domain.identity.services.sso import SsoService
@@ -23,6 +24,7 @@ from crm_server.domain.identity.services.sso_sessions import SsoSessions
 from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import setting
+from crm_server.models import datamap
 from security.identity.password import PasswordHasher
 from security.web.outgoing import Outgoing
 
@@ -41,6 +43,7 @@ class IdentityServices:
     login: LoginService
     sessions: SessionService
     users: UserService
+    roles: RoleService
     links: LinkService
     groups: GroupService
     directories: DirectoryService
@@ -72,6 +75,7 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
         passkeys=passkeys,
         sessions=sessions,
         users=users,
+        roles=RoleService(datamap(), sessions),
         links=links,
         groups=groups,
         directories=directories,
