@@ -6,7 +6,7 @@ A page appears when its route exists and the person may use it, so parts that ad
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyramid.interfaces import IRoutesMapper
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyramid.request import Request
-    from sqlalchemy.orm import Session
 
     from compliance.datamap.text import Text
 
@@ -89,7 +88,7 @@ _ADMIN = (
 )
 
 
-_COUNTS: dict[str, Callable[[Session], int]] = {
+_COUNTS: dict[str, Callable[[Any], int]] = {
     "approvals": approvals.waiting,
     "emergency": emergencies.unreviewed,
 }
