@@ -15,6 +15,7 @@ from pyramid.request import Request
 from crm_server.kernel.ids import new_id
 from monitoring import metrics
 from monitoring.logs import request_line
+from security.web.hosts import is_served
 from security.web.proxies import client_scheme
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def request_tween(
         said = request.environ.get("HTTP_X_FORWARDED_PROTO")
         if said and proxies:
             request.scheme = client_scheme(request.remote_addr, said, proxies, request.scheme)
-        if request.domain not in hosts:
+        if not is_served(request.host, hosts):
             # A page built with a wrong host name could send links and cookies elsewhere.
             response: Response = HTTPBadRequest("This host name is not served here.")
         elif not _is_text(request):

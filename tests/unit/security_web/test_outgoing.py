@@ -160,14 +160,18 @@ class TestCalls:
         )
 
     def test_the_name_is_proved_by_tls_although_the_address_was_fixed(self, tmp_path: Path) -> None:
-        with server(tmp_path, lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as (url, authority):
-            with pytest.raises(OutgoingFailed, match="certificate"):
-                LOOPBACK.call("GET", url.replace("localhost", "sso.example.com"), authorities=authority)
+        with (
+            server(tmp_path, lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as (url, authority),
+            pytest.raises(OutgoingFailed, match="certificate"),
+        ):
+            LOOPBACK.call("GET", url.replace("localhost", "sso.example.com"), authorities=authority)
 
     def test_an_unknown_authority_is_refused(self, tmp_path: Path) -> None:
-        with server(tmp_path, lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as (url, _authority):
-            with pytest.raises(OutgoingFailed, match="certificate"):
-                LOOPBACK.call("GET", url)
+        with (
+            server(tmp_path, lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as (url, _authority),
+            pytest.raises(OutgoingFailed, match="certificate"),
+        ):
+            LOOPBACK.call("GET", url)
 
     def test_the_name_service_is_asked_once_so_that_its_second_answer_counts_for_nothing(
         self, tmp_path: Path
@@ -197,9 +201,11 @@ class TestCalls:
         def flood(connection: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000)
 
-        with server(tmp_path, flood) as (url, authority):
-            with pytest.raises(OutgoingFailed, match="larger than 1000 bytes"):
-                LOOPBACK.call("GET", url, authorities=authority, limit=1000)
+        with (
+            server(tmp_path, flood) as (url, authority),
+            pytest.raises(OutgoingFailed, match="larger than 1000 bytes"),
+        ):
+            LOOPBACK.call("GET", url, authorities=authority, limit=1000)
 
     def test_nobody_there_and_a_name_without_address_are_told_apart(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
