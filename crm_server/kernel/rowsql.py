@@ -277,6 +277,7 @@ def add_indexes(metadata: MetaData) -> None:
                 Index(
                     f"ix_{name}_{column.removesuffix('_id')}",
                     table.c[column],
+                    table.c.id,
                     postgresql_where=text("deleted_at is null"),
                 )
     people = metadata.tables["identity.user"]

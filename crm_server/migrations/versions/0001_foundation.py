@@ -2333,7 +2333,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_team",
         "account",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2341,7 +2341,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_territory",
         "account",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2533,7 +2533,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_team",
         "contact",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2541,7 +2541,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_territory",
         "contact",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2655,7 +2655,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_case_team",
         "case",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2728,7 +2728,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_team",
         "opportunity",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2736,7 +2736,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_territory",
         "opportunity",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2823,7 +2823,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_lead_territory",
         "lead",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
