@@ -35,9 +35,28 @@ LOGINS = Counter("kontor_logins_total", "Log-ins by outcome.", ("outcome",))
 DENIALS = Counter("kontor_denials_total", "Requests refused for want of a permission.", ("permission",))
 JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcome"))
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
+EMERGENCIES = Counter("kontor_emergency_access_total", "Emergency access by step.", ("step",))
 APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+KEY_ALARMS = Counter(
+    "kontor_key_alarms_total", "Errors of keys and sealed documents that are alarms.", ("code",)
+)
+KEY_EVENTS = Counter("kontor_key_events_total", "Work on keys by kind and outcome.", ("action", "outcome"))
+KEY_EPOCH = Gauge("kontor_key_epoch", "Number of the active epoch of keys.", multiprocess_mode="mostrecent")
+KEY_EPOCH_AGE = Gauge(
+    "kontor_key_epoch_age_seconds", "Age of the active epoch of keys.", multiprocess_mode="mostrecent"
+)
+KEYS_BEHIND = Gauge(
+    "kontor_keys_behind",
+    "Live data keys under an epoch that isn't the active one.",
+    multiprocess_mode="mostrecent",
+)
+KEY_RING_AWAY = Gauge(
+    "kontor_key_ring_away",
+    "1 while the provider of the key ring doesn't answer.",
+    multiprocess_mode="mostrecent",
+)
 BLIND_INDEX = Gauge(
     "kontor_blind_index_alarm",
     "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",

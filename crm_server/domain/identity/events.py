@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from crm_server.domain.identity.models import Emergency
     from crm_server.kernel.actor import Actor
 
-USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY = 30, 31, 34, 36, 38, 39, 47
+USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY, PROVIDER = 30, 31, 34, 36, 38, 39, 47, 80
+EMERGENCY = 123
 _WARNING, _INFO = 2, 1
 
 
@@ -105,6 +107,28 @@ def membership(action: str, kind: int, group_id: UUID, user_id: UUID, **meta: An
     )
 
 
+def role(action: str, role_id: UUID, **meta: Any) -> Event:
+    """A role was made, changed or removed; `meta` tells the difference."""
+    return Event("configuration", action, severity=_WARNING, object_type=ROLE, object_ref=role_id, meta=meta)
+
+
+def emergency(step: str, taken: Emergency, reason: str | None = None, **meta: Any) -> Event:
+    """Emergency access was begun, ended or reviewed. Its beginning is of the highest severity there is."""
+    metrics.EMERGENCIES.labels(step).inc()
+    texts = {"begun": taken.reason, "reviewed": taken.review}
+    return Event(
+        "authorization",
+        f"emergency_{step}",
+        reason=reason,
+        severity=4 if step == "begun" else 3,
+        object_type=EMERGENCY,
+        object_ref=taken.id,
+        subjects=(taken.user_id,),
+        meta={"role": str(taken.role_id), "until": taken.ends_at.isoformat(), **meta},
+        payload={"text": texts[step]} if texts.get(step) else None,
+    )
+
+
 def held(directory_id: UUID, leaving: int, active: int) -> Event:
     """A comparison with a directory would have disabled too many accounts and disabled none; an alarm."""
     return Event(
@@ -144,4 +168,30 @@ def cloned_passkey(passkey_id: UUID, user_id: UUID, known: int, sent: int) -> Ev
         object_ref=passkey_id,
         subjects=(user_id,),
         meta={"known": known, "sent": sent},
+    )
+
+
+def provider(action: str, provider_id: UUID, **meta: Any) -> Event:
+    """Something about a provider of single sign-on: its secret, its SCIM tokens."""
+    return Event(
+        "configuration",
+        action,
+        severity=_WARNING,
+        object_type=PROVIDER,
+        object_ref=provider_id,
+        meta=meta,
+    )
+
+
+def deprovisioning_held(provider_id: UUID, active: int) -> Event:
+    """SCIM would have disabled more accounts than it may in an hour; an alarm (AUTH-8)."""
+    return Event(
+        "configuration",
+        "scim_deprovisioning_held",
+        "failure",
+        "too_many_to_disable",
+        3,
+        object_type=PROVIDER,
+        object_ref=provider_id,
+        meta={"active": active},
     )

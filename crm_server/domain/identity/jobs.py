@@ -16,6 +16,8 @@ from crm_server.domain.identity import events, services
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.factor_models import OneTimeLink, PendingLogin
 from crm_server.domain.identity.models import LoginSession, RateLimit
+from crm_server.domain.identity.services.emergency import EmergencyService
+from crm_server.domain.identity.sso_models import LoginRequest
 from crm_server.kernel.clock import now
 from crm_server.kernel.jobs import Job, task
 from security.identity.ldap import DirectoryFailure
@@ -59,6 +61,13 @@ def _tell(job: Job, key: UUID, reason: str) -> None:
             events.record(session, events.comparison_failed(key, reason))
 
 
+@task("emergency_tick", attempts=1, cron="* * * * *")
+def emergency_tick(job: Job) -> None:
+    """Note emergency access that has run out; the role has ceased to count by itself."""
+    with job.session() as session:
+        EmergencyService().tick(session)
+
+
 @task("identity_purge", cron="23 * * * *")
 def identity_purge(job: Job) -> None:
     """Forget ended sessions after 90 days, and links, half log-ins and counted attempts when they are over."""
@@ -68,4 +77,5 @@ def identity_purge(job: Job) -> None:
         session.execute(delete(LoginSession).where(LoginSession.created_at < ended))
         session.execute(delete(OneTimeLink).where(OneTimeLink.expires_at < moment))
         session.execute(delete(PendingLogin).where(PendingLogin.expires_at < moment))
+        session.execute(delete(LoginRequest).where(LoginRequest.expires_at < moment))
         session.execute(delete(RateLimit).where(RateLimit.expires_at < moment))

@@ -53,6 +53,7 @@ RECORDS: support.Records = (
     ("identity.scim_token", 83, False),
     ("identity.scim_group", 85, False),
     ("identity.approval", 120, False),
+    ("identity.emergency", 123, False),
 )
 
 
@@ -425,6 +426,16 @@ def create_tables() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
+        sa.Column("factors", sa.Text(), server_default=sa.text("'none'"), nullable=False),
+        sa.Column("factor_grace", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("factors_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "networks",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("emergency_minutes", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -432,10 +443,21 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("factors IN ('none', 'any', 'passkey')", name=op.f("ck_role_factors_choice")),
         sa.CheckConstraint("char_length(description) <= 500", name=op.f("ck_role_description_length")),
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_role_name_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_role")),
         sa.UniqueConstraint("name", name=op.f("uq_role_name")),
+        schema="identity",
+    )
+    op.create_table(
+        "role_version",
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("role_id", "version", name=op.f("pk_role_version")),
         schema="identity",
     )
     op.create_table(
@@ -573,6 +595,17 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "attestation",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("holds_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_attestation_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_attestation")),
+        schema="keys",
+    )
+    op.create_table(
         "data_key",
         sa.Column("kid", sa.LargeBinary(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -607,6 +640,23 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "destruction",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("approved_by", sa.Uuid(), nullable=True),
+        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -622,6 +672,21 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
+        "escrow",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("keys", sa.Integer(), nullable=False),
+        sa.Column("behind", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
         schema="keys",
     )
     op.create_table(
@@ -1082,6 +1147,7 @@ def create_tables() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -1141,6 +1207,39 @@ def create_tables() -> None:
             ondelete="RESTRICT",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
+        schema="identity",
+    )
+    op.create_table(
+        "emergency",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("role_name", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_by", sa.Uuid(), nullable=True),
+        sa.Column("review", sa.Text(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(reason) <= 1000", name=op.f("ck_emergency_reason_length")),
+        sa.CheckConstraint("char_length(review) <= 2000", name=op.f("ck_emergency_review_length")),
+        sa.CheckConstraint("char_length(role_name) <= 100", name=op.f("ck_emergency_role_name_length")),
+        sa.ForeignKeyConstraint(
+            ["reviewed_by"],
+            ["identity.user.id"],
+            name=op.f("fk_emergency_reviewed_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_emergency_user_id_user"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_emergency")),
         schema="identity",
     )
     op.create_table(
@@ -1206,6 +1305,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("challenge", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("vouched", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_pending_login_address_length")),
         sa.CheckConstraint(
             "char_length(auth_method) <= 60", name=op.f("ck_pending_login_auth_method_length")
@@ -1282,6 +1382,13 @@ def create_tables() -> None:
         "scim_user",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column(
+            "emails",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["provider_id"],
             ["identity.sso_provider.id"],
@@ -1310,6 +1417,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("user_agent", sa.Text(), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("must_enrol", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_session_address_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_session_auth_method_length")),
         sa.CheckConstraint("char_length(user_agent) <= 300", name=op.f("ck_session_user_agent_length")),
@@ -1388,6 +1496,8 @@ def create_tables() -> None:
         "user_role",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("given_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["role_id"], ["identity.role.id"], name=op.f("fk_user_role_role_id_role"), ondelete="CASCADE"
         ),
@@ -2271,6 +2381,14 @@ def create_tables() -> None:
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
+        "uq_destruction_waiting",
+        "destruction",
+        ["epoch"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_index(
         "uq_epoch_active",
         "epoch",
         ["state"],
@@ -2460,6 +2578,15 @@ def create_tables() -> None:
         postgresql_where=sa.text("state in ('pending', 'released')"),
     )
     op.create_index("ix_approval_requested_by", "approval", ["requested_by"], unique=False, schema="identity")
+    op.create_index(
+        "ix_emergency_unreviewed",
+        "emergency",
+        ["created_at"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("reviewed_at is null"),
+    )
+    op.create_index("ix_emergency_user", "emergency", ["user_id"], unique=False, schema="identity")
     op.create_index(
         "ix_login_request_expires", "login_request", ["expires_at"], unique=False, schema="identity"
     )
