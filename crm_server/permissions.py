@@ -69,6 +69,10 @@ class Permission(StrEnum):
     """Be the second person when somebody becomes an administrator or ceases to be one."""
     AUDIT_RELEASE = "release:audit:settings"
     """Be the second person for changes of what the audit log does."""
+    KEYS_READ = "security:keys:read"
+    """See the state of the keys of sealed data."""
+    KEYS_MANAGE = "security:keys:manage"
+    """Rotate keys, make escrows, ask for the destruction of an epoch."""
     KEYS_RELEASE = "release:keys:destroy"
     """Be the second person for the destruction of keys."""
 
@@ -154,6 +158,8 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.KEYS_READ,
+            Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
         ),
         {},
