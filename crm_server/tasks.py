@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 import crm_server.approvals
 import crm_server.domain.approvals.jobs
+import crm_server.domain.audit.jobs
 import crm_server.domain.identity.jobs
 import crm_server.domain.imports.jobs
 import crm_server.domain.keys.jobs  # noqa: F401 - as above
