@@ -72,6 +72,10 @@ class Permission(StrEnum):
     """Be the second person when somebody becomes an administrator or ceases to be one."""
     AUDIT_RELEASE = "release:audit:settings"
     """Be the second person for changes of what the audit log does."""
+    KEYS_READ = "security:keys:read"
+    """See the state of the keys of sealed data."""
+    KEYS_MANAGE = "security:keys:manage"
+    """Rotate keys, make escrows, ask for the destruction of an epoch."""
     EMERGENCY_USE = "emergency:access:use"
     """Take a role for a short time in an emergency (break-glass)."""
     EMERGENCY_REVIEW = "emergency:access:review"
@@ -166,6 +170,8 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.KEYS_READ,
+            Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
             Permission.EMERGENCY_REVIEW,
         ),

@@ -643,16 +643,10 @@ def create_tables() -> None:
         "destruction",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("requested_by", sa.Uuid(), nullable=False),
-        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("approved_by", sa.Uuid(), nullable=True),
-        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("agreed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("released_by", sa.SmallInteger(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
-        ),
+        sa.CheckConstraint("released_by >= 0", name=op.f("ck_destruction_released_by_nobody_or_more")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
         schema="keys",
     )
@@ -2379,14 +2373,6 @@ def create_tables() -> None:
     )
     op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
-    )
-    op.create_index(
-        "uq_destruction_waiting",
-        "destruction",
-        ["epoch"],
-        unique=True,
-        schema="keys",
-        postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index(
         "uq_epoch_active",
