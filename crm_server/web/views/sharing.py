@@ -14,8 +14,7 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.access.queries import ACTS, explain
 from crm_server.domain.identity.labels import ACTIONS
-from crm_server.domain.sharing.models import LEVELS
-from crm_server.domain.sharing.services import SharingService
+from crm_server.domain.sharing.services import LEVELS, SharingService
 from crm_server.kernel import reach, rowrules
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
 from crm_server.kernel.rowrules import GUARDED, SCOPE_LABELS, RowAction
