@@ -15,6 +15,7 @@ from compliance.datamap.text import _
 from crm_server.domain.approvals.services import ApprovalRequired, ApprovalService
 from crm_server.domain.identity import events
 from crm_server.domain.identity.models import (
+    LoginSession,
     Role,
     Team,
     TeamMember,
@@ -161,11 +162,11 @@ class UserService:
         before, after = {role.id for role in held}, {role.id for role in wanted}
         if before == after:
             return
-        was = administration(permission for role in held for permission in role.permissions)
+        was = _guarded(held)
         if "system" not in kinds and user.state == "active" and self._is_last_manager(db, user_id):
             raise Conflict(_("This is the last account that can manage users."))
         # The command line makes the first administrators; whoever has it is the operator of the machine.
-        if was != kinds and release is None and acting.id != SYSTEM_ID:
+        if was != _guarded(wanted) and release is None and acting.id != SYSTEM_ID:
             parameters = {"user": str(user_id), "roles": _keys(after), "before": _keys(before)}
             raise ApprovalRequired(GRANT, parameters)
         for role_id in before - after:
@@ -178,6 +179,14 @@ class UserService:
             *(events.membership("role_given", events.ROLE, key, user_id) for key in sorted(after - before)),
         )
         self._sessions.end_all(db, user_id, "roles_changed")
+
+    def end_sessions(self, db: Session, user_ids: Collection[UUID], reason: str) -> None:
+        """End all sessions of these users; those who have none cost nothing."""
+        live = select(LoginSession.user_id).where(
+            LoginSession.user_id.in_(user_ids), LoginSession.revoked_at.is_(None)
+        )
+        for user_id in set(db.scalars(live)):
+            self._sessions.end_all(db, user_id, reason)
 
     def change_own_password(
         self, db: Session, user_id: UUID, new: str, *, second_factor: bool, keep_session: UUID | None
@@ -296,6 +305,12 @@ class UserService:
             )
         )
         return holders == {user_id}
+
+
+def _guarded(roles: Iterable[Role]) -> frozenset[str]:
+    """What of roles takes a second person to give and to take: administration, and emergency access."""
+    held = {permission for role in roles for permission in role.permissions}
+    return administration(held) | frozenset(held & {str(Permission.EMERGENCY_USE)})
 
 
 def _keys(found: Iterable[UUID]) -> list[str]:
