@@ -62,6 +62,8 @@ class Permission(StrEnum):
     """Say where audit events are sent, how long they are kept, and what raises an alarm."""
     SETTINGS_READ = "system:settings:read"
     """See the state of the system."""
+    ACCESS_EXPLAIN = "security:access:read"
+    """Ask why anybody may or may not do something with a record."""
     CHANGES_READ = "integration:changes:read"
     """Follow the change feed."""
     EXPORTS_RELEASE = "release:exports:mass"
@@ -70,6 +72,10 @@ class Permission(StrEnum):
     """Be the second person when somebody becomes an administrator or ceases to be one."""
     AUDIT_RELEASE = "release:audit:settings"
     """Be the second person for changes of what the audit log does."""
+    KEYS_READ = "security:keys:read"
+    """See the state of the keys of sealed data."""
+    KEYS_MANAGE = "security:keys:manage"
+    """Rotate keys, make escrows, ask for the destruction of an epoch."""
     EMERGENCY_USE = "emergency:access:use"
     """Take a role for a short time in an emergency (break-glass)."""
     EMERGENCY_REVIEW = "emergency:access:review"
@@ -152,6 +158,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (
             Permission.USERS_MANAGE,
             Permission.CUSTOM_FIELDS_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.SHARED_VIEWS_MANAGE,
         ),
@@ -164,10 +171,13 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (),
         (
             Permission.ROLES_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.KEYS_READ,
+            Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
             Permission.EMERGENCY_REVIEW,
         ),

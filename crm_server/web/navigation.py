@@ -75,11 +75,13 @@ _MORE = (
 _ADMIN = (
     _Page("users", Permission.USERS_MANAGE, _("Users"), "users"),
     _Page("roles", Permission.ROLES_MANAGE, _("Roles"), "shield"),
+    _Page("explain", Permission.ACCESS_EXPLAIN, _("Access explained"), "info-circle"),
     _Page("teams", Permission.USERS_MANAGE, _("Teams"), "users-group"),
     _Page("territories", Permission.USERS_MANAGE, _("Territories"), "map"),
     _Page("directories", Permission.USERS_MANAGE, _("Directories"), "sitemap"),
     _Page("sso_providers", Permission.USERS_MANAGE, _("Single sign-on"), "login"),
     _Page("custom_fields", Permission.CUSTOM_FIELDS_MANAGE, _("Custom fields"), "forms"),
+    _Page("keys", Permission.KEYS_READ, _("Encryption keys"), "key"),
     _Page("audit", Permission.AUDIT_READ, _("Audit log"), "list-details"),
     _Page("audit_alerts", Permission.AUDIT_READ, _("Security alerts"), "alert-triangle"),
     _Page("audit_sinks", Permission.AUDIT_MANAGE, _("SIEM sinks"), "upload"),

@@ -643,16 +643,10 @@ def create_tables() -> None:
         "destruction",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("requested_by", sa.Uuid(), nullable=False),
-        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("approved_by", sa.Uuid(), nullable=True),
-        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("agreed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("released_by", sa.SmallInteger(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
-        ),
+        sa.CheckConstraint("released_by >= 0", name=op.f("ck_destruction_released_by_nobody_or_more")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
         schema="keys",
     )
@@ -2381,14 +2375,6 @@ def create_tables() -> None:
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
-        "uq_destruction_waiting",
-        "destruction",
-        ["epoch"],
-        unique=True,
-        schema="keys",
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
-    op.create_index(
         "uq_epoch_active",
         "epoch",
         ["state"],
@@ -2451,7 +2437,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_team",
         "account",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2459,7 +2445,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_territory",
         "account",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2660,7 +2646,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_team",
         "contact",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2668,7 +2654,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_territory",
         "contact",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2782,7 +2768,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_case_team",
         "case",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2855,7 +2841,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_team",
         "opportunity",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2863,7 +2849,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_territory",
         "opportunity",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2950,7 +2936,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_lead_territory",
         "lead",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
