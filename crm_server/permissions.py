@@ -62,6 +62,8 @@ class Permission(StrEnum):
     """Say where audit events are sent, how long they are kept, and what raises an alarm."""
     SETTINGS_READ = "system:settings:read"
     """See the state of the system."""
+    ACCESS_EXPLAIN = "security:access:read"
+    """Ask why anybody may or may not do something with a record."""
     CHANGES_READ = "integration:changes:read"
     """Follow the change feed."""
     EXPORTS_RELEASE = "release:exports:mass"
@@ -150,6 +152,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (
             Permission.USERS_MANAGE,
             Permission.CUSTOM_FIELDS_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.SHARED_VIEWS_MANAGE,
         ),
@@ -162,6 +165,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (),
         (
             Permission.ROLES_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,

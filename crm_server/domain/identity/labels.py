@@ -32,6 +32,7 @@ PERMISSIONS: dict[str, Text] = {
     Permission.SHARED_VIEWS_MANAGE: _("Share views with everybody"),
     Permission.AUDIT_READ: _("Read the audit log"),
     Permission.SETTINGS_READ: _("See the state of the system"),
+    Permission.ACCESS_EXPLAIN: _("Ask who may do what, and why"),
     Permission.CHANGES_READ: _("Follow the change feed"),
     Permission.EXPORTS_RELEASE: _("Release exports of many records"),
     Permission.ADMINISTRATORS_RELEASE: _("Release grants of administrators"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exists, func, select
 
+from crm_server.domain.identity.actors import actor_of_user
 from crm_server.domain.identity.factor_models import Passkey, TotpFactor
 from crm_server.domain.identity.models import (
     LoginSession,
@@ -299,3 +300,29 @@ def _by_name(one: tuple[UUID, str, int]) -> str:
 
 def _like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+__all__ = [
+    "MOST_USERS",
+    "SessionRow",
+    "TeamRow",
+    "TerritoryNode",
+    "UserRow",
+    "actor_of_user",
+    "live_sessions",
+    "names_of",
+    "proved_at",
+    "role",
+    "role_members",
+    "role_names",
+    "roles",
+    "roles_of",
+    "team",
+    "team_members",
+    "teams",
+    "territories",
+    "territory",
+    "territory_members",
+    "user",
+    "users",
+]

@@ -2437,7 +2437,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_team",
         "account",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2445,7 +2445,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_territory",
         "account",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2646,7 +2646,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_team",
         "contact",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2654,7 +2654,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_territory",
         "contact",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2768,7 +2768,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_case_team",
         "case",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2841,7 +2841,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_team",
         "opportunity",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2849,7 +2849,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_territory",
         "opportunity",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2936,7 +2936,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_lead_territory",
         "lead",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
