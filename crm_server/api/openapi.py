@@ -55,7 +55,12 @@ def document() -> dict[str, Any]:
             _schemas_of(piece, schemas, without=link, suffix=_suffix(owner, piece, link))
             paths |= _part_paths(owner, name, piece, _suffix(owner, piece, link))
     paths |= (
-        domain_paths(data) | access_paths(data) | import_paths(data) | approval_paths(data) | ATTACHMENT_PATHS | part.OTHER_PATHS
+        domain_paths(data)
+        | access_paths(data)
+        | import_paths(data)
+        | approval_paths(data)
+        | ATTACHMENT_PATHS
+        | part.OTHER_PATHS
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
     schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas() | approval_schemas()
