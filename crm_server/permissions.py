@@ -134,6 +134,12 @@ class BuiltInRole:
     scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
     """Row scopes (kernel/rowrules.py); all records by default."""
 
+    @property
+    def label(self) -> Text:
+        """The name in the reader's language."""
+        # The word is another one than that for somebody's superior.
+        return _("role_manager", default="Manager") if self.name == "Manager" else self.name
+
     def grants(self, datamap: DataMap) -> list[str]:
         """The names of all permissions of the role."""
         records = [

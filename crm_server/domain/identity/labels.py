@@ -59,7 +59,7 @@ LEVELS: dict[str, Text] = {
     "write": _("read and change"),
 }
 FACTORS: Mapping[str, Text] = FACTOR_POLICIES
-ROLES: Mapping[str, Text] = {str(one.name): one.name for one in BUILT_IN_ROLES}
+ROLES: Mapping[str, Text] = {str(one.name): one.label for one in BUILT_IN_ROLES}
 """Names of built-in roles; those of other roles stand as they were given."""
 _DESCRIPTIONS = {str(one.description): one.description for one in BUILT_IN_ROLES}
 

@@ -88,6 +88,16 @@ class TerritoryNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """A territory with those inside it."""
+
+    id: UUID
+    name: str
+    members: int
+    below: list[Branch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class TeamRow:
     """A team in the list."""
 
@@ -276,6 +286,18 @@ def territories(db: Session) -> list[TerritoryNode]:
         found.append(TerritoryNode(key, name, depth, count))
         waiting += [(depth + 1, *one) for one in sorted(below.get(key, ()), key=_by_name, reverse=True)]
     return found
+
+
+def territory_tree(db: Session) -> list[Branch]:
+    """The territories at the top, each with those inside it."""
+    top: list[Branch] = []
+    path: list[Branch] = []
+    for node in territories(db):
+        branch = Branch(node.id, node.name, node.members)
+        del path[node.depth :]
+        (path[-1].below if path else top).append(branch)
+        path.append(branch)
+    return top
 
 
 def territory_members(db: Session, territory_id: UUID) -> set[UUID]:
