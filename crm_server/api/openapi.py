@@ -13,6 +13,7 @@ import crm_server.api.openapi_parts as part
 from compliance.datamap import EntityKind
 from crm_server.api.answers import answer
 from crm_server.api.context import UUID_PATTERN, known_parts, named
+from crm_server.api.openapi_access import access_paths, access_schemas
 from crm_server.api.openapi_actions import ATTACHMENT_PATHS, action_paths, action_schemas
 from crm_server.api.openapi_approvals import approval_paths, approval_schemas
 from crm_server.api.openapi_domains import domain_paths, domain_schemas
@@ -56,6 +57,7 @@ def document() -> dict[str, Any]:
             paths |= _part_paths(owner, name, piece, _suffix(owner, piece, link))
     paths |= (
         domain_paths(data)
+        | access_paths(data)
         | import_paths(data)
         | approval_paths(data)
         | role_paths()
@@ -63,7 +65,8 @@ def document() -> dict[str, Any]:
         | part.OTHER_PATHS
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
-    schemas |= action_schemas() | domain_schemas() | import_schemas() | approval_schemas() | role_schemas()
+    schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas()
+    schemas |= approval_schemas() | role_schemas()
     return {
         "openapi": "3.1.0",
         "info": {

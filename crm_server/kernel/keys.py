@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from compliance.audit.events import use_vault
 from compliance.datamap.text import _
 from crm_server.kernel import db
 from crm_server.kernel.clock import now
@@ -28,6 +29,7 @@ from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
 from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
 from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
+from crm_server.kernel.payloads import Payloads
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
 from security.crypto.document import DocumentKey, SealedColumn, key_check_value
@@ -93,6 +95,8 @@ class Keys:
     ) -> None:
         self.node = node_of(settings)
         self.ledger = Ledger(folder_of(settings))
+        self.modules: tuple[str, ...] = ()
+        """The modules that passed the self-check, with their versions."""
         self._restored = restored
         self.profile = Profile(settings.crypto_profile)
         self.ring = ring
@@ -107,6 +111,8 @@ class Keys:
         self._tenant: UUID | None = None
         self._active: tuple[int, float] | None = None
         self._prepared = False
+        self.payloads = Payloads(self, engine)
+        use_vault(engine, self.payloads)
         self._listener = (
             KeyListener(settings.database_url, self.cache, self.forget_epochs) if listen else None
         )
@@ -126,9 +132,10 @@ class Keys:
             KeysRefused: with the reason and the way out.
         """
         try:
-            _checked(Profile(settings.crypto_profile))
+            modules = _checked(Profile(settings.crypto_profile))
             horizon_of(settings)
             keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
+            keys.modules = modules
             try:
                 keys._prepare()
             except (OperationalError, ProgrammingError):
@@ -141,6 +148,11 @@ class Keys:
             cause = error.__cause__ if isinstance(error, KeysAway) else error
             raise KeysRefused(_refusal(settings, cause or error)) from None
         return keys
+
+    def announce(self) -> None:
+        """Say in the log which provider and profile are in force, and which modules compute the algorithms."""
+        name = self.ring.capabilities.name
+        log.info("keys opened", provider=name, profile=self.profile.value, modules=list(self.modules))
 
     def close(self) -> None:
         """Forget all keys and stop listening."""
@@ -204,6 +216,53 @@ class Keys:
             if mark is not None:
                 self.cache.put(kid, key, mark)
         return opened
+
+    def for_sealing_many(
+        self, connection: Connection, subjects: Iterable[UUID], key_class: str
+    ) -> dict[UUID, DocumentKey | None]:
+        """The keys of many subjects for new documents, in two statements; None for those who were erased."""
+        wanted, word, tenant = list(dict.fromkeys(subjects)), str(key_class), self.tenant
+        store = SqlKeyStore(lambda: connection)
+        records = store.newest(tenant, word, wanted)
+        fresh, made = [], {}
+        epoch = self.active_epoch(lambda: connection)
+        wrapper = self.wrapper(epoch)
+        moment = now()
+        for subject in wanted:
+            if subject in records:
+                continue
+            random = os.urandom(48)
+            kid, dek = random[:16], random[16:]
+            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
+            fresh.append(
+                DataKeyRecord(
+                    kid=kid,
+                    owner=KeyOwner(tenant, subject, word),
+                    generation=1,
+                    epoch=epoch,
+                    state=KeyState.ACTIVE,
+                    wrapped=wrapper.wrap(dek, context),
+                    kcv=key_check_value(dek),
+                    created_at=moment,
+                )
+            )
+            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
+        beaten = store.add_many(fresh)
+        if beaten:
+            records |= store.newest(tenant, word, beaten)
+        data = self.on(lambda: connection)
+        known: dict[UUID, DocumentKey | None] = {}
+        for subject, record in records.items():
+            if record.wrapped is None:
+                known[subject] = None
+                continue
+            mark = self.cache.mark()
+            key = self.cache.get(record.kid)
+            if key is None:
+                key = data.open(record)
+                self.cache.put(record.kid, key, mark)
+            known[subject] = key
+        return {**made, **known}
 
     # Epochs ----------------------------------------------------------------------------------------------------------
 
@@ -376,14 +435,13 @@ class Keys:
 
 
 @cache
-def _checked(profile: Profile) -> None:
-    """Test every algorithm of the profile once in a process, and say in the log which modules compute them.
+def _checked(profile: Profile) -> tuple[str, ...]:
+    """Test every algorithm of the profile once in a process; returns the modules that compute them.
 
     Raises:
         ProfileRefused: one gives a wrong answer, or is missing.
     """
-    found = self_check(profile)
-    log.info("algorithms checked", profile=profile.value, modules=sorted({one.module for one in found}))
+    return tuple(sorted({one.module for one in self_check(profile)}))
 
 
 def _active_epoch(connection: Connection) -> int | None:
@@ -458,43 +516,7 @@ class SessionKeys:
 
     def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
         """The keys of many subjects for new documents, in two statements; None for those who were erased."""
-        wanted, word, tenant = list(dict.fromkeys(subjects)), str(key_class), self.tenant
-        store = SqlKeyStore(self.session.connection)
-        records = store.newest(tenant, word, wanted)
-        fresh, made = [], {}
-        epoch = self.keys.active_epoch(self.session.connection)
-        wrapper = self.keys.wrapper(epoch)
-        moment = now()
-        for subject in wanted:
-            if subject in records:
-                continue
-            random = os.urandom(48)
-            kid, dek = random[:16], random[16:]
-            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
-            fresh.append(
-                DataKeyRecord(
-                    kid=kid,
-                    owner=KeyOwner(tenant, subject, word),
-                    generation=1,
-                    epoch=epoch,
-                    state=KeyState.ACTIVE,
-                    wrapped=wrapper.wrap(dek, context),
-                    kcv=key_check_value(dek),
-                    created_at=moment,
-                )
-            )
-            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
-        beaten = store.add_many(fresh)
-        if beaten:
-            records |= store.newest(tenant, word, beaten)
-        known = {subject: self._usable(record) for subject, record in records.items()}
-        return {**made, **known}
-
-    def _usable(self, record: DataKeyRecord) -> DocumentKey | None:
-        if record.wrapped is None:
-            return None
-        found = self.keys.cache.get(record.kid)
-        return self.data.open(record) if found is None else found
+        return self.keys.for_sealing_many(self.session.connection(), subjects, key_class)
 
 
 def keys_of(session: Session) -> SessionKeys:
