@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -21,10 +22,11 @@ from compliance.audit.log.reading import LogReader
 from crm_server.domain.audit.guard import measure
 from crm_server.domain.audit.places import places
 from crm_server.migrations import HEAD, manage
+from crm_server.search.client import SearchClient, SearchUnavailable
+from crm_server.search.places import socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -36,6 +38,7 @@ WARN_DAYS = 21
 STUCK_MINUTES = 15
 SILENT_SECONDS = 60
 SKEW_SECONDS = 5.0
+LATE_SEARCH = 10.0
 SEALING_LATE, SEALING_STUCK = 5.0, 30.0
 LEAST_MONTHS = 2
 MOST_BACKLOG = 100_000
@@ -61,7 +64,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """All findings; checks that need the database are left out when it can't be reached."""
-    findings = [*_disk(settings), *_certificates(settings), *_assets(settings)]
+    findings = [*_disk(settings), *_certificates(settings), *_assets(settings), *_search(settings)]
     engine = create_engine(
         settings.database_url,
         poolclass=pool.NullPool,
@@ -391,6 +394,48 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     level = Level.ERROR if free < STOP_BYTES else Level.WARNING if free < WARN_BYTES else Level.OK
     said = f"{free / 1e9:.1f} GB are free for {folder}."
     yield Finding("disk", level, said, "" if level is Level.OK else "Make room: logs and old backups first.")
+
+
+def _search(settings: Settings) -> Iterator[Finding]:
+    """Whether the service that finds and sorts by sealed fields answers, and how well its memory is kept."""
+    path = socket_path(settings)
+    client = SearchClient(path)
+    try:
+        state = client.state()
+    except SearchUnavailable:
+        yield Finding(
+            "search",
+            Level.WARNING,
+            f"No search service answers at {path}; sealed fields can't be searched or sorted by.",
+            "Start it: systemctl start kontor-search (on a trial: make run).",
+        )
+        return
+    finally:
+        client.close()
+    if not state.complete:
+        said = f"The search index is being loaded: {state.percent} %."
+        yield Finding(
+            "search", Level.WARNING, said, "Wait; the log of the search service tells when it is done."
+        )
+    elif state.lag > LATE_SEARCH:
+        said = f"The search index is {state.lag:.0f} seconds behind."
+        yield Finding("search", Level.ERROR, said, "Look at the log of the search service.")
+    else:
+        yield Finding("search", Level.OK, f"The search index holds {state.total:,} records.")
+    if not state.locked and _swaps():
+        yield Finding(
+            "swap",
+            Level.WARNING,
+            "The memory of the search index may be written to the swap space.",
+            "Set LimitMEMLOCK=infinity for the unit of the search service, or switch swap off.",
+        )
+
+
+def _swaps() -> bool:
+    try:
+        return len(Path("/proc/swaps").read_text(encoding="ascii").splitlines()) > 1
+    except OSError:
+        return False
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ stops the start with one sentence in an operator's language that names the varia
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -57,6 +58,18 @@ def _database_url(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    found = _names(text)
+    for one in found:
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            raise ValueError(
+                f'must be networks such as 10.0.0.0/8, separated by commas, and "{one}" is none'
+            ) from None
+    return found
 
 
 def _path(text: str) -> Path:
@@ -128,6 +141,13 @@ TABLE: tuple[Setting, ...] = (
         "",
         "addresses",
         "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    ),
+    Setting(
+        "outgoing_networks",
+        _networks,
+        "",
+        "networks",
+        "Networks beyond the public internet that outgoing HTTPS calls (single sign-on) may reach, such as 10.0.0.0/8.",
     ),
     Setting(
         "assets_dir",
@@ -246,6 +266,38 @@ TABLE: tuple[Setting, ...] = (
         "seconds",
         "How long a running process goes on with the epochs it has opened while the provider of the key ring is away.",
     ),
+    Setting("node_name", _text, "", "name", "Name of this machine among the nodes. Empty: its host name."),
+    Setting(
+        "key_rotation_days",
+        _integer(1, 28),
+        "14",
+        "days",
+        "An epoch of keys is followed by a new one after this long.",
+    ),
+    Setting(
+        "key_destruction_days",
+        _integer(0, 28),
+        "7",
+        "days",
+        "Within this long a retired epoch is destroyed. Together with rotation and escrow at most 28 days: so long an "
+        "erased person can be read in a backup.",
+    ),
+    Setting(
+        "key_veto_hours",
+        _integer(0, 672),
+        "48",
+        "hours",
+        "How long a destruction of an epoch can be vetoed when no second person agreed to it.",
+    ),
+    Setting(
+        "key_escrow",
+        _path,
+        "",
+        "folder",
+        "Where sealed copies of the key table are written; keep it beside the backups. Empty: `escrow` in the state "
+        "folder.",
+    ),
+    Setting("key_escrow_days", _integer(1, 28), "7", "days", "How long an escrow is kept."),
     Setting(
         "crypto_profile",
         _choice("standard", "strict"),
@@ -269,6 +321,27 @@ TABLE: tuple[Setting, ...] = (
     Setting("default_currency", _text, "EUR", "ISO 4217", "Currency of new opportunities."),
     Setting(
         "default_locale", _choice("en", "zh_Hans"), "en", "language", "Language before a person chose one."
+    ),
+    Setting(
+        "search_socket",
+        _path,
+        "",
+        "socket",
+        "Where the search service of this node is asked. Empty: `search.sock` in the state folder.",
+    ),
+    Setting(
+        "search_processes",
+        _integer(0, 64),
+        "0",
+        "processes",
+        "Processes that read records when the search service starts; 0 takes one a core, four at most.",
+    ),
+    Setting(
+        "search_limit",
+        _integer(0, 100_000),
+        "240",
+        "per minute",
+        "Searches over protected fields that one person may make in a minute; 0 sets no limit.",
     ),
     Setting("demo", _boolean, "false", "switch", "Shows on every page that the data is made up."),
 )
@@ -318,7 +391,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         elif text is None and item.default is None:
             problems.append(f"{variable} is not set. {item.doc}")
         elif text is None and item.default == "":
-            values[item.name] = () if item.parse is _names else ""
+            values[item.name] = () if item.parse in {_names, _networks} else ""
         else:
             try:
                 values[item.name] = item.parse(text if text is not None else str(item.default))

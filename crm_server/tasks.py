@@ -12,10 +12,12 @@ from sqlalchemy import text
 
 import crm_server.approvals
 import crm_server.domain.approvals.jobs
+import crm_server.domain.audit.jobs
 import crm_server.domain.identity.jobs
 import crm_server.domain.imports.jobs  # noqa: F401 - as above
 from crm_server.domain.bin.services import empty
 from crm_server.domain.identity.actors import actor_of_user
+from crm_server.kernel.blindindex import upkeep
 from crm_server.kernel.clock import now
 from crm_server.kernel.jobs import Job, task
 from crm_server.models import datamap
@@ -65,6 +67,16 @@ def change_feed_purge(job: Job) -> None:
                     {"before": before, "batch": _BATCH},
                 ).all()
             )
+
+
+@task("blind_index_check", cron="27 3 * * *")
+def blind_index_check(job: Job) -> None:
+    """Hold the blind indexes against their budget, and build anew what a table has outgrown (ENC-17)."""
+    for entity in upkeep.indexed_entities(datamap()):
+        with job.session() as session:
+            stale = upkeep.check(session, entity).stale
+        if stale:
+            upkeep.rebuild(job.factory, job.actor, entity)
 
 
 @task("job_purge", cron="47 * * * *")

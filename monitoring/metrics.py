@@ -38,6 +38,30 @@ JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess
 APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 
+KEY_ALARMS = Counter(
+    "kontor_key_alarms_total", "Errors of keys and sealed documents that are alarms.", ("code",)
+)
+KEY_EVENTS = Counter("kontor_key_events_total", "Work on keys by kind and outcome.", ("action", "outcome"))
+KEY_EPOCH = Gauge("kontor_key_epoch", "Number of the active epoch of keys.", multiprocess_mode="mostrecent")
+KEY_EPOCH_AGE = Gauge(
+    "kontor_key_epoch_age_seconds", "Age of the active epoch of keys.", multiprocess_mode="mostrecent"
+)
+KEYS_BEHIND = Gauge(
+    "kontor_keys_behind",
+    "Live data keys under an epoch that isn't the active one.",
+    multiprocess_mode="mostrecent",
+)
+KEY_RING_AWAY = Gauge(
+    "kontor_key_ring_away",
+    "1 while the provider of the key ring doesn't answer.",
+    multiprocess_mode="mostrecent",
+)
+BLIND_INDEX = Gauge(
+    "kontor_blind_index_alarm",
+    "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",
+    ("entity", "kind"),
+    multiprocess_mode="mostrecent",
+)
 DOCUMENT_TROUBLES = Counter(
     "kontor_document_troubles_total",
     "Sealed documents that did not open though nobody erased their key, by reason. Any is an alarm.",
@@ -60,6 +84,23 @@ SEALER_WORKS = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+SEARCH_SECONDS = Histogram(
+    "kontor_search_seconds",
+    "Time of the search service for a request, by kind.",
+    ("kind",),
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+SEARCH_REFUSED = Counter(
+    "kontor_search_refused_total", "Requests that the search service did not answer, by reason.", ("reason",)
+)
+SEARCH_RECORDS = Gauge(
+    "kontor_search_records", "Records that the search service holds.", multiprocess_mode="mostrecent"
+)
+SEARCH_LAG = Gauge(
+    "kontor_search_lag_seconds",
+    "Seconds since the search service knew everything that was committed.",
+    multiprocess_mode="mostrecent",
+)
 AUDIT_OPEN = Gauge(
     "kontor_audit_open",
     "1 while privileged acts are open, 0 while the audit log can't prove them.",

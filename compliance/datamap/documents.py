@@ -215,6 +215,12 @@ def erased(instance: Any) -> bool:
     return bool(state.erased)
 
 
+def sealed_changes(instance: Any) -> Mapping[int, tuple[Any, Any]]:
+    """Old and new value by number of what the flush under way has sealed; for hooks between sealing and audit."""
+    state: _Documents | None = instance.__dict__.get(_STATE)
+    return {} if state is None else state.told
+
+
 def take_changes(instance: Any) -> Iterator[tuple[int, FieldPolicy, Any, Any]]:
     """(number, policy, old, new) of declared fields that the flush under way has sealed, told once."""
     layout: Layout = instance.__layout__

@@ -125,3 +125,99 @@ def status(as_json: bool) -> None:
     signed = "none that can be read here" if found.signed_size is None else f"{found.signed_size:,} events"
     at = f", {found.signed_at:%Y-%m-%d %H:%M:%S} UTC" if found.signed_at else ""
     click.echo(f"signed   {signed}{at}\nlag      {found.lag:.1f} s")
+
+
+@contextmanager
+def _transactions() -> Iterator[Any]:
+    """A function that gives transactions of the command line, each committed at its end."""
+    from crm_server.kernel import db
+    from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.settings import load
+
+    settings = load()
+    engine = db.create_app_engine(settings)
+    factory = db.session_factory(engine, settings)
+
+    @contextmanager
+    def transaction() -> Iterator[Session]:
+        with db.open_session(factory, system_actor(Origin.CLI)) as session:
+            yield session
+            db.commit(session)
+
+    try:
+        yield transaction
+    finally:
+        engine.dispose()
+
+
+@audit.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+@JSON
+def prune(*, dry_run: bool, as_json: bool) -> None:
+    """Remove the events whose retention has ended; their hashes stay, and the log says which went.
+
+    The sealer has to run: nothing is removed before the log has sealed that it goes.
+    """
+    from crm_server.domain.audit import retention
+
+    with _transactions() as transaction:
+        with transaction() as session:
+            found = retention.due(session)
+        count = sum(item.count for item in found)
+        if dry_run:
+            if as_json:
+                click.echo(json.dumps({"events": count, "classes": [item.plain() for item in found]}))
+                return
+            for item in found:
+                click.echo(
+                    f"{item.event_class:<16} kept {item.months:>3} months: {item.count:,} events are due"
+                )
+            return
+        with click.progressbar(length=max(1, count), label="Events", file=sys.stderr) as bar:
+            removed = retention.prune(transaction, progress=lambda done: bar.update(done - bar.pos))
+    if as_json:
+        click.echo(json.dumps({"removed": removed, "due": count}))
+    else:
+        click.echo(f"{removed:,} events removed; their hashes stay.")
+    if removed < count:
+        click.echo("The rest waits for the seal of what goes. Is the sealer running? kontor doctor", err=True)
+        sys.exit(4)
+
+
+@audit.command()
+@click.argument("event_class", metavar="CLASS", required=False)
+@click.argument("months", type=int, required=False)
+@JSON
+def retention(*, event_class: str | None, months: int | None, as_json: bool) -> None:
+    """Show how long each class of events is kept, or set it: kontor audit retention read 24."""
+    from crm_server.domain.audit import retention as rules
+    from crm_server.kernel.errors import ValidationFailed
+
+    with _transactions() as transaction, transaction() as session:
+        if event_class is not None:
+            try:
+                rules.keep(session, event_class, months or 0)
+            except ValidationFailed as refused:
+                raise click.ClickException(str(refused.errors[0].message.interpolate())) from None
+        found = rules.months_of(session)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, kept in found.items():
+        click.echo(f"{name:<16} {kept} months")
+
+
+@audit.command()
+@click.option("--ahead", default=3, show_default=True, help="Months beyond the present one.")
+@JSON
+def partitions(*, ahead: int, as_json: bool) -> None:
+    """Make room in the tables of the log for the months to come. A job does so each night."""
+    from sqlalchemy import text
+
+    with _transactions() as transaction, transaction() as session:
+        made = list(session.scalars(text("select audit.make_partitions(:ahead)"), {"ahead": ahead}))
+        row = session.execute(text("select months_ahead, misplaced from audit.partitions()")).one()
+    if as_json:
+        click.echo(json.dumps({"made": made, "months_ahead": row.months_ahead, "misplaced": row.misplaced}))
+    else:
+        click.echo(f"Room for {row.months_ahead} more months; {len(made)} partitions made.")

@@ -201,7 +201,7 @@ def stop() -> None:
 @click.option("--lines", "-n", default=50, show_default=True, help="Lines of each log to begin with.")
 @click.argument("process", required=False)
 def logs(*, follow: bool, lines: int, process: str | None) -> None:
-    """Show the logs of all processes, or of PROCESS (app, worker, postgres, supervisor, setup)."""
+    """Show the logs of all processes, or of PROCESS (app, worker, search, postgres, supervisor, setup)."""
     places = _places()
     found = sorted(places.logs.glob(f"{process or '*'}.log"))
     if not found:

@@ -20,6 +20,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from compliance.audit import capture
 from compliance.datamap import documents
 from crm_server.kernel import rowrules
+from crm_server.kernel.blindindex import hook as blindindex
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
 from crm_server.settings import default
@@ -55,7 +56,8 @@ def create_app_engine(settings: Settings, **overrides: Any) -> Engine:
     """The pooled engine of the application role."""
     options = (
         f"-c statement_timeout={settings.statement_timeout} -c timezone=UTC "
-        f"-c idle_in_transaction_session_timeout=60000"
+        # Statements here are short: compiling one, which row rules make look expensive, takes longer than running it.
+        f"-c idle_in_transaction_session_timeout=60000 -c jit=off"
     )
     arguments: dict[str, Any] = {
         "pool_size": settings.pool_size,
@@ -122,6 +124,7 @@ def _report(session: Session, trouble: documents.Trouble) -> None:
 # Every session of the process seals and is captured: there is no other kind to open by mistake. Sealing comes first, so
 # that capture sees what it has done.
 documents.install(Session, _vault, _report)
+blindindex.install(Session)
 capture.install(Session, actor_of)
 
 _TELL = (

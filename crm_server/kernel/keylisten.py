@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg2
 import structlog
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from security.crypto.errors import KeyRingError
 
@@ -109,5 +110,5 @@ class KeyListener:
     def _on_epoch_safely(self) -> None:
         try:
             self._on_epoch()
-        except KeyRingError as error:
-            log.warning("key ring can't be read", code=error.code)
+        except (KeyRingError, DBAPIError) as error:
+            log.warning("epochs can't be looked at", error=type(error).__name__)

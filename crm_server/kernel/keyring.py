@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,41 @@ class KeysRefused(SettingsError):
 def folder_of(settings: Settings) -> Path:
     """The folder of the key ring."""
     return Path(settings.key_ring or settings.state_dir / "keyring")
+
+
+HORIZON_DAYS = 28
+"""Within this long nobody who was erased can be read in any backup (ENC-12)."""
+
+
+def horizon_of(settings: Settings) -> int:
+    """Days from an erasure until the last copy of its key is gone: rotation, destruction and retention of the escrow.
+
+    Raises:
+        KeysRefused: it is longer than 28 days, or the time for a veto doesn't fit into that for destruction.
+    """
+    days: int = settings.key_rotation_days + settings.key_destruction_days + settings.key_escrow_days
+    if days > HORIZON_DAYS:
+        raise KeysRefused(
+            f"KONTOR_KEY_ROTATION_DAYS, KONTOR_KEY_DESTRUCTION_DAYS and KONTOR_KEY_ESCROW_DAYS make {days} days "
+            f"together; an erased person must be unreadable everywhere within {HORIZON_DAYS}. Shorten one of them."
+        )
+    if settings.key_veto_hours > settings.key_destruction_days * 24:
+        raise KeysRefused(
+            f"KONTOR_KEY_VETO_HOURS ({settings.key_veto_hours}) doesn't fit into KONTOR_KEY_DESTRUCTION_DAYS "
+            f"({settings.key_destruction_days}). Shorten the time for a veto."
+        )
+    return days
+
+
+def node_of(settings: Settings) -> str:
+    """The name of this machine among the nodes."""
+    name: str = settings.node_name or socket.gethostname()
+    return name[:200]
+
+
+def escrow_of(settings: Settings) -> Path:
+    """The folder of escrows."""
+    return Path(settings.key_escrow or settings.state_dir / "escrow")
 
 
 def open_ring(settings: Settings) -> KeyRingProvider:

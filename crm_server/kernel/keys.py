@@ -23,8 +23,9 @@ from compliance.datamap.text import _
 from crm_server.kernel import db
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import AppError
+from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
-from crm_server.kernel.keyring import KeysRefused, open_ring
+from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
 from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
@@ -54,6 +55,12 @@ log = structlog.get_logger("kontor.keys")
 
 KEY_COLUMNS: Final = ", ".join(COLUMNS)
 """Columns of `keys.data_key` in the order that `Keys.unwrap` reads."""
+_ATTEST: Final = """
+insert into keys.attestation as a (node, epoch, holds_at, gone_at, seen_at)
+values (%s, %s, case when %s then now() end, case when %s then now() end, now())
+on conflict (node, epoch) do update
+set holds_at = coalesce(a.holds_at, excluded.holds_at), gone_at = coalesce(a.gone_at, excluded.gone_at), seen_at = now()
+"""
 _EPOCH_SECONDS: Final = 5.0
 """How long the number of the active epoch is believed without asking again."""
 
@@ -80,7 +87,12 @@ class _Opened:
 class Keys:
     """The keys of a process; safe to share between its threads. Never shown, never pickled."""
 
-    def __init__(self, settings: Settings, engine: Engine, ring: KeyRingProvider, *, listen: bool) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, ring: KeyRingProvider, *, listen: bool, restored: bool
+    ) -> None:
+        self.node = node_of(settings)
+        self.ledger = Ledger(folder_of(settings))
+        self._restored = restored
         self.profile = Profile(settings.crypto_profile)
         self.ring = ring
         self.cache: BoundedCache[bytes, DocumentKey] = BoundedCache(
@@ -99,25 +111,26 @@ class Keys:
         )
 
     @classmethod
-    def open(cls, settings: Settings, engine: Engine, *, listen: bool = True) -> Keys:
+    def open(cls, settings: Settings, engine: Engine, *, listen: bool = True, restored: bool = False) -> Keys:
         """Open the key ring at the start of a process, so that a missing provider is told before anything is served.
 
         A database that doesn't answer is no reason to refuse: the rest is done at first use.
 
         Args:
             listen: Drop what other processes erase, by a listener thread; False for short commands.
+            restored: Also where a restored database waits for its erasures to be replayed; for the command that does
+                that, and no other.
 
         Raises:
             KeysRefused: with the reason and the way out.
         """
         try:
-            keys = cls(settings, engine, open_ring(settings), listen=listen)
+            horizon_of(settings)
+            keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
             try:
                 keys._prepare()
-            except (
-                OperationalError,
-                ProgrammingError,
-            ):  # Away, or not migrated yet: not ready, but no reason to refuse.
+            except (OperationalError, ProgrammingError):
+                # The database is away, or not migrated yet: the process isn't ready, but has no reason to refuse.
                 for info in reversed(keys.ring.list()):
                     if info.state is EpochState.LIVE:
                         keys.epoch_keys(info.number)
@@ -254,6 +267,8 @@ class Keys:
     def forget_epochs(self) -> None:
         """Look anew which epoch is active, and forget those that were destroyed."""
         self._active = None
+        if self._prepared:
+            self.attest()
         with self._lock:
             live = {info.number for info in self.ring.list() if info.state is EpochState.LIVE}
             self._epochs = {
@@ -278,10 +293,44 @@ class Keys:
                 ).one_or_none()
             if row is None:
                 self._found()
-            else:
+            elif not self._restored:
                 self._match(*row)
+            if not self._restored:
+                self._refuse_quarantine()
+                self.attest()
             self._tenant, self._prepared = tenant, True
             return tenant
+
+    def _refuse_quarantine(self) -> None:
+        """Serve nothing from a restored database before the erasures since its backup are replayed (ENC-11)."""
+        with self._engine.connect() as connection:
+            alive = self.ledger.alive(connection)
+        if alive:
+            self.ledger.quarantine(f"{len(alive)} keys that were erased are alive in this database")
+        reason = self.ledger.quarantined()
+        if reason is not None:
+            raise KeysRefused(
+                f"This database is in quarantine: {reason}. It was restored from a backup; replay the erasures "
+                "since then: kontor keys replay"
+            )
+
+    def attest(self) -> None:
+        """Say for this node which epochs it holds, and destroy here what was destroyed elsewhere (ENC-9, ENC-13).
+
+        Raises:
+            KeyRingError: an epoch that was destroyed elsewhere can't be destroyed here; this node must not serve.
+        """
+        here = {info.number: info.state for info in self.ring.list()}
+        with self._engine.begin() as connection:
+            rows = connection.exec_driver_sql("select number, state from keys.epoch").all()
+        for number, state in rows:
+            if state == "destroyed" and here.get(number) in (EpochState.LIVE, EpochState.DESTROYING):
+                self.ring.destroy(number)
+        with self._engine.begin() as connection:
+            for number, state in rows:
+                holds = state in ("active", "retired") and here.get(number) is EpochState.LIVE
+                if holds or state == "destroyed":
+                    connection.exec_driver_sql(_ATTEST, (self.node, number, holds, not holds))
 
     def _match(self, number: int, fingerprint: str) -> None:
         if all(info.number != number for info in self.ring.list()):
@@ -338,6 +387,7 @@ def _refusal(settings: Settings, error: BaseException) -> str:
         "provider-refused": "Mend the passphrase, PIN or token in the settings. Nothing was changed.",
         "ring-corrupt": "Restore the folder of the ring from a copy; docs/runbooks/keys.md says how.",
         "ring-storage": "Make room, or give the folder back to the user that Kontor runs as.",
+        "epoch-destroyed": "The database is older than that: it was restored. Run: kontor keys replay --escrow FILE",
         "profile-refused": "Change KONTOR_CRYPTO_PROFILE, or the provider of the key ring.",
     }.get(getattr(error, "code", ""), "docs/runbooks/keys.md says what to do.")
     return f"Kontor can't start without its keys ({settings.key_provider}). {error} {way_out}"

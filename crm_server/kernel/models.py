@@ -93,3 +93,54 @@ class Installation(Base):
         2, Semantic.DATETIME, _("Created"), TECHNICAL, required=True, server_default=text("now()")
     )
     limit_key: Mapped[bytes] = field(3, Semantic.BYTES, _("Key of rate limits"), SECRET, required=True)
+
+
+class TokenIndex(Base):
+    """One blind index of a sealed field: the tokens of one epoch, made in one way.
+
+    The newest of a field gets what is written, all are asked. A new generation has its own keys, so that its tokens
+    can't be laid beside those of the one before.
+    """
+
+    __tablename__ = "token_index"
+    __entity__ = EntityPolicy(
+        90,
+        "token_index",
+        "token-indexes",
+        _("Blind index"),
+        _("Blind indexes"),
+        EntityKind.TECHNICAL,
+        title="field_number",
+    )
+    __table_args__ = (
+        Index("uq_token_index", "entity", "field_number", "epoch", "generation", unique=True),
+        {"schema": "search"},
+    )
+
+    id: Mapped[int] = field(
+        1, Semantic.INTEGER, _("Id"), SYSTEM, primary_key=True, server_default=Identity(always=True)
+    )
+    entity: Mapped[int] = field(
+        2, Semantic.SMALL_INTEGER, _("Kind of record"), SYSTEM, required=True, sql=SmallInteger()
+    )
+    field_number: Mapped[int] = field(3, Semantic.INTEGER, _("Field"), SYSTEM, required=True)
+    epoch: Mapped[int] = field(4, Semantic.INTEGER, _("Epoch"), SYSTEM, required=True)
+    generation: Mapped[int] = field(5, Semantic.INTEGER, _("Generation"), SYSTEM, required=True)
+    transform: Mapped[str] = field(6, Semantic.TEXT, _("Normal form"), SYSTEM, required=True, max_length=20)
+    version: Mapped[int] = field(7, Semantic.SMALL_INTEGER, _("Version"), SYSTEM, required=True)
+    bits: Mapped[int] = field(8, Semantic.SMALL_INTEGER, _("Bits"), SYSTEM, required=True)
+    created_at: Mapped[datetime] = field(9, Semantic.DATETIME, _("Created"), SYSTEM, required=True)
+
+
+class Token(Base):
+    """That a record has a value with this token in the field of an index. Short on purpose: many records share one."""
+
+    __tablename__ = "token"
+    __entity__ = EntityPolicy(
+        91, "token", "tokens", _("Search token"), _("Search tokens"), EntityKind.TECHNICAL, title="token"
+    )
+    __table_args__ = (Index("ix_token_record", "record_id"), {"schema": "search"})
+
+    index_id: Mapped[int] = field(1, Semantic.INTEGER, _("Blind index"), TECHNICAL, primary_key=True)
+    token: Mapped[int] = field(2, Semantic.INTEGER, _("Token"), TECHNICAL, primary_key=True)
+    record_id: Mapped[UUID] = field(3, Semantic.ID, _("Record"), TECHNICAL, primary_key=True)

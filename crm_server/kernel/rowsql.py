@@ -224,9 +224,38 @@ def _part_policies(read: str, write: str) -> list[_Policy]:
     ]
 
 
+FEW = 3000
+"""Up to so many rows are named by key. Beyond, an ordered walk through a million rows reaches a page sooner."""
+
+
+def reached(entity: EntityDef) -> str:
+    """The call that gives the keys of the live records within the actor's scopes of reading, `FEW` and one at most."""
+    return f"kontor.reached_{entity.name}()"
+
+
+def _reached_function(entity: EntityDef) -> str:
+    """One query a scope, so that each finds its rows by an index. It runs with the rights of its owner, whom no policy
+    limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named by key.
+    """
+    branches = " union ".join(
+        f"select b.id from {_table(entity.name)} b "
+        f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}')) "
+        f"and {condition(entity, scope, RowAction.READ, 'b')} and b.deleted_at is null"
+        for scope in available(entity.name)
+        if scope not in {Scope.ALL, Scope.RELATED}
+    )
+    return (
+        f"create or replace function {reached(entity)} returns uuid[] "
+        "language plpgsql stable security definer set search_path = pg_catalog "
+        f"as $$ begin return array({branches} limit {FEW + 1}); end $$"
+    )
+
+
 def statements(datamap: DataMap) -> Iterator[str]:
     """The SQL that brings views and policies up to this release. Idempotent; run after tables and functions."""
     yield VIEWS
+    for name in GUARDED:
+        yield _reached_function(datamap[name])
     for table, found in policies(datamap).items():
         yield f"alter table {table} enable row level security"
         for name, command, using, check in found:
@@ -237,7 +266,10 @@ def statements(datamap: DataMap) -> Iterator[str]:
 
 
 def add_indexes(metadata: MetaData) -> None:
-    """Declare the indexes that find records by team and territory; those by owner stand with the models."""
+    """Declare the indexes that find records by team and territory, and those who report to somebody.
+
+    Those by owner stand with the models.
+    """
     for name in GUARDED:
         table = metadata.tables[f"crm.{name}"]
         for column in ("team_id", "territory_id"):
@@ -247,6 +279,8 @@ def add_indexes(metadata: MetaData) -> None:
                     table.c[column],
                     postgresql_where=text("deleted_at is null"),
                 )
+    people = metadata.tables["identity.user"]
+    Index("ix_user_manager", people.c.manager_id, postgresql_where=text("manager_id is not null"))
 
 
 def guarded_tables(datamap: DataMap) -> frozenset[str]:
@@ -255,12 +289,14 @@ def guarded_tables(datamap: DataMap) -> frozenset[str]:
 
 
 __all__ = [
+    "FEW",
     "add_indexes",
     "any_parent_rule",
     "condition",
     "guarded_tables",
     "parent_rule",
     "policies",
+    "reached",
     "rule",
     "statements",
 ]

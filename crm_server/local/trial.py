@@ -34,7 +34,7 @@ _CODE = ("crm_server", "compliance", "security", "monitoring")
 
 
 def processes(port: int, tls: certificate.Certificate, environment: Mapping[str, str]) -> list[Process]:
-    """What runs beside the database: the application, the worker of its jobs, the sealer, the forwarder, metrics."""
+    """What runs beside the database: application, worker, search service, sealer, forwarder, metrics."""
     sealers = environment
     environment = {name: value for name, value in environment.items() if name != SEALER_URL}
     programs = Path(sys.executable).parent
@@ -51,6 +51,7 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
     found = [
         Process("app", application, environment),
         Process("worker", [kontor, "worker"], environment),
+        Process("search", [kontor, "search", "serve"], environment),
         Process("metrics", [kontor, "metrics"], environment),
         Process("forwarder", [kontor, "siem", "forward"], environment),
     ]

@@ -54,7 +54,7 @@ def migrate(connection) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 def _ours(name, kind, _parents) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001 - Alembic's own types
     if kind == "schema":
-        return name in {"crm", "identity", "audit", "keys", "kontor"}
+        return name in {"crm", "identity", "audit", "keys", "kontor", "search"}
     return not (kind == "table" and name == "schema_version")
 
 

@@ -33,7 +33,7 @@ OWNER, APP, SEALER, BI, MONITOR = (
     "kontor_monitor",
 )
 ROLES = (OWNER, APP, SEALER, BI, MONITOR)
-_SCHEMAS = ("kontor", "identity", "crm", "audit", "keys")
+_SCHEMAS = ("kontor", "identity", "crm", "audit", "keys", "search")
 # Stray connections hang for ever without it; none of these statements waits long for a healthy reason.
 _CONNECT_TIMEOUT = 5
 

@@ -9,7 +9,7 @@ from alembic import op
 from crm_server.kernel import rowsql
 from crm_server.models import datamap
 
-SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "jobs")
+SCHEMAS = ("kontor", "identity", "crm", "audit", "audit_part", "keys", "search", "jobs")
 
 # Tables of records and of their parts: (table, entity number, whether it is in the change feed).
 Records = tuple[tuple[str, int, bool], ...]
@@ -23,6 +23,7 @@ _GRANTS = (
     ("crm_server.migrations", "sql/guards.sql"),
     ("crm_server.migrations", "sql/grants.sql"),
     ("crm_server.migrations", "sql/keys.sql"),
+    ("crm_server.migrations", "sql/search.sql"),
     ("compliance.audit.log", "grants.sql"),
     ("crm_server.migrations", "sql/rowrules.sql"),
 )

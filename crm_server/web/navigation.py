@@ -76,9 +76,12 @@ _ADMIN = (
     _Page("teams", Permission.USERS_MANAGE, _("Teams"), "users-group"),
     _Page("territories", Permission.USERS_MANAGE, _("Territories"), "map"),
     _Page("directories", Permission.USERS_MANAGE, _("Directories"), "sitemap"),
+    _Page("sso_providers", Permission.USERS_MANAGE, _("Single sign-on"), "login"),
     _Page("custom_fields", Permission.CUSTOM_FIELDS_MANAGE, _("Custom fields"), "forms"),
     _Page("audit", Permission.AUDIT_READ, _("Audit log"), "list-details"),
+    _Page("audit_alerts", Permission.AUDIT_READ, _("Security alerts"), "alert-triangle"),
     _Page("audit_sinks", Permission.AUDIT_MANAGE, _("SIEM sinks"), "upload"),
+    _Page("audit_retention", Permission.AUDIT_MANAGE, _("Audit retention"), "archive"),
     _Page("pipeline_list", "crm:pipeline:update", _("Pipelines"), "git-branch"),
 )
 

@@ -20,7 +20,7 @@ from webauthn import (
     verify_authentication_response,
     verify_registration_response,
 )
-from webauthn.helpers import bytes_to_base64url
+from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
@@ -185,6 +185,23 @@ def finish_authentication(
 def encode_id(credential_id: bytes) -> str:
     """Return a credential's id as browsers write it (base64url without padding)."""
     return bytes_to_base64url(credential_id)
+
+
+def decode_id(text: Any) -> bytes | None:
+    """Read a credential's id as browsers write it; None for anything else."""
+    if not isinstance(text, str) or not 1 <= len(text) <= 1500:
+        return None
+    try:
+        return base64url_to_bytes(text) or None
+    except ValueError:
+        return None
+
+
+def user_handle(answer: dict[str, Any]) -> bytes | None:
+    """The user whom the authenticator names in its answer, if it names one (W3C §7.2 step 6)."""
+    response = answer.get("response")
+    found = response.get("userHandle") if isinstance(response, dict) else None
+    return None if not found else (decode_id(found) or b"")
 
 
 def _reason(error: Exception) -> str:

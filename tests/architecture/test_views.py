@@ -17,6 +17,11 @@ PUBLIC = {
     # The way in, and out.
     "login",
     "login_code",
+    "login_passkey_alone",
+    "scim",  # asks for a token of its own
+    "sso_callback",
+    "sso_logout",  # carries a signed token
+    "sso_start",
     "login_passkey",
     "logout",
     "welcome",

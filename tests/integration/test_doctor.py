@@ -52,13 +52,14 @@ def by_check(findings: list[Finding]) -> dict[str, Level]:
 
 
 class TestHealthy:
-    def test_a_fresh_installation_lacks_only_worker_and_sealer(
+    def test_a_fresh_installation_lacks_only_its_other_processes(
         self, cluster: Cluster, sick: str, tmp_path: Path
     ) -> None:
         certificate.ensure(tmp_path / "tls")
         found = by_check(examine(settings_for(cluster, sick, tmp_path)))
         assert found.pop("worker") is Level.WARNING
         assert found.pop("sealing") is Level.WARNING
+        assert found.pop("search") is Level.WARNING
         assert set(found.values()) == {Level.OK}
         assert {"database", "schema", "drift", "rights", "jobs", "disk", "certificate", "assets"} <= set(
             found

@@ -25,6 +25,8 @@ from uuid import UUID
 import orjson
 
 LEAF_VERSION = b"\x01"
+PRUNED = b"\x00"
+PRUNED_BYTES = 49
 MAX_LEAF_BYTES = 65_535
 SAFE_INTEGER = 2**53 - 1
 MAX_DEPTH = 8
@@ -137,6 +139,26 @@ def leaf_hash(leaf: bytes) -> bytes:
     if not leaf[:1] == LEAF_VERSION or not 1 < len(leaf) <= MAX_LEAF_BYTES:
         raise InvalidEvent("leaf", f"must begin with version 1 and have 2 to {MAX_LEAF_BYTES} bytes")
     return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def pruned_entry(digest: bytes, event_id: str) -> bytes:
+    """Return what stands for a leaf that retention removed: 0x00 ‖ leaf hash ‖ event id, 49 bytes."""
+    return PRUNED + digest + UUID(event_id).bytes
+
+
+def is_pruned(entry: bytes) -> bool:
+    """Whether an entry of the mirror stands for a leaf that is gone."""
+    return entry[:1] == PRUNED and len(entry) == PRUNED_BYTES
+
+
+def entry_hash(entry: bytes) -> bytes:
+    """Return the leaf hash of an entry of the mirror, of a pruned one as well. Raises `InvalidEvent`."""
+    return entry[1:33] if is_pruned(entry) else leaf_hash(entry)
+
+
+def pruned_event_id(entry: bytes) -> str:
+    """Return the event id of a pruned entry."""
+    return str(UUID(bytes=entry[33:]))
 
 
 def canonical(payload: Mapping[str, object]) -> bytes:

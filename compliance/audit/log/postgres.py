@@ -29,6 +29,7 @@ import orjson
 import psycopg2
 import psycopg2.extensions
 
+from compliance.audit.log.leaf import is_pruned, pruned_event_id
 from compliance.audit.log.rows import COLUMNS, NAMES, event_of, stored_leaves
 from compliance.audit.log.source import Head, SourceError, StoredLeaf
 from compliance.audit.log.tree import EMPTY_ROOT
@@ -271,12 +272,14 @@ class PostgresSource:
                 raise SourceError("the head moved while leaves were given back")
             iterator, size = iter(leaves), start
             while chunk := list(islice(iterator, 2_000)):
-                documents = [orjson.loads(leaf[1:]) for leaf, _ in chunk]
-                for document in documents:
+                pairs = []
+                for leaf, digest in chunk:
+                    if is_pruned(leaf):
+                        pairs.append((pruned_event_id(leaf), digest))
+                        continue
+                    document = orjson.loads(leaf[1:])
                     self._bring_back(sql, document)
-                pairs = (
-                    (item["event_id"], digest) for item, (_, digest) in zip(documents, chunk, strict=True)
-                )
+                    pairs.append((document["event_id"], digest))
                 self.copy_leaves(sql, size, pairs)
                 size += len(chunk)
             self.move_head(sql, size, root, None)
@@ -348,6 +351,31 @@ class PostgresSource:
             row = sql.fetchone()
             self.connection.commit()
         return None if row is None else str(row[0]).encode()
+
+    def pruned(self, after: int) -> list[tuple[int, list[tuple[int, int]]]]:
+        """See `source.EventSource.pruned`; stops before one whose rows are not deleted yet."""
+        found: list[tuple[int, list[tuple[int, int]]]] = []
+        with self.translated(), self.connection.cursor() as sql:
+            self._head(sql, lock=False)
+            sql.execute(
+                "select l.index, e.meta -> 'ranges' from audit.event e join audit.leaf l on l.event_id = e.event_id "
+                "where e.event_class = 'audit' and e.action = 'prune' and l.log = %s and l.index > %s "
+                "order by l.index limit 100",
+                (self._number, after),
+            )
+            for index, ranges in sql.fetchall():
+                spans = [(int(first), int(last)) for first, last in ranges]
+                sql.execute(
+                    "select exists (select from unnest(%s::bigint[], %s::bigint[]) s(low, high) join audit.leaf l "
+                    "on l.log = %s and l.index between s.low and s.high join audit.event e on e.event_id = l.event_id)",
+                    ([low for low, _ in spans], [high for _, high in spans], self._number),
+                )
+                (there,) = sql.fetchone() or (True,)
+                if there:
+                    break
+                found.append((int(index), spans))
+            self.connection.commit()
+        return found
 
     def wait(self, seconds: float) -> None:
         """Sleep; polling costs two index probes a round."""

@@ -66,4 +66,4 @@ def stored_leaves(
     )
     for row in sql.fetchall():
         leaf = b"" if row[0] is None else encode_or_substitute(event_of(row, tenant))[0]
-        yield StoredLeaf(int(row[-3]), leaf, bytes(row[-2]))
+        yield StoredLeaf(int(row[-3]), leaf, bytes(row[-2]), str(row[-1]))

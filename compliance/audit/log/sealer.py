@@ -23,7 +23,7 @@ from typing import Self
 from compliance.audit.log import checkpoint as checkpoints
 from compliance.audit.log.checkpoint import Checkpoint
 from compliance.audit.log.files import make_directories, sync_directory, write_atomically
-from compliance.audit.log.leaf import encode_or_substitute, leaf_hash
+from compliance.audit.log.leaf import encode_or_substitute, entry_hash, leaf_hash, pruned_entry
 from compliance.audit.log.note import Note, NoteError, Signer, VerifierKey, parse_signatures
 from compliance.audit.log.source import EventSource, Head
 from compliance.audit.log.state import SignedHead, StateError, StateFile
@@ -231,7 +231,7 @@ class Sealer:
                 "restore the mirror's folder, or fork the log"
             )
         mirror = Mirror(self._config.directory, 0)
-        self._copy(mirror, signed.size)
+        self._copy(mirror, signed.size, pruned=True)
         if mirror.compact_range().root() != signed.root:
             raise LogContradiction(
                 f"the first {signed.size} leaves of the database are not those that were signed"
@@ -245,7 +245,7 @@ class Sealer:
                 f"the database's log of {head.size} leaves is not the beginning of the {signed.size} "
                 "that were signed"
             )
-        pairs = ((leaf, leaf_hash(leaf)) for _, leaf in self.mirror.leaves(head.size, signed.size))
+        pairs = ((leaf, entry_hash(leaf)) for _, leaf in self.mirror.leaves(head.size, signed.size))
         self._source.restore(head.size, pairs, signed.root)
         self._source.confirm()
         self._step("given_back")
@@ -267,18 +267,44 @@ class Sealer:
         self._state.write(SignedHead(signed.origin, head.size, root))
         self._step("caught_up")
 
-    def _copy(self, mirror: Mirror, end: int) -> None:
+    def prune(self) -> int:
+        """Let the mirror forget what retention removed from the database; returns how many leaves.
+
+        What was applied last stands beside the state file. Doing it twice does no harm.
+        """
+        memory = self._config.state.with_name(self._config.state.name + ".pruned")
+        origin = self._signer.key.name
+        done, count = -1, 0
+        if memory.exists():
+            known, _, applied = memory.read_text("utf-8").strip().rpartition(" ")
+            done = int(applied) if known == origin else -1
+        for index, ranges in self._source.pruned(done):
+            if index >= self.mirror.size:
+                break
+            for first, last in ranges:
+                self.mirror.forget(first, last)
+                count += last - first + 1
+            write_atomically(memory, f"{origin} {index}\n".encode(), mode=0o600)
+        return count
+
+    def _copy(self, mirror: Mirror, end: int, *, pruned: bool = False) -> None:
+        """Bring the mirror to `end` leaves. `pruned` takes the recorded hash where a row is gone; the caller compares
+        the signed root, and the verifier asks for the sealed event that tells of the pruning.
+        """
         while mirror.size < end:
             stop = min(end, mirror.size + CHUNK)
             stored = list(self._source.leaves(mirror.size, stop))
             if [item.index for item in stored] != list(range(mirror.size, stop)):
                 raise LogContradiction(f"the database lacks leaves between {mirror.size} and {stop}")
+            entries = []
             for item in stored:
-                if leaf_hash(item.leaf) != item.leaf_hash:
+                gone = pruned and not item.leaf
+                if not gone and (not item.leaf or leaf_hash(item.leaf) != item.leaf_hash):
                     raise LogContradiction(
                         f"the event of leaf {item.index} was changed after it got its index"
                     )
-            mirror.append([item.leaf for item in stored], [item.leaf_hash for item in stored])
+                entries.append(pruned_entry(item.leaf_hash, item.event_id) if gone else item.leaf)
+            mirror.append(entries, [item.leaf_hash for item in stored])
 
 
 def mend_history(path: Path) -> None:

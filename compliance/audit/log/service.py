@@ -31,6 +31,9 @@ from compliance.audit.log.witness import request_body
 
 logger = logging.getLogger(__name__)
 
+PRUNE_SECONDS = 60.0
+"""How often the sealer looks for what retention removed."""
+
 
 @dataclass(slots=True)
 class SealerStatus:
@@ -111,8 +114,13 @@ def _rounds(
     config: SealerConfig,
     pause: float,
 ) -> None:
+    prune_at = 0.0
     while not stop.is_set():
         done = sealer.run_once()
+        if not done.count and time.monotonic() >= prune_at:
+            prune_at = time.monotonic() + PRUNE_SECONDS
+            if pruned := sealer.prune():
+                logger.info("the mirror forgot %d leaves that retention removed", pruned)
         state.size, state.sealed_at, state.rounds = done.size, time.time(), state.rounds + 1
         state.substituted += len(done.substituted)
         for index, reason in done.substituted:

@@ -31,13 +31,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
-    """A leaf that has its index: the bytes recomputed from the raw row, and the hash recorded when it was
-    assigned.
+    """A leaf that has its index: the bytes recomputed from the raw row (empty if it is gone), the hash recorded
+    when it was assigned, and the event's id.
     """
 
     index: int
     leaf: bytes
     leaf_hash: bytes
+    event_id: str = ""
 
 
 class Batch(Protocol):
@@ -88,6 +89,10 @@ class EventSource(Protocol):
 
     def published(self) -> bytes | None:
         """Return the newest recorded checkpoint of the current log."""
+        ...
+
+    def pruned(self, after: int) -> Sequence[tuple[int, Sequence[tuple[int, int]]]]:
+        """Return (index, ranges of indexes) of sealed events audit/prune beyond index `after` whose rows are gone."""
         ...
 
     def wait(self, seconds: float) -> None:

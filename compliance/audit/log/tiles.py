@@ -10,12 +10,13 @@ Only what a signed checkpoint covers binds: what lies beyond may be overwritten 
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from compliance.audit.log.files import write_atomically
-from compliance.audit.log.leaf import leaf_hash
+from compliance.audit.log.leaf import entry_hash, is_pruned, pruned_entry
 from compliance.audit.log.tree import (
     HASH_BYTES,
     CompactRange,
@@ -150,8 +151,8 @@ class Mirror:
         return cached
 
     def leaves(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """Yield (index, leaf) for start ≤ index < stop ≤ size; raises `MirrorDamaged` if a leaf misses its
-        hash.
+        """Yield (index, leaf) for start ≤ index < stop ≤ size, a pruned leaf as its `pruned_entry`; raises
+        `MirrorDamaged` if a leaf misses its hash.
         """
         if not 0 <= start <= stop <= self.size:
             raise ValueError("the range lies outside the mirror")
@@ -161,9 +162,29 @@ class Mirror:
             for offset, leaf in enumerate(self._entries(number, width)):
                 index = number * WIDTH + offset
                 if start <= index < stop:
-                    if leaf_hash(leaf) != hashes[offset]:
+                    if entry_hash(leaf) != hashes[offset]:
                         raise MirrorDamaged(f"entry {index} of the mirror does not match its leaf hash")
                     yield index, leaf
+
+    def forget(self, first: int, last: int) -> None:
+        """Keep only hash and event id of the leaves first ≤ index ≤ last, in each file that holds them."""
+        for number in range(first >> 8, (last >> 8) + 1):
+            full = self.directory / entries_path(number)
+            partials = self.directory / f"{entries_path(number)}.p"
+            hashes = self.tile(0, number)
+            for path in (full, *(partials.iterdir() if partials.is_dir() else ())):
+                if not path.is_file() or path.name.startswith("."):
+                    continue
+                leaves = unpack_entries(path.read_bytes())
+                for offset in range(
+                    max(first - number * WIDTH, 0), min(last - number * WIDTH + 1, len(leaves))
+                ):
+                    if offset < len(hashes) and not is_pruned(leaves[offset]):
+                        event_id = str(json.loads(leaves[offset][1:])["event_id"])
+                        leaves[offset] = pruned_entry(hashes[offset], event_id)
+                write_atomically(path, pack_entries(leaves))
+        if self.size & 255 and last >> 8 >= self.size >> 8:
+            self._tail = self._entries(self.size >> 8, self.size & 255)
 
     def _write_entries(self, start: int, leaves: Sequence[bytes]) -> None:
         tail, number = [*self._tail, *leaves], start >> 8

@@ -64,7 +64,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "rights": ("create", "update", "close"),
     "compliance": ("create", "update", "close"),
     "detection": ("create",),
-    "audit": ("reconciliation", "log_fork", "prune", "unsealable_event", "test"),
+    "audit": ("reconciliation", "log_fork", "prune", "pruned", "unsealable_event", "test"),
 }
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from compliance.audit.log.leaf import leaf_hash
+from compliance.audit.log.leaf import entry_hash, is_pruned, pruned_event_id
 
 PRODUCT = "Kontor"
 VENDOR = "Kontor"
@@ -79,11 +79,15 @@ class AuditEvent:
 
     @classmethod
     def from_leaf(cls, log: str, index: int, leaf: bytes) -> AuditEvent:
-        """Make the event of a leaf; a stand-in for an unsealable row becomes an event that says so."""
-        digest = leaf_hash(leaf).hex()
+        """Make the event of a leaf; stand-ins for an unsealable row and for a pruned leaf say what they are."""
+        digest = entry_hash(leaf).hex()
+        if is_pruned(leaf):
+            return _stand_in(log, index, digest, pruned_event_id(leaf), "pruned")
         document = json.loads(leaf[1:])
         if "row_sha256" in document:
-            return _unsealable(log, index, digest, document)
+            field, told = f"field {document['field']}", {"row_sha256": document["row_sha256"]}
+            event_id = document["event_id"]
+            return _stand_in(log, index, digest, event_id, "unsealable_event", reason=field, meta=told)
         return cls(
             log=log,
             index=index,
@@ -172,13 +176,22 @@ def _optional(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _unsealable(log: str, index: int, digest: str, document: Mapping[str, str]) -> AuditEvent:
+def _stand_in(
+    log: str,
+    index: int,
+    digest: str,
+    event_id: str,
+    action: str,
+    *,
+    reason: str | None = None,
+    meta: Mapping[str, object] | None = None,
+) -> AuditEvent:
     return AuditEvent(
-        log=log, index=index, leaf_hash=digest, event_id=document["event_id"],
-        occurred_at=datetime.fromtimestamp(0, UTC), tenant="", event_class=document["class"],
-        action=document["action"], outcome="failure", reason=f"field {document['field']}", severity=5, actor_ref=None,
-        auth_method=None, session_ref=None, request_id=None, origin="sealer", object_type=None, object_ref=None,
-        subject_ref=(), purpose=None, policy_version=None, meta={"row_sha256": document["row_sha256"]},
+        log=log, index=index, leaf_hash=digest, event_id=event_id, occurred_at=datetime.fromtimestamp(0, UTC),
+        tenant="", event_class="audit", action=action, outcome="failure" if reason else "success", reason=reason,
+        severity=5 if reason else 1, actor_ref=None, auth_method=None, session_ref=None,
+        request_id=None, origin="sealer", object_type=None, object_ref=None, subject_ref=(), purpose=None,
+        policy_version=None, meta=meta or {},
     )  # fmt: skip
 
 

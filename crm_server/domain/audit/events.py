@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 AUDIT_EVENT = 60
 SINK = 65
+USER = 30
 
 
 def record(session: Session, *events: Event) -> None:
@@ -51,3 +52,20 @@ def exported(count: int) -> Event:
 def sink_event(action: str, sink_id: UUID, **facts: Any) -> Event:
     """Something was done with a sink of the log beside changing its settings, which capture tells."""
     return Event("configuration", action, severity=3, object_type=SINK, object_ref=sink_id, meta=facts)
+
+
+def reconciled(meta: dict[str, Any]) -> Event:
+    """The nightly statement of what a receiver should have (SIEM-7)."""
+    return Event("audit", "reconciliation", meta=meta)
+
+
+def alerted(rule: str, actor: UUID | None, meta: dict[str, Any]) -> Event:
+    """A rule over the log found something. Whom it found is a pseudonym, as everywhere in the log."""
+    return Event(
+        "detection",
+        f"alert_{rule}",
+        severity=4,
+        object_type=USER if actor is not None else None,
+        object_ref=actor,
+        meta=meta,
+    )

@@ -14,7 +14,7 @@ from compliance.audit.log.reading import NotSealedError
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
 from crm_server.api.context import named
-from crm_server.domain.audit import events, queries, services, sink_views, words
+from crm_server.domain.audit import events, queries, services, settings_views, sink_views, words
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import BadQuery, Conflict, NotFound
 from crm_server.permissions import Permission
@@ -170,6 +170,7 @@ def includeme_api(config: Configurator) -> None:
 def includeme(config: Configurator) -> None:
     """Add the pages."""
     sink_views.includeme(config)
+    settings_views.includeme(config)
     for route, pattern, view, renderer in (
         ("audit", "/audit", audit_page, f"{_TEMPLATES}/index.jinja2"),
         ("audit_event", "/audit/{id}", event_page, f"{_TEMPLATES}/event.jinja2"),

@@ -19,6 +19,9 @@ CLASSES: dict[str, Text] = {
     "job": _("Background job"),
     "detection": _("Alarm"),
     "audit": _("Audit log"),
+    "account": _("Account of a user"),
+    "compliance": _("Compliance"),
+    "rights": _("Rights of persons"),
 }
 OUTCOMES: dict[str, Text] = {
     "success": _("Success"),
@@ -69,7 +72,19 @@ ACTIONS: dict[str, Text] = {
     "audit_read": _("Audit event looked at"),
     "audit_proof": _("Proof taken out"),
     "audit_export": _("Audit log exported"),
+    "alert_hours": _("Work at odd hours"),
+    "alert_mass_reads": _("Mass reads"),
+    "alert_denials": _("Many denials"),
+    "alert_honey": _("Honey record touched"),
+    "prune": _("Events removed after their retention"),
+    "reconciliation": _("Nightly reconciliation"),
+    "log_fork": _("Log begun anew"),
+    "sink_test": _("Test event sent"),
+    "sink_resend": _("Events sent again"),
+    "sink_secrets_set": _("Secrets of a sink set"),
 }
+
+PRUNE_BEGUN = _("What is due is being removed.")
 
 
 def action_word(action: str) -> Text | str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from crm_server.kernel.actor import Actor
 
-USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY = 30, 31, 34, 36, 38, 39, 47
+USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY, PROVIDER = 30, 31, 34, 36, 38, 39, 47, 80
 _WARNING, _INFO = 2, 1
 
 
@@ -144,4 +144,30 @@ def cloned_passkey(passkey_id: UUID, user_id: UUID, known: int, sent: int) -> Ev
         object_ref=passkey_id,
         subjects=(user_id,),
         meta={"known": known, "sent": sent},
+    )
+
+
+def provider(action: str, provider_id: UUID, **meta: Any) -> Event:
+    """Something about a provider of single sign-on: its secret, its SCIM tokens."""
+    return Event(
+        "configuration",
+        action,
+        severity=_WARNING,
+        object_type=PROVIDER,
+        object_ref=provider_id,
+        meta=meta,
+    )
+
+
+def deprovisioning_held(provider_id: UUID, active: int) -> Event:
+    """SCIM would have disabled more accounts than it may in an hour; an alarm (AUTH-8)."""
+    return Event(
+        "configuration",
+        "scim_deprovisioning_held",
+        "failure",
+        "too_many_to_disable",
+        3,
+        object_type=PROVIDER,
+        object_ref=provider_id,
+        meta={"active": active},
     )

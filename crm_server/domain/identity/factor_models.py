@@ -206,3 +206,4 @@ class PendingLogin(Base):
     address: Mapped[str | None] = field(4, Semantic.TEXT, _("Address"), STAFF, max_length=60)
     challenge: Mapped[bytes | None] = field(5, Semantic.BYTES, _("Challenge"), SECRET)
     expires_at: Mapped[datetime] = field(6, Semantic.DATETIME, _("Expires"), SYSTEM, required=True)
+    vouched: Mapped[bytes | None] = field(7, Semantic.BYTES, _("Session of single sign-on"), SECRET)

@@ -16,6 +16,7 @@ from crm_server.domain.identity import events, services
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.factor_models import OneTimeLink, PendingLogin
 from crm_server.domain.identity.models import LoginSession, RateLimit
+from crm_server.domain.identity.sso_models import LoginRequest
 from crm_server.kernel.clock import now
 from crm_server.kernel.jobs import Job, task
 from security.identity.ldap import DirectoryFailure
@@ -68,4 +69,5 @@ def identity_purge(job: Job) -> None:
         session.execute(delete(LoginSession).where(LoginSession.created_at < ended))
         session.execute(delete(OneTimeLink).where(OneTimeLink.expires_at < moment))
         session.execute(delete(PendingLogin).where(PendingLogin.expires_at < moment))
+        session.execute(delete(LoginRequest).where(LoginRequest.expires_at < moment))
         session.execute(delete(RateLimit).where(RateLimit.expires_at < moment))

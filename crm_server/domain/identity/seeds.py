@@ -22,6 +22,10 @@ TOTP_SEED = (45, 2)
 """Numbers of table and field of a seed."""
 DIRECTORY_PASSWORD = (50, 25)
 """Numbers of table and field of a service account's password."""
+SSO_SECRET = (80, 25)
+"""Numbers of table and field of a client's secret at a provider."""
+SSO_TOKEN = (82, 5)
+"""Numbers of table and field of a provider's identity token."""
 
 
 def seal(session: Session, row_id: UUID, secret: bytes, place: tuple[int, int] = TOTP_SEED) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index, text
@@ -278,6 +279,25 @@ class ScimUser(Base):
         target="sso_provider",
         references=_PROVIDER_KEY,
         ondelete="CASCADE",
+    )
+    active: Mapped[bool] = field(
+        3,
+        Semantic.BOOLEAN,
+        _("Active at the provider"),
+        SYSTEM,
+        required=True,
+        default=True,
+        server_default=text("true"),
+    )
+    """What SCIM said last. An account that an administrator disabled here isn't enabled by repeating it."""
+    emails: Mapped[list[dict[str, Any]]] = field(
+        4,
+        Semantic.JSON,
+        _("E-mail addresses"),
+        STAFF,
+        required=True,
+        default=list,
+        server_default=text("'[]'::jsonb"),
     )
 
 

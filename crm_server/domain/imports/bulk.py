@@ -20,10 +20,10 @@ from compliance.audit.events import Event, rows_of
 from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import Audit, DataMap, EntityDef
 from crm_server.domain import names
-from crm_server.domain.imports.copying import copy_rows
 from crm_server.domain.imports.custom import custom_fields, insert_values, store_values
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
+from crm_server.kernel.copying import copy_rows
 from crm_server.kernel.ids import new_id
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from compliance.datamap import DataMap, EntityDef
 from compliance.datamap.registry import FieldDef
 from crm_server.domain.custom_fields.services import CustomFieldStore
-from crm_server.domain.imports.copying import copy_rows
 from crm_server.importing.mapping import CUSTOM
 from crm_server.importing.texts import Labels
+from crm_server.kernel.copying import copy_rows
 from crm_server.kernel.listing import CustomColumn
 
 if TYPE_CHECKING:

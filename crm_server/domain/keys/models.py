@@ -106,3 +106,82 @@ class Epoch(Base):
         Index("uq_epoch_active", "state", unique=True, postgresql_where=text("state = 'active'")),
         {"schema": "keys"},
     )
+
+
+class NodeAttestation(Base):
+    """What a node says of an epoch: that it holds it, and later that it has nothing of it any more (ENC-9, ENC-13)."""
+
+    __tablename__ = "attestation"
+    __entity__ = EntityPolicy(
+        132,
+        "key_attestation",
+        "key-attestations",
+        _("Attestation of a node"),
+        _("Attestations of nodes"),
+        EntityKind.TECHNICAL,
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    node: Mapped[str] = field(1, Semantic.TEXT, _("Node"), TECHNICAL, primary_key=True, max_length=200)
+    epoch: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Epoch"), TECHNICAL, primary_key=True, autoincrement=False
+    )
+    holds_at: Mapped[datetime | None] = field(3, Semantic.DATETIME, _("Holds it since"), TECHNICAL)
+    gone_at: Mapped[datetime | None] = field(4, Semantic.DATETIME, _("Gone since"), TECHNICAL)
+    seen_at: Mapped[datetime] = field(5, Semantic.DATETIME, _("Last seen"), TECHNICAL, required=True)
+
+
+class EpochDestruction(Base):
+    """The wish to destroy an epoch: who, when, who agreed, and until when it can be vetoed."""
+
+    __tablename__ = "destruction"
+    __entity__ = EntityPolicy(
+        133,
+        "key_destruction",
+        "key-destructions",
+        _("Destruction of an epoch"),
+        _("Destructions of epochs"),
+        EntityKind.TECHNICAL,
+    )
+
+    id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True)
+    epoch: Mapped[int] = field(2, Semantic.INTEGER, _("Epoch"), TECHNICAL, required=True)
+    state: Mapped[str] = field(
+        3,
+        Semantic.CHOICE,
+        _("State"),
+        TECHNICAL,
+        required=True,
+        choices={"waiting": _("Waiting"), "vetoed": _("Vetoed"), "done": _("Done")},
+    )
+    requested_by: Mapped[UUID] = field(4, Semantic.ID, _("Asked for by"), TECHNICAL, required=True)
+    requested_at: Mapped[datetime] = field(5, Semantic.DATETIME, _("Asked for"), TECHNICAL, required=True)
+    not_before: Mapped[datetime] = field(6, Semantic.DATETIME, _("Veto until"), TECHNICAL, required=True)
+    approved_by: Mapped[UUID | None] = field(7, Semantic.ID, _("Agreed by"), TECHNICAL)
+    vetoed_by: Mapped[UUID | None] = field(8, Semantic.ID, _("Vetoed by"), TECHNICAL)
+    done_at: Mapped[datetime | None] = field(9, Semantic.DATETIME, _("Done"), TECHNICAL)
+
+    __table_args__ = (
+        Index("uq_destruction_waiting", "epoch", unique=True, postgresql_where=text("state = 'waiting'")),
+        {"schema": "keys"},
+    )
+
+
+class KeyEscrow(Base):
+    """A copy of the key table that lies beside the backups, sealed under an epoch; the row says what is in it."""
+
+    __tablename__ = "escrow"
+    __entity__ = EntityPolicy(
+        134, "key_escrow", "key-escrows", _("Escrow"), _("Escrows"), EntityKind.TECHNICAL
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True)
+    epoch: Mapped[int] = field(2, Semantic.INTEGER, _("Epoch"), TECHNICAL, required=True)
+    file: Mapped[str] = field(3, Semantic.TEXT, _("File"), TECHNICAL, required=True, max_length=1000)
+    digest: Mapped[bytes] = field(4, Semantic.BYTES, _("SHA-256"), TECHNICAL, required=True)
+    keys: Mapped[int] = field(5, Semantic.INTEGER, _("Keys"), TECHNICAL, required=True)
+    behind: Mapped[int] = field(6, Semantic.INTEGER, _("Keys of earlier epochs"), TECHNICAL, required=True)
+    made_at: Mapped[datetime] = field(7, Semantic.DATETIME, _("Made"), TECHNICAL, required=True)
+    opened_at: Mapped[datetime | None] = field(8, Semantic.DATETIME, _("Opened"), TECHNICAL)
+    gone_at: Mapped[datetime | None] = field(9, Semantic.DATETIME, _("Gone since"), TECHNICAL)

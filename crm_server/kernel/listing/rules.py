@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - statements are put together from names of the data map; who asks is a setting of the transaction.
 """Row rules as a predicate of lists, beside the policy that guards them.
 
 The policy alone makes PostgreSQL walk the whole index in the order of the list and throw away what the actor may not
@@ -25,53 +24,37 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
 
-FEW = 3000
-"""Up to so many rows are named by key. Beyond, an ordered walk through a million rows reaches a page sooner."""
 _REMEMBERED, _MOST = 60.0, 20_000
 _few: dict[tuple[object, ...], tuple[float, bool]] = {}
 
 
-def branches(entity: EntityDef, actor: Actor) -> list[str] | None:
-    """One query of keys for each scope in which the actor reads an entity; None when they read all of it, or when a
-    scope has no index to find its records by.
-    """
+def named_by_key(entity: EntityDef, actor: Actor) -> bool:
+    """Whether what the actor reads of an entity can be named by key: not all of it, and by indexed scopes."""
     if not rowrules.guarded(entity):
-        return None
-    scopes = rowrules.scopes_of(actor, entity.name, RowAction.READ)
-    if scopes & {Scope.ALL, Scope.RELATED}:
-        return None
-    table = f'"{entity.table.schema}"."{entity.table.name}"'
-    return [
-        f"select b.id from {table} b where {rowsql.condition(entity, scope, RowAction.READ, 'b')} "
-        "and b.deleted_at is null"
-        for scope in Scope
-        if scope in scopes
-    ]
+        return False
+    return not rowrules.scopes_of(actor, entity.name, RowAction.READ) & {Scope.ALL, Scope.RELATED}
 
 
 def visible(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> tuple[str, ...]:
     """What to add to the conditions on the live rows "t" of an entity, so that an index finds those that the actor
     may see; nothing when the policy is as quick.
     """
-    found = branches(entity, actor)
-    if found is None:
+    if not named_by_key(entity, actor):
         return ()
-    if not found:
+    if not rowrules.scopes_of(actor, entity.name, RowAction.READ):
         return ("false",)
-    if not _reaches_few(source, entity, actor, found):
+    if not _reaches_few(source, entity, actor):
         return ()
-    return (f"t.id = any (array({' union '.join(found)}))",)
+    return (f"t.id = any ((select {rowsql.reached(entity)})::uuid[])",)
 
 
-def _reaches_few(
-    source: Hot | Session | Connection, entity: EntityDef, actor: Actor, found: list[str]
-) -> bool:
+def _reaches_few(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bool:
     key = (actor.id, rowrules.told(actor), entity.name)
     now = time.monotonic()
     known = _few.get(key)
     if known is not None and known[0] > now:
         return known[1]
-    text = f"select count(*) from (select 1 from ({' union all '.join(found)}) r limit {FEW + 1}) c"
+    text = f"select cardinality({rowsql.reached(entity)})"
     if isinstance(source, Hot):
         number = source.run_once(text, {}, actor)[0][0]
     else:
@@ -79,8 +62,13 @@ def _reaches_few(
         number = connection.exec_driver_sql(text).scalar_one()
     if len(_few) > _MOST:
         _few.clear()
-    _few[key] = (now + _REMEMBERED, number <= FEW)
-    return bool(number <= FEW)
+    _few[key] = (now + _REMEMBERED, number <= rowsql.FEW)
+    return bool(number <= rowsql.FEW)
 
 
-__all__ = ["branches", "visible"]
+def forget() -> None:
+    """Count anew who reaches few; for tests and benchmarks."""
+    _few.clear()
+
+
+__all__ = ["forget", "named_by_key", "visible"]

@@ -83,8 +83,30 @@ $$;
 drop trigger if exists tell_epoch on keys.epoch;
 create trigger tell_epoch after insert or update on keys.epoch for each statement execute function keys.tell_epoch();
 
+-- Close an epoch for its destruction. Transactions that write keys end first, and none begins before the epoch is
+-- closed, so that the count is final. Returns how many live keys stand against it; 0 means that it is closed.
+create or replace function keys.close_epoch(number integer) returns bigint
+language plpgsql security definer set search_path = pg_catalog, keys
+as $$
+declare
+  live bigint;
+begin
+  lock table keys.data_key in share row exclusive mode;
+  select count(*) into live from keys.data_key d where d.epoch <= close_epoch.number and d.state <> 'erased';
+  if live = 0 then
+    update keys.epoch e set state = 'destroying' where e.number = close_epoch.number and e.state = 'retired';
+  end if;
+  return live;
+end
+$$;
+revoke all on function keys.close_epoch(integer) from public;
+grant execute on function keys.close_epoch(integer) to kontor_app;
+
 grant usage on schema keys to kontor_app;
-grant select, insert on keys.data_key, keys.epoch to kontor_app;
+grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow to kontor_app;
+grant select, insert, update, delete on keys.attestation to kontor_app;
+grant update (state, approved_by, vetoed_by, done_at) on keys.destruction to kontor_app;
+grant update (opened_at, gone_at) on keys.escrow to kontor_app;
 grant update (epoch, state, wrapped, erased_at, erase_event) on keys.data_key to kontor_app;
 grant update (state, retired_at, destroyed_at, evidence) on keys.epoch to kontor_app;
 

@@ -573,6 +573,17 @@ def create_tables() -> None:
         schema="identity",
     )
     op.create_table(
+        "attestation",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("holds_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_attestation_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_attestation")),
+        schema="keys",
+    )
+    op.create_table(
         "data_key",
         sa.Column("kid", sa.LargeBinary(), nullable=False),
         sa.Column("tenant", sa.Uuid(), nullable=False),
@@ -607,6 +618,23 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "destruction",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("requested_by", sa.Uuid(), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("approved_by", sa.Uuid(), nullable=True),
+        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -622,6 +650,21 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_epoch")),
+        schema="keys",
+    )
+    op.create_table(
+        "escrow",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("keys", sa.Integer(), nullable=False),
+        sa.Column("behind", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
         schema="keys",
     )
     op.create_table(
@@ -646,6 +689,29 @@ def create_tables() -> None:
         sa.Column("limit_key", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_installation")),
         schema="kontor",
+    )
+    op.create_table(
+        "token",
+        sa.Column("index_id", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("record_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("index_id", "token", "record_id", name=op.f("pk_token")),
+        schema="search",
+    )
+    op.create_table(
+        "token_index",
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("transform", sa.Text(), nullable=False),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("bits", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("char_length(transform) <= 20", name=op.f("ck_token_index_transform_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_token_index")),
+        schema="search",
     )
     op.create_table(
         "saved_search",
@@ -1183,6 +1249,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("challenge", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("vouched", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_pending_login_address_length")),
         sa.CheckConstraint(
             "char_length(auth_method) <= 60", name=op.f("ck_pending_login_auth_method_length")
@@ -1259,6 +1326,13 @@ def create_tables() -> None:
         "scim_user",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("provider_id", sa.Uuid(), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column(
+            "emails",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["provider_id"],
             ["identity.sso_provider.id"],
@@ -2206,7 +2280,23 @@ def create_tables() -> None:
     op.create_index("ix_rate_limit_expires", "rate_limit", ["expires_at"], unique=False, schema="identity")
     op.create_index("ix_territory_parent", "territory", ["parent_id"], unique=False, schema="identity")
     op.create_index(
+        "ix_user_manager",
+        "user",
+        ["manager_id"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("manager_id is not null"),
+    )
+    op.create_index(
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
+    )
+    op.create_index(
+        "uq_destruction_waiting",
+        "destruction",
+        ["epoch"],
+        unique=True,
+        schema="keys",
+        postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index(
         "uq_epoch_active",
@@ -2218,6 +2308,14 @@ def create_tables() -> None:
     )
     op.create_index(
         "ix_idempotency_key_created", "idempotency_key", ["created_at"], unique=False, schema="kontor"
+    )
+    op.create_index("ix_token_record", "token", ["record_id"], unique=False, schema="search")
+    op.create_index(
+        "uq_token_index",
+        "token_index",
+        ["entity", "field_number", "epoch", "generation"],
+        unique=True,
+        schema="search",
     )
     op.create_index("uq_saved_search", "saved_search", ["user_id", "name"], unique=True, schema="audit")
     op.create_index(

@@ -59,16 +59,10 @@ class TestAgreement:
             records = company.records[entity]
             expected = {key for key in records if company.reaches(who, entity, RowAction.READ, key)}
             assert seen(company, entity, who) & records.keys() == expected, entity
-            found = rules.branches(datamap()[entity], who)
-            if found is not None:
-                # As the system, so that no policy helps the predicate.
-                company.tell(system_actor())
-                company.connection.exec_driver_sql(
-                    "select set_config('kontor.actor', %s, true)", (str(who.id),)
-                )
-                union = " union ".join(found) or "select null::uuid where false"
-                named = set(company.connection.exec_driver_sql(union).scalars())
-                assert named & records.keys() == expected, entity
+            if rules.named_by_key(datamap()[entity], who):
+                company.tell(who)
+                named = company.connection.exec_driver_sql(f"select {rowsql.reached(datamap()[entity])}")
+                assert set(named.scalar_one()) & records.keys() == expected, entity
             company.tell(who)
             page = fetch(company.connection, datamap(), datamap()[entity], ListQuery(limit=200), who)
             assert {UUID(row["id"]) for row in page.rows} & records.keys() == expected, entity

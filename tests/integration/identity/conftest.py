@@ -31,6 +31,7 @@ from crm_server.settings import Settings, load
 from security.identity import totp
 from tests.conftest import copy_database, ring_of_tests
 from tests.integration.identity.openldap_data import openldap_ldif
+from tests.integration.identity.providers import CanailleServer, Liar, running_canaille, running_liar
 from tests.integration.identity.servers import Authority, Slapd, running_slapd
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def slapd(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ite
 
 
 @pytest.fixture(scope="session")
+def canaille(authority: Authority) -> Iterator[CanailleServer]:
+    with running_canaille(authority) as server:
+        yield server
+
+
+@pytest.fixture
+def liar(authority: Authority) -> Iterator[Liar]:
+    with running_liar(authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def identity_settings(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for a database of these tests alone: log-in commits by itself."""
     copy_database(cluster, template, "kontor_identity")
@@ -63,6 +76,8 @@ def identity_settings(cluster: Cluster, template: str, tmp_path_factory: pytest.
             "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_identity"),
             "KONTOR_LOG_FORMAT": "text",
             "KONTOR_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+            # Providers of the tests are on loopback, which nobody may call otherwise.
+            "KONTOR_OUTGOING_NETWORKS": "127.0.0.0/8,::1",
         }
     )
 

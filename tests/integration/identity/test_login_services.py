@@ -95,7 +95,7 @@ class TestPassword:
         pauses: list[float] = []
         timed = LoginService(
             login._factory, login._hasher, login._limits, login._sessions, login._factors,
-            login._directories, login._passkeys,
+            login._directories, login._passkeys, login._sso_sessions,
             refusal_seconds=5, pause=pauses.append,
         )  # fmt: skip
         user = world.user()

@@ -31,9 +31,10 @@ class Site:
     def session(self) -> Session:
         return db.open_session(self.factory, system_actor(Origin.CLI))
 
-    def open(self, *, listen: bool = False, **settings: object) -> Keys:
+    def open(self, *, listen: bool = False, restored: bool = False, **settings: object) -> Keys:
         """The keys of another process of the same installation."""
-        return Keys.open(Settings({**self.settings.values, **settings}), self.engine, listen=listen)
+        chosen = Settings({**self.settings.values, **settings})
+        return Keys.open(chosen, self.engine, listen=listen, restored=restored)
 
 
 def settings_of(cluster: Cluster, name: str, state: Path, **more: str) -> Settings:

@@ -67,9 +67,10 @@ def test_an_unknown_user_costs_the_time_of_a_known_one() -> None:  # AUTH-2
     def cheapest(action: object) -> float:
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            # Work and not the clock on the wall, which other processes of a busy machine move.
+            start = time.process_time()
             action()  # type: ignore[operator]
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return min(times)
 
     known = cheapest(lambda: ARGON.verify(stored, "a wrong passphrase"))

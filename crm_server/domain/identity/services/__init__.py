@@ -16,10 +16,15 @@ from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
 from crm_server.domain.identity.services.passkeys import PasskeyService
+from crm_server.domain.identity.services.scim import ScimService
 from crm_server.domain.identity.services.sessions import SessionService
+from crm_server.domain.identity.services.sso import SsoService
+from crm_server.domain.identity.services.sso_sessions import SsoSessions
 from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
+from crm_server.kernel.db import setting
 from security.identity.password import PasswordHasher
+from security.web.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -39,6 +44,8 @@ class IdentityServices:
     links: LinkService
     groups: GroupService
     directories: DirectoryService
+    sso: SsoService
+    scim: ScimService
     passkeys: PasskeyService
     factors: FactorService
     limits: LoginLimits
@@ -55,8 +62,13 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     groups = GroupService(users)
     directories = DirectoryService(users, groups)
     passkeys = PasskeyService()
+    kept = SsoSessions()
+    login = LoginService(factory, hasher, limits, sessions, factors, directories, passkeys, kept)
+    outgoing = Outgoing(setting(factory(), "outgoing_networks"))
     return IdentityServices(
-        login=LoginService(factory, hasher, limits, sessions, factors, directories, passkeys),
+        login=login,
+        sso=SsoService(factory, limits, groups, login, sessions, kept, outgoing),
+        scim=ScimService(limits, groups, users),
         passkeys=passkeys,
         sessions=sessions,
         users=users,

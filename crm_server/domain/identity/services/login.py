@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, select
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import PendingLogin
 from crm_server.domain.identity.models import User
+from crm_server.domain.identity.services.requests import take_request
 from crm_server.kernel import db as database
 from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.clock import now
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services.directories import DirectoryService
     from crm_server.domain.identity.services.factors import CodeCheck, FactorService
     from crm_server.domain.identity.services.passkeys import PasskeyService
-    from crm_server.domain.identity.services.sessions import SessionService
+    from crm_server.domain.identity.services.sessions import Begun, SessionService
+    from crm_server.domain.identity.services.sso_sessions import SsoSessions
     from security.identity.password import PasswordHasher
     from security.identity.webauthn import RelyingParty
 
@@ -81,6 +83,7 @@ class LoginService:
         factors: FactorService,
         directories: DirectoryService,
         passkeys: PasskeyService,
+        sso_sessions: SsoSessions,
         *,
         refusal_seconds: float = 0.4,
         pause: Callable[[float], None] = time.sleep,
@@ -92,6 +95,7 @@ class LoginService:
         self._factors = factors
         self._directories = directories
         self._passkeys = passkeys
+        self._sso_sessions = sso_sessions
         self._refusal_seconds = refusal_seconds
         self._pause = pause
 
@@ -132,7 +136,14 @@ class LoginService:
         return result
 
     def proceed(
-        self, db: Session, user: User, method: str, client: Client, *, second_factor: bool = False
+        self,
+        db: Session,
+        user: User,
+        method: str,
+        client: Client,
+        *,
+        second_factor: bool = False,
+        vouched: bytes | None = None,
     ) -> LoginResult:
         """Go on with somebody who passed the first step: to the second one, or into a session.
 
@@ -141,9 +152,10 @@ class LoginService:
         Args:
             second_factor: The first step was one of two factors already (a passkey, or a provider that is
                 trusted for it).
+            vouched: The provider's side of the session, as `SsoSessions.seal` made it.
         """
         if second_factor or not self._factors.has_second_factor(db, user.id):
-            begun = self._sessions.begin(db, user, method, client)
+            begun = self._begin(db, user, method, client, vouched)
             return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
         token = new_session_token()
         db.execute(delete(PendingLogin).where(PendingLogin.user_id == user.id))
@@ -153,11 +165,19 @@ class LoginService:
                 user_id=user.id,
                 auth_method=method,
                 address=client.address,
+                vouched=vouched,
                 expires_at=now() + SECOND_STEP_LIFETIME,
             )
         )
         db.flush()
         return LoginResult(Step.SECOND_STEP, token.text)
+
+    def _begin(self, db: Session, user: User, method: str, client: Client, vouched: bytes | None) -> Begun:
+        begun = self._sessions.begin(db, user, method, client)
+        if vouched is not None and begun.actor.session_ref is not None:
+            db.flush()
+            self._sso_sessions.keep(db, user.id, begun.actor.session_ref, vouched)
+        return begun
 
     def code(self, token: str, code: str, client: Client) -> LoginResult:
         """Second step: a code of the authenticator app, or a recovery code.
@@ -180,6 +200,42 @@ class LoginService:
     def passkey(self, token: str, answer: dict[str, Any], client: Client, party: RelyingParty) -> LoginResult:
         """Second step with a passkey; outcomes as those of `code`."""
         return self._second_step(token, client, lambda db, one: self._passkeys.use(db, one, answer, party))
+
+    def passkey_alone_options(
+        self, client: Client, party: RelyingParty, wanted: str
+    ) -> tuple[str, str] | None:
+        """Begin a log-in by passkey without a name: options as JSON and the browser's token; None to wait."""
+        if not self._limits.address.hit(client.address or "").allowed:
+            return None
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            begun = self._passkeys.begin_alone(db, party, wanted)
+            database.commit(db)
+            return begun
+
+    def passkey_alone(
+        self, token: str, answer: dict[str, Any], client: Client, party: RelyingParty
+    ) -> LoginResult:
+        """Log in by passkey alone: SIGNED_IN or REFUSED. The device verified the person, so no second step."""
+        with database.open_session(self._factory, self._stranger(client)) as db:
+            request = take_request(db, token, None)
+            if request is None or request.session_id is not None:
+                return LoginResult(Step.REFUSED)
+            user_id, check = self._passkeys.use_alone(db, request, answer, party)
+            user = db.get(User, user_id) if user_id is not None else None
+            if check.method is None or user is None or user.state != "active":
+                event = events.login(
+                    "failure",
+                    check.reason or "account_disabled",
+                    user_id=user_id,
+                    address=client.address,
+                    action="passkey",
+                )
+                events.record(db, event)
+                database.commit(db)
+                return LoginResult(Step.REFUSED)
+            result = self.proceed(db, user, "passkey", client, second_factor=True)
+            database.commit(db)
+        return result
 
     def _second_step(
         self, token: str, client: Client, check_factor: Callable[[Session, PendingLogin], CodeCheck]
@@ -209,7 +265,8 @@ class LoginService:
             if taken.rowcount != 1:  # type: ignore[attr-defined]
                 db.rollback()
                 return LoginResult(Step.REFUSED)
-            begun = self._sessions.begin(db, user, f"{pending.auth_method}+{check.method}", client)
+            method = f"{pending.auth_method}+{check.method}"
+            begun = self._begin(db, user, method, client, pending.vouched)
             database.commit(db)
         self._limits.account.forgive(canonical_login(user.login))
         return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)

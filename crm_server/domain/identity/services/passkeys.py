@@ -1,6 +1,7 @@
-"""Passkeys and security keys as second factors: enrolment, log-in, removal (AUTH-14).
+"""Passkeys and security keys: enrolment, log-in alone or as second factor, step-up, removal (AUTH-14).
 
-Challenges live in the row of the half log-in, or in one of their own for an enrolment, and serve one answer.
+Challenges live in the row of the half log-in, or in one of their own, and serve one answer. The person is
+always verified by the device, so a passkey alone is two factors: something one has, and a finger or a PIN.
 A signature counter that doesn't advance is refused and told as an alarm: the key may have been copied.
 """
 
@@ -15,8 +16,10 @@ from sqlalchemy import delete, select, update
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import Passkey, PendingLogin, RecoveryCode
 from crm_server.domain.identity.services.factors import CodeCheck
+from crm_server.domain.identity.sso_models import LoginRequest
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import NotFound
+from security.identity.sessions import new_session_token
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -138,9 +141,65 @@ class PasskeyService:
         )
         if challenge is None or taken.rowcount != 1:  # type: ignore[attr-defined]
             return CodeCheck(reason="challenge_used_before")
-        identifier = answer.get("id")
         rows = self.list(db, pending.user_id)
-        row = next((one for one in rows if webauthn.encode_id(one.credential_id) == identifier), None)
+        row = next((one for one in rows if webauthn.encode_id(one.credential_id) == answer.get("id")), None)
+        return self._check(db, row, answer, challenge, party)
+
+    def begin_alone(
+        self,
+        db: Session,
+        party: RelyingParty,
+        wanted: str,
+        *,
+        session_id: UUID | None = None,
+        owner: UUID | None = None,
+    ) -> tuple[str, str]:
+        """Begin a log-in without a name, or with `session_id` the step-up of a session by its `owner`.
+
+        Returns:
+            Options for the browser as JSON, and the token that it brings back in a cookie.
+        """
+        from security.identity import webauthn  # a large library that few requests need
+
+        known = [] if owner is None else [one.credential_id for one in self.list(db, owner)]
+        ceremony = webauthn.begin_authentication(party, known)
+        token = new_session_token()
+        db.add(
+            LoginRequest(
+                token_hash=token.digest,
+                challenge=ceremony.challenge,
+                wanted=wanted,
+                session_id=session_id,
+                expires_at=now() + _LIFETIME,
+            )
+        )
+        db.flush()
+        return ceremony.options, token.text
+
+    def use_alone(
+        self, db: Session, request: LoginRequest, answer: dict[str, Any], party: RelyingParty
+    ) -> tuple[UUID | None, CodeCheck]:
+        """Check the answer to `begin_alone`; returns whose passkey it is, as far as that is known."""
+        from security.identity import webauthn  # a large library that few requests need
+
+        identifier = webauthn.decode_id(answer.get("id"))
+        query = select(Passkey).where(Passkey.credential_id == identifier)
+        row = db.scalars(query).one_or_none() if identifier else None
+        if row is not None and webauthn.user_handle(answer) not in (None, row.user_id.bytes):
+            return row.user_id, CodeCheck(reason="passkey_of_somebody_else")
+        check = self._check(db, row, answer, request.challenge, party)
+        return (row.user_id if row is not None else None), check
+
+    def _check(
+        self,
+        db: Session,
+        row: Passkey | None,
+        answer: dict[str, Any],
+        challenge: bytes,
+        party: RelyingParty,
+    ) -> CodeCheck:
+        from security.identity import webauthn  # a large library that few requests need
+
         if row is None:
             return CodeCheck(reason="unknown_passkey")
         stored = webauthn.Passkey(row.credential_id, row.public_key, row.sign_count)
@@ -149,7 +208,7 @@ class PasskeyService:
         except webauthn.PasskeyRefusedError as refused:
             return CodeCheck(reason=f"passkey_{refused.reason}"[:200])
         if used.counter_regressed:
-            events.record(db, events.cloned_passkey(row.id, pending.user_id, row.sign_count, used.sign_count))
+            events.record(db, events.cloned_passkey(row.id, row.user_id, row.sign_count, used.sign_count))
             return CodeCheck(reason="passkey_counter_regressed")
         row.sign_count, row.last_used_at = used.sign_count, now()
         db.flush()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services import IdentityServices
 
 STEP_COOKIE = "__Host-kontor-step"
+REQUEST_COOKIE = "__Host-kontor-request"
+"""Binds a log-in that waits for a provider's or a passkey's answer to this browser."""
 TEMPLATES = "crm_server.domain.identity:templates/identity"
 
 
@@ -56,9 +58,17 @@ def set_session(response: Response, token: str) -> None:
 
 def set_step(response: Response, token: str) -> None:
     """Give the browser the token of the second step, for ten minutes."""
-    response.set_cookie(
-        STEP_COOKIE, token, max_age=600, path="/", secure=True, httponly=True, samesite="Strict"
-    )
+    _set_short(response, STEP_COOKIE, token)
+
+
+def set_request(response: Response, token: str) -> None:
+    """Give the browser the token of a log-in under way, for ten minutes."""
+    _set_short(response, REQUEST_COOKIE, token)
+
+
+def _set_short(response: Response, name: str, token: str) -> None:
+    # "Strict" would not come back with a browser that a provider of another site sends here.
+    response.set_cookie(name, token, max_age=600, path="/", secure=True, httponly=True, samesite="Lax")
 
 
 def forget(response: Response, *names: str) -> None:

@@ -8,6 +8,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
+from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.services.login import Step
 from crm_server.domain.identity.views.common import (
@@ -43,6 +44,10 @@ def _page(request: Request, error: Text | None = None, **more: Any) -> dict[str,
     return {"error": error, "next": safe_next(request), **more}
 
 
+def _login_page(request: Request, error: Text | None = None, login: str = "") -> dict[str, Any]:
+    return _page(request, error, login=login, providers=services_of(request).sso.offered())
+
+
 def _waiting(request: Request, result: LoginResult, **more: Any) -> dict[str, Any]:
     page = _page(request, _WAIT % {"minutes": str(-(-result.retry_after // 60))}, **more)
     request.response.status_int = 429
@@ -57,7 +62,7 @@ def login_page(request: Request) -> dict[str, Any] | Response:
     """The form; who is logged in goes on."""
     if request.identity is not None:
         return HTTPSeeOther(safe_next(request))
-    return _page(request, login="")
+    return _login_page(request)
 
 
 @view_config(
@@ -70,9 +75,9 @@ def login(request: Request) -> dict[str, Any] | Response:
         name, str(request.POST.get("password", "")), client_of(request)
     )
     if result.step is Step.WAIT:
-        return _waiting(request, result, login=name)
+        return _waiting(request, result, login=name, providers=services_of(request).sso.offered())
     if result.step is Step.REFUSED or result.token is None:
-        return _page(request, _WRONG, login=name)
+        return _login_page(request, _WRONG, name)
     if result.step is Step.SECOND_STEP:
         response = HTTPSeeOther(request.route_path("login_code", _query={"next": safe_next(request)}))
         set_step(response, result.token)
@@ -115,18 +120,28 @@ def _code_page(request: Request, error: Text | None = None) -> dict[str, Any]:
     return _page(request, error, passkey=True)
 
 
-@view_config(route_name="logout", request_method="POST", permission=PUBLIC)
-def logout(request: Request) -> Response:
-    """End the session. Works for those whose session has ended already."""
-    actor = request.identity
+@view_config(
+    route_name="logout", request_method="POST", permission=PUBLIC, renderer=f"{TEMPLATES}/logged_out.jinja2"
+)
+def logout(request: Request) -> dict[str, Any] | Response:
+    """End the session. Works for those whose session has ended already.
+
+    Who came by single sign-on is offered to log out there as well. It is a link and no redirect: the page's
+    policy lets no form lead to another site.
+    """
+    actor, found, there = request.identity, services_of(request), None
     if actor is not None and actor.session_ref is not None:
-        services_of(request).sessions.end(request.db, actor.session_ref, actor.id, "logged_out")
-    response = HTTPSeeOther(request.route_path("login"))
+        there = found.sso.logout_url(request.db, actor.session_ref, request.route_url("login"))
+        found.sessions.end(request.db, actor.session_ref, actor.id, "logged_out")
+    response = HTTPSeeOther(request.route_path("login")) if there is None else request.response
     forget(response, COOKIE, STEP_COOKIE)
-    flash.add(request, "logged_out")
     # Nothing of this person stays in a shared browser.
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    return response
+    if there is None:
+        flash.add(request, "logged_out")
+        return response
+    request.environ["kontor.identity"] = None
+    return {"provider": there[0], "url": there[1]}
 
 
 @view_config(
@@ -170,8 +185,7 @@ def welcome(request: Request) -> dict[str, Any] | Response:
 )
 def confirm_page(request: Request) -> dict[str, Any]:
     """Ask for the proof once more."""
-    totp = services_of(request).factors.state(request.db, request.actor.id).totp
-    return _page(request, by_code=totp)
+    return _confirm_page(request)
 
 
 @view_config(
@@ -194,11 +208,26 @@ def confirm(request: Request) -> dict[str, Any] | Response:
         passed = found.login.check_again(db, actor.id, proof)
     if not passed or actor.session_ref is None:
         found.login.tell_failed_step_up(db, actor.id, client_of(request))
-        return _page(request, _WRONG_CODE if by_code else _("The password is not right."), by_code=by_code)
+        return _confirm_page(request, _WRONG_CODE if by_code else _("The password is not right."))
     token = found.sessions.prove_again(db, actor.session_ref, actor.id, "code" if by_code else "password")
     response = HTTPSeeOther(safe_next(request))
     set_session(response, token)
     return response
+
+
+def _confirm_page(request: Request, error: Text | None = None) -> dict[str, Any]:
+    db, actor, found = request.db, request.actor, services_of(request)
+    user = queries.user(db, actor.id)
+    provider = found.sso.provider_of(db, user)
+    factors = found.factors.state(db, actor.id)
+    return _page(
+        request,
+        error,
+        by_code=factors.totp,
+        by_password=not factors.totp and not user.source.startswith("sso:"),
+        passkeys=factors.passkeys > 0,
+        provider=provider,
+    )
 
 
 def signed_in(request: Request, result: LoginResult) -> Response:

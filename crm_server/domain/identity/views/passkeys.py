@@ -1,4 +1,6 @@
-"""Passkeys on the page: the browser's script asks for options and sends the answer back, both as JSON."""
+"""Passkeys on the page: the browser's script (web/assets/src/parts/passkeys.js) asks for options and sends the
+answer back, both as JSON.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,17 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.services.login import Step
+from crm_server.domain.identity.services.requests import take_request
 from crm_server.domain.identity.views.common import (
+    REQUEST_COOKIE,
     STEP_COOKIE,
     TEMPLATES,
     client_of,
+    forget,
+    safe_next,
     services_of,
+    set_request,
+    set_session,
     uuid_of,
 )
 from crm_server.domain.identity.views.login import signed_in
@@ -59,10 +67,64 @@ def login(request: Request) -> Response:
     result = found.passkey(token, _answer(request), client_of(request), party_of(request))
     if result.step is not Step.SIGNED_IN:
         return _json(orjson.dumps({"step": result.step.value}), 429 if result.step is Step.WAIT else 422)
-    response = signed_in(request, result)
-    location = response.headers.pop("Location")
-    response.status_int, response.content_type = 200, "application/json"
-    response.body = orjson.dumps({"step": result.step.value, "next": location})
+    return _onwards(signed_in(request, result))
+
+
+@view_config(route_name="login_passkey_alone", request_method="GET", permission=PUBLIC)
+def alone_options(request: Request) -> Response:
+    """What the browser asks of any passkey it has for us: a log-in without a name."""
+    begun = services_of(request).login.passkey_alone_options(
+        client_of(request), party_of(request), safe_next(request)
+    )
+    if begun is None:
+        return _json(orjson.dumps({"step": Step.WAIT.value}), 429)
+    response = _json(begun[0].encode())
+    set_request(response, begun[1])
+    return response
+
+
+@view_config(route_name="login_passkey_alone", request_method="POST", permission=PUBLIC)
+def login_alone(request: Request) -> Response:
+    """The passkey's answer to a log-in without a name."""
+    token = request.cookies.get(REQUEST_COOKIE, "")
+    result = services_of(request).login.passkey_alone(
+        token, _answer(request), client_of(request), party_of(request)
+    )
+    if result.step is not Step.SIGNED_IN:
+        return _json(orjson.dumps({"step": result.step.value}), 422)
+    response = _onwards(signed_in(request, result))
+    forget(response, REQUEST_COOKIE)
+    return response
+
+
+@view_config(route_name="confirm_passkey", request_method="GET", permission=Permission.LOGGED_IN)
+def confirm_options(request: Request) -> Response:
+    """What the browser asks one's own passkeys, to prove once more who one is (AUTH-15)."""
+    actor = request.actor
+    options, token = services_of(request).passkeys.begin_alone(
+        request.db, party_of(request), safe_next(request), session_id=actor.session_ref, owner=actor.id
+    )
+    response = _json(options.encode())
+    set_request(response, token)
+    return response
+
+
+@view_config(route_name="confirm_passkey", request_method="POST", permission=Permission.LOGGED_IN)
+def confirm(request: Request) -> Response:
+    """The passkey's answer; the session's token changes with the proof."""
+    actor, found, db = request.actor, services_of(request), request.db
+    waiting = take_request(db, request.cookies.get(REQUEST_COOKIE, ""), None)
+    owner, passed = None, False
+    if waiting is not None and waiting.session_id == actor.session_ref:
+        owner, check = found.passkeys.use_alone(db, waiting, _answer(request), party_of(request))
+        passed = check.method is not None
+    if waiting is None or owner != actor.id or not passed:
+        found.login.tell_failed_step_up(db, actor.id, client_of(request))
+        return _json(orjson.dumps({"step": Step.REFUSED.value}), 422)
+    token = found.sessions.prove_again(db, actor.session_ref, actor.id, "passkey")
+    response = _json(orjson.dumps({"next": waiting.wanted}))
+    set_session(response, token)
+    forget(response, REQUEST_COOKIE)
     return response
 
 
@@ -124,6 +186,14 @@ def _answer(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadRequest(_("The answer of the passkey can't be understood."))
     return found
+
+
+def _onwards(response: Response) -> Response:
+    """A redirect as JSON, which a script can follow with the address bar."""
+    location = response.headers.pop("Location")
+    response.status_int, response.content_type = 200, "application/json"
+    response.body = orjson.dumps({"step": Step.SIGNED_IN.value, "next": location})
+    return response
 
 
 def _json(body: bytes, status: int = 200) -> Response:

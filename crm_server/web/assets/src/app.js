@@ -6,11 +6,12 @@ import { dialogs } from "./parts/dialogs.js";
 import { forms } from "./parts/forms.js";
 import { keys } from "./parts/keys.js";
 import { lists } from "./parts/lists.js";
+import { passkeys } from "./parts/passkeys.js";
 import { pickers } from "./parts/pickers.js";
 
 // Parts that htmx brings get the same behaviour as the page.
 htmx.onLoad((root) => {
-  for (const equip of [pickers, forms, lists, board]) equip(root);
+  for (const equip of [pickers, forms, lists, board, passkeys]) equip(root);
 });
 dialogs();
 keys();

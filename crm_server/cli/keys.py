@@ -1,0 +1,382 @@
+"""`kontor keys`: see, rotate, copy and destroy the keys of sealed data.
+
+Exit codes as everywhere: 0 done, 1 failed or refused, 3 settings or key ring don't fit, 4 a part is left over.
+Nothing here shows a key.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from crm_server.domain.keys.queries import KeyState
+    from crm_server.domain.keys.work import KeyWork
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+@contextmanager
+def _work(*, restored: bool = False) -> Iterator[KeyWork]:
+    """The keys for one command, as the system."""
+    from crm_server.domain.keys.work import KeyWork
+    from crm_server.kernel import db
+    from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.kernel.keys import Keys
+    from crm_server.settings import load
+    from security.crypto.errors import CryptoError
+
+    settings = load()
+    engine = db.create_app_engine(settings, pool_size=3)
+    try:
+        keys = Keys.open(settings, engine, listen=False, restored=restored)
+        yield KeyWork(keys, engine, settings, system_actor(Origin.CLI))
+    except CryptoError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _bar(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, so that --json stays clean."""
+    with click.progressbar(
+        length=1, label=label, file=sys.stderr, hidden=quiet or not sys.stderr.isatty(), show_pos=True
+    ) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        yield tell
+
+
+@click.group()
+def keys() -> None:
+    """See, rotate, copy and destroy the keys of sealed data. What to do when: docs/runbooks/keys.md."""
+
+
+@keys.command()
+@JSON
+def status(as_json: bool) -> None:
+    """Say which epoch is active, how many keys there are, and what waits for what."""
+    from crm_server.domain.keys.queries import state_of
+
+    with _work() as work, work.engine.connect() as connection:
+        found = state_of(connection, work.keys, work.settings)
+    if as_json:
+        click.echo(json.dumps(found.plain(), default=str))
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+def _lines(found: KeyState) -> Iterator[str]:
+    yield f"provider  {found.provider}, profile {found.profile}"
+    yield f"          {found.statement}"
+    if found.away:
+        yield f"          AWAY: {found.away}"
+    yield f"keys      {found.live:,} live, {found.held:,} held, {found.erased:,} erased"
+    yield f"          {found.share:.1%} of the live ones are under the active epoch"
+    yield f"horizon   an erased person is unreadable in every backup after {found.horizon_days} days"
+    for epoch in found.epochs:
+        due = ""
+        if epoch.due is not None:
+            due = f", {'rotate' if epoch.state == 'active' else 'destroy'} by {epoch.due:%Y-%m-%d}"
+        if epoch.veto_until is not None:
+            due += f", destruction asked for, veto until {epoch.veto_until:%Y-%m-%d %H:%M} UTC"
+        yield f"epoch {epoch.number:<4}{epoch.state}{due}, {epoch.live + epoch.held:,} keys"
+        for obstacle in epoch.obstacles:
+            yield f"          waits: {obstacle.text.interpolate()}"
+        if epoch.pending:
+            yield f"          pending: {', '.join(epoch.pending)} haven't attested that it is gone"
+    for node in found.nodes:
+        held = ", ".join(map(str, node.holds)) or "none"
+        yield f"node      {node.name} holds {held}, last seen {node.seen_at:%Y-%m-%d %H:%M} UTC"
+    if found.escrow is None:
+        yield "escrow    none. Make one: kontor keys escrow --check"
+    else:
+        opened = "opened" if found.escrow.opened_at else "never opened"
+        at = f"{found.escrow.made_at:%Y-%m-%d %H:%M} UTC"
+        yield f"escrow    {at}, epoch {found.escrow.epoch}, {found.escrow.keys:,} keys, {opened}"
+
+
+@keys.command()
+@JSON
+def init(as_json: bool) -> None:
+    """Make the first epoch of an HSM or TPM ring; with two persons present, see the key ceremony."""
+    from crm_server.kernel.keyring import open_ring
+    from crm_server.settings import load
+    from security.crypto.errors import CryptoError
+
+    settings = load()
+    try:
+        ring = open_ring(settings)
+        if ring.list():
+            raise click.ClickException("The key ring has epochs already. The next one: kontor keys rotate")
+        info = ring.create_epoch(1)
+    except CryptoError as error:
+        raise click.ClickException(str(error)) from error
+    _say(as_json, {"epoch": info.number, "created_at": info.created_at.isoformat()}, "Epoch 1 is made.")
+
+
+@keys.command()
+@click.option("--finish", is_flag=True, help="Only finish a rotation that was broken off; make no new epoch.")
+@JSON
+def rotate(finish: bool, as_json: bool) -> None:
+    """Make a new epoch and wrap every key under it; the application goes on serving.
+
+    A rotation that was broken off goes on where it stopped. Exit code 4: some keys are left, see `kontor keys verify`.
+    """
+    from crm_server.domain.keys import rotation
+
+    with _work() as work, _bar("Wrapping keys", quiet=as_json) as tell:
+        done = rotation.rotate(work, tell, fresh=not finish)
+    _say(
+        as_json,
+        done.plain(),
+        f"Epoch {done.epoch}: {done.wrapped:,} keys wrapped and verified in {done.seconds:.1f} s, {done.left:,} left.",
+    )
+    if not done.complete:
+        sys.exit(4)
+
+
+@keys.command()
+@JSON
+def verify(as_json: bool) -> None:
+    """Unwrap every live key and compare its check value. Exit code 1: some are damaged."""
+    from crm_server.domain.keys import rotation
+
+    with _work() as work, _bar("Checking keys", quiet=as_json) as tell:
+        found = rotation.verify(work, tell)
+    _say(
+        as_json,
+        {"keys": found.keys, "corrupt": found.corrupt, "damaged": list(found.damaged)},
+        f"{found.keys:,} keys checked, {found.corrupt:,} damaged."
+        + "".join(f"\n  {kid}" for kid in found.damaged),
+    )
+    if found.corrupt:
+        sys.exit(1)
+
+
+@keys.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to write it.")
+@click.option("--check", is_flag=True, help="Open it at once in a scratch place and check every key.")
+@click.option(
+    "--open",
+    "opened",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Write nothing; open this file in a scratch place.",
+)
+@JSON
+def escrow(folder: Path | None, check: bool, opened: Path | None, as_json: bool) -> None:
+    """Write the key table to a file beside the backups, sealed under the active epoch; or open such a file."""
+    from crm_server.domain.keys import escrow as escrows
+
+    with _work() as work:
+        if opened is None:
+            with _bar("Writing the escrow", quiet=as_json) as tell:
+                made = escrows.export(work, folder, tell)
+        if opened is not None or check:
+            made = escrows.open_scratch(work, opened or made.file)
+    _say(
+        as_json,
+        {
+            "id": str(made.id),
+            "epoch": made.epoch,
+            "file": str(made.file),
+            "keys": made.keys,
+            "erased": made.erased,
+        },
+        f"{made.file}\n{made.keys:,} keys under epoch {made.epoch}, {made.erased:,} of them erased"
+        + (
+            "; every key opens."
+            if opened is not None or check
+            else ". Open it once: kontor keys escrow --open FILE"
+        ),
+    )
+
+
+@keys.command()
+@click.argument("epoch", type=click.IntRange(1))
+@click.option("--request", "asked", is_flag=True, help="Ask for it; begins the time for a veto.")
+@click.option("--veto", "vetoed", is_flag=True, help="Stop a destruction that was asked for.")
+@click.option("--dry-run", is_flag=True, help="Say what stands against it, and change nothing.")
+@click.option("--confirm", help="What would be typed to confirm, for scripts.")
+@JSON
+def destroy(epoch: int, asked: bool, vetoed: bool, dry_run: bool, confirm: str | None, as_json: bool) -> None:
+    """Destroy EPOCH for good: nothing that was sealed under it alone opens again, in no backup.
+
+    Ask for it first (--request). It happens when a second person agreed on the page, or the time for a veto is over.
+    """
+    from crm_server.domain.keys import destruction
+
+    with _work() as work:
+        if vetoed:
+            destruction.veto(work, epoch)
+            _say(
+                as_json, {"epoch": epoch, "state": "vetoed"}, f"The destruction of epoch {epoch} is stopped."
+            )
+            return
+        with work.engine.connect() as connection:
+            found = destruction.obstacles(connection, epoch)
+            live: int = connection.exec_driver_sql(
+                "select count(*) from keys.data_key where state <> 'erased' and epoch > %s", (epoch,)
+            ).scalar_one()
+        if dry_run:
+            _say(
+                as_json,
+                {"epoch": epoch, "obstacles": [item.reason for item in found], "stay_readable": live},
+                "\n".join(item.text.interpolate() for item in found)
+                or f"Nothing stands against it. {live:,} keys stay readable.",
+            )
+            sys.exit(1 if found else 0)
+        if asked:
+            until = destruction.request(work, epoch)
+            _say(
+                as_json,
+                {"epoch": epoch, "veto_until": until.isoformat()},
+                f"Asked for. It can be vetoed until {until:%Y-%m-%d %H:%M} UTC: kontor keys destroy {epoch} --veto",
+            )
+            return
+        _typed(destruction.phrase(epoch, live), confirm)
+        done = destruction.destroy(work, epoch)
+    _say(
+        as_json,
+        done.plain(),
+        f"Epoch {epoch} is destroyed ({'proven' if done.proven else 'not proven'}).\n{done.statement}"
+        + (f"\nPending: {', '.join(done.pending)}" if done.pending else ""),
+    )
+
+
+def _typed(wanted: str, given: str | None) -> None:
+    """Ask for the sentence that says what happens; there is no way back."""
+    if given is None:
+        given = click.prompt(f"There is no way back. Type: {wanted}\n", prompt_suffix="> ", err=True)
+    if given.strip() != wanted:
+        raise click.ClickException(f"Nothing was destroyed: that isn't “{wanted}”.")
+
+
+@keys.command("forget-node")
+@click.argument("node")
+@JSON
+def forget_node(node: str, as_json: bool) -> None:
+    """Remove NODE, which will never come back, from those that must attest."""
+    from crm_server.domain.keys import destruction
+
+    with _work() as work:
+        gone = destruction.forget_node(work, node)
+    if not gone:
+        raise click.ClickException("There is no such node. kontor keys status names them.")
+    _say(as_json, {"node": node}, f"{node} is forgotten.")
+
+
+@keys.command()
+@click.argument("subject", type=click.UUID)
+@click.option(
+    "--class", "classes", multiple=True, help="Key class such as identity; all if left out. Repeatable."
+)
+@click.option("--dry-run", is_flag=True, help="Count, and change nothing.")
+@click.option("--confirm", help="What would be typed to confirm, for scripts.")
+@JSON
+def erase(subject: UUID, classes: tuple[str, ...], dry_run: bool, confirm: str | None, as_json: bool) -> None:
+    """Erase the keys of the data subject SUBJECT: what they sealed is unreadable at once and for good."""
+    from crm_server.domain.keys import services
+    from crm_server.kernel import db
+
+    chosen = classes or None
+    with _work() as work:
+        factory = db.session_factory(work.engine, work.settings, work.keys)
+        with db.open_session(factory, work.actor) as session:
+            found = services.preview(session, subject, chosen)
+            if not dry_run:
+                if not found.number:
+                    raise click.ClickException("This person has no keys of these classes.")
+                _typed(f"erase {found.number} keys of {subject}", confirm)
+                found = services.erase_subject(session, subject, chosen)
+                db.commit(session)
+        for callback in session.info.pop(db.AFTER_COMMIT, ()):
+            callback()
+    _say(
+        as_json,
+        {
+            "subject": str(subject),
+            "keys": found.classes,
+            "held": found.held,
+            "epochs": list(found.epochs),
+            "event": str(found.event) if found.event else None,
+        },
+        f"{found.number} keys {'would be' if dry_run else 'are'} erased: "
+        + (", ".join(f"{number} {name}" for name, number in sorted(found.classes.items())) or "none")
+        + f". In backups when epochs {', '.join(map(str, found.epochs)) or '-'} are destroyed.",
+    )
+
+
+@keys.command()
+@click.option("--reason", default="restored from a backup", show_default=True)
+@JSON
+def quarantine(reason: str, as_json: bool) -> None:
+    """Let no process open keys until the erasures are replayed; a restore calls this before it starts anything."""
+    from crm_server.kernel.keyledger import Ledger
+    from crm_server.kernel.keyring import folder_of
+    from crm_server.settings import load
+
+    Ledger(folder_of(load())).quarantine(reason)
+    _say(as_json, {"quarantine": reason}, "In quarantine. Next: kontor keys replay --escrow FILE")
+
+
+@keys.command()
+@click.option(
+    "--escrow",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The newest escrow; needed when epochs were destroyed after the backup.",
+)
+@JSON
+def replay(file: Path | None, as_json: bool) -> None:
+    """After a restore: bring the keys to the state of the escrow, erase again what was erased, end the quarantine."""
+    from crm_server.domain.keys.replay import replay as run
+
+    with _work(restored=True) as work:
+        done = run(work, file)
+    _say(
+        as_json,
+        done.plain(),
+        f"{done.restored:,} keys from the escrow, {done.erased:,} erased again. The quarantine is over.",
+    )
+
+
+@keys.command()
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File; standard output if left out.",
+)
+def inventory(output: Path | None) -> None:
+    """Write the inventory of algorithms and keys (CycloneDX CBOM), made from the source (ENC-20)."""
+    from crm_server.kernel.keyring import open_ring
+    from crm_server.settings import load
+    from security.crypto.inventory import cbom, scan
+
+    epochs = open_ring(load()).list()
+    made = cbom(scan(_ROOT), version=version("kontor"), epochs=epochs)
+    text = json.dumps(made, indent=1, sort_keys=True)
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
+def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
+    click.echo(json.dumps(data) if as_json else text)

@@ -1,0 +1,123 @@
+"""Pages of the audit administrator beside the log: security alerts with their rules, and how long events are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyramid.httpexceptions import HTTPSeeOther
+
+from crm_server.domain.audit import alerts, events, queries, retention, words
+from crm_server.domain.audit.queries import Filters
+from crm_server.kernel.errors import NotFound, ValidationFailed
+from crm_server.kernel.jobs import defer
+from crm_server.permissions import Permission
+from crm_server.web import flash
+
+if TYPE_CHECKING:
+    from pyramid.config import Configurator
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+_TEMPLATES = "crm_server.domain.audit:templates/audit"
+_SHOWN_ALERTS = 20
+
+
+def alerts_page(request: Request, **more: Any) -> dict[str, Any]:
+    """Security figures of the week, the newest alerts, and the rules that raise them."""
+    db = request.db
+    rows, _following = queries.page(
+        db, request.registry.datamap, Filters(event_class="detection"), limit=_SHOWN_ALERTS
+    )
+    events.record(db, events.listed({"event_class": "detection"}, len(rows)))
+    found = {
+        "figures": alerts.figures(db),
+        "rows": rows,
+        "people": queries.people(db, request.registry.datamap, {row.record for row in rows if row.record}),
+        "rules": alerts.rules(db),
+        "words": words,
+        "errors": {},
+        "changed": None,
+    }
+    return found | more
+
+
+def change_rule(request: Request) -> dict[str, Any] | Response:
+    """Set a rule."""
+    code = request.matchdict["code"]
+    if code not in alerts.RULES:
+        raise NotFound
+    given = {name: str(request.POST.get(name, "")) for name in _RULE_FIELDS}
+    try:
+        alerts.change(request.db, code, given)
+    except ValidationFailed as refused:
+        request.db.rollback()
+        request.response.status_int = 422
+        errors = {item.pointer.strip("/"): item.message for item in refused.errors}
+        return alerts_page(request, errors=errors, changed=code)
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("audit_alerts"))
+
+
+_RULE_FIELDS = ("enabled", "threshold", "minutes", "from", "to", "records")
+
+
+def retention_page(request: Request, **more: Any) -> dict[str, Any]:
+    """How long each class is kept, and what would go now."""
+    found = {
+        "due": retention.due(request.db),
+        "choices": retention.CHOICES,
+        "words": words,
+        "error": None,
+    }
+    return found | more
+
+
+def change_retention(request: Request) -> dict[str, Any] | Response:
+    """Say how long the classes are kept."""
+    try:
+        for name, months in retention.months_of(request.db).items():
+            text = str(request.POST.get(name, months))
+            wanted = int(text) if text.isdecimal() and len(text) < 5 else 0
+            if wanted != months:
+                retention.keep(request.db, name, wanted)
+    except ValidationFailed as refused:
+        request.db.rollback()
+        request.response.status_int = 422
+        return retention_page(request, error=refused.errors[0].message)
+    flash.add(request, "saved")
+    return HTTPSeeOther(request.route_path("audit_retention"))
+
+
+def prune_now(request: Request) -> Response:
+    """Prune in the background, instead of tonight."""
+    defer(request.db, "audit_retention", once="audit_retention")
+    flash.add(request, "audit_prune_begun")
+    return HTTPSeeOther(request.route_path("audit_retention"))
+
+
+def includeme(config: Configurator) -> None:
+    """Add the pages."""
+    flash.TEXTS.setdefault("audit_prune_begun", ("success", words.PRUNE_BEGUN))
+    for route, pattern, view, template, method, permission in (
+        ("audit_alerts", "/audit-alerts", alerts_page, "alerts", "GET", Permission.AUDIT_READ),
+        ("audit_rule", "/audit-alerts/{code}", change_rule, "alerts", "POST", Permission.AUDIT_MANAGE),
+        ("audit_retention", "/audit-retention", retention_page, "retention", "GET", Permission.AUDIT_MANAGE),
+        (
+            "audit_retention_set",
+            "/audit-retention/set",
+            change_retention,
+            "retention",
+            "POST",
+            Permission.AUDIT_MANAGE,
+        ),
+        ("audit_prune", "/audit-retention/prune", prune_now, None, "POST", Permission.AUDIT_MANAGE),
+    ):
+        config.add_route(route, pattern)
+        config.add_view(
+            view,
+            route_name=route,
+            request_method=method,
+            permission=permission,
+            renderer=f"{_TEMPLATES}/{template}.jinja2" if template else None,
+            step_up=method == "POST",
+        )

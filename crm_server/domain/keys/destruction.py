@@ -1,0 +1,304 @@
+"""Destruction of an epoch: what nobody can take back, so everything is asked before (ENC-9), and then time is given.
+
+Each precondition has its own refusal. A destruction is asked for, then a second person agrees or the time for a veto
+runs out; only then, and if all preconditions still hold, it happens. A kill in the middle leaves the epoch
+*destroying*: nothing is wrapped under it any more, and running the destruction again goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from compliance.datamap.text import _
+from crm_server.domain.keys import events
+from crm_server.domain.keys.events import KeyWorkRefused
+from crm_server.kernel.actor import SYSTEM_ID
+from crm_server.kernel.clock import now
+from crm_server.kernel.ids import new_id
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from compliance.datamap.text import Text
+    from crm_server.domain.keys.work import KeyWork
+    from security.crypto.keyring import DestructionEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an epoch can't be destroyed now: a stable word, and a sentence with the way out."""
+
+    reason: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """An epoch that is gone. `pending` names the nodes that haven't attested yet that they have nothing of it."""
+
+    epoch: int
+    proven: bool
+    statement: str
+    at: datetime
+    pending: tuple[str, ...]
+    details: dict[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "at": self.at.isoformat(), "pending": list(self.pending)}
+
+
+def phrase(epoch: int, keys: int) -> str:
+    """What a person types to confirm, with the number of live keys so that it is looked at."""
+    return f"destroy epoch {epoch}, {keys} keys stay readable"
+
+
+def obstacles(connection: Connection, epoch: int) -> list[Obstacle]:
+    """What stands against destroying this epoch, apart from approval and time."""
+    row = connection.exec_driver_sql(
+        "select state, (select number from keys.epoch where state = 'active') from keys.epoch where number = %s",
+        (epoch,),
+    ).one_or_none()
+    if row is None:
+        return [Obstacle("unknown", _("There is no such epoch."))]
+    state, active = row
+    if state == "destroyed":
+        return [Obstacle("destroyed", _("This epoch is destroyed already."))]
+    if state == "active":
+        return [Obstacle("active", _("This epoch is in use. Rotate first: kontor keys rotate"))]
+    found = []
+    live, held = connection.exec_driver_sql(
+        "select count(*), count(*) filter (where state = 'held') from keys.data_key "
+        "where epoch <= %s and state <> 'erased'",
+        (epoch,),
+    ).one()
+    if held:
+        found.append(
+            Obstacle(
+                "held_keys",
+                _(
+                    "${number} keys under a legal hold would be lost. Wrap them anew: kontor keys rotate",
+                    mapping={"number": held},
+                ),
+            )
+        )
+    if live - held:
+        found.append(
+            Obstacle(
+                "live_keys",
+                _(
+                    "${number} keys would be lost. Wrap them anew: kontor keys rotate",
+                    mapping={"number": live - held},
+                ),
+            )
+        )
+    escrow = connection.exec_driver_sql(
+        "select exists (select from keys.escrow where epoch > %s and behind = 0 and opened_at is not null and gone_at "
+        "is null)",
+        (epoch,),
+    ).scalar_one()
+    if not escrow:
+        found.append(
+            Obstacle(
+                "no_escrow",
+                _(
+                    "No escrow of a later epoch was opened in a scratch place. Make one: kontor keys escrow --check"
+                ),
+            )
+        )
+    nodes = connection.exec_driver_sql(
+        "select distinct node from keys.attestation a where not exists (select from keys.attestation b "
+        "where b.node = a.node and b.epoch = %s and b.holds_at is not null) order by node",
+        (active,),
+    ).scalars()
+    missing = list(nodes)
+    if missing:
+        found.append(
+            Obstacle(
+                "nodes",
+                _(
+                    "These nodes haven't attested that they hold epoch ${epoch}: ${nodes}. Start them, or remove "
+                    "those that are gone: kontor keys forget-node",
+                    mapping={"epoch": active, "nodes": ", ".join(missing)},
+                ),
+            )
+        )
+    return found
+
+
+def request(work: KeyWork, epoch: int) -> datetime:
+    """Ask for a destruction; returns until when it can be vetoed. Asking twice changes nothing.
+
+    Raises:
+        KeyWorkRefused: a precondition doesn't hold.
+    """
+    with work.engine.begin() as connection:
+        _refuse(connection, work, epoch, obstacles(connection, epoch))
+        until = now() + timedelta(hours=work.settings.key_veto_hours)
+        rows = connection.exec_driver_sql(
+            "insert into keys.destruction (id, epoch, state, requested_by, requested_at, not_before) "
+            "values (%s, %s, 'waiting', %s, %s, %s) on conflict do nothing returning not_before",
+            (new_id(), epoch, work.actor.id, now(), until),
+        ).all()
+        if not rows:
+            waiting: datetime = connection.exec_driver_sql(
+                "select not_before from keys.destruction where epoch = %s and state = 'waiting'", (epoch,)
+            ).scalar_one()
+            return waiting
+        events.record(
+            connection,
+            work.actor,
+            events.epoch("destruction_requested", epoch=epoch, veto_until=until.isoformat()),
+        )
+        return until
+
+
+def approve(work: KeyWork, epoch: int) -> None:
+    """Agree as a second person, so that the time for a veto needn't run out.
+
+    Raises:
+        KeyWorkRefused: "not_requested", or "same_person".
+    """
+    with work.engine.begin() as connection:
+        row = _waiting(connection, epoch)
+        if work.actor.id in (row.requested_by, SYSTEM_ID):
+            raise KeyWorkRefused("same_person", _("Somebody else than who asked for it must agree."))
+        connection.exec_driver_sql(
+            "update keys.destruction set approved_by = %s where id = %s", (work.actor.id, row.id)
+        )
+        events.record(connection, work.actor, events.epoch("destruction_approved", epoch=epoch))
+
+
+def veto(work: KeyWork, epoch: int) -> None:
+    """Stop a destruction that was asked for. One person is enough.
+
+    Raises:
+        KeyWorkRefused: "not_requested".
+    """
+    with work.engine.begin() as connection:
+        row = _waiting(connection, epoch)
+        connection.exec_driver_sql(
+            "update keys.destruction set state = 'vetoed', vetoed_by = %s where id = %s",
+            (work.actor.id, row.id),
+        )
+        events.record(connection, work.actor, events.epoch("destruction_vetoed", epoch=epoch))
+
+
+def destroy(work: KeyWork, epoch: int) -> Destroyed:
+    """Destroy an epoch that was asked for and agreed to, or go on after a kill. There is no way back.
+
+    Raises:
+        KeyWorkRefused: with the precondition that doesn't hold; nothing was destroyed.
+        DestructionFailed, ProviderUnavailable: the device didn't do it; run it again.
+    """
+    with work.engine.begin() as connection:
+        state = connection.exec_driver_sql(
+            "select state from keys.epoch where number = %s for update", (epoch,)
+        ).scalar()
+        if state != "destroying":
+            _refuse(connection, work, epoch, obstacles(connection, epoch))
+            row = _waiting(connection, epoch)
+            if row.approved_by is None and row.not_before > now():
+                raise KeyWorkRefused(
+                    "too_early",
+                    _(
+                        "This can be vetoed until ${time} UTC. Wait, or let a second person agree.",
+                        mapping={"time": f"{row.not_before:%Y-%m-%d %H:%M}"},
+                    ),
+                )
+            # Writers of keys end first, and none begins before the epoch is closed for them.
+            left = connection.exec_driver_sql("select keys.close_epoch(%s)", (epoch,)).scalar_one()
+            if left:
+                _refuse(connection, work, epoch, obstacles(connection, epoch))
+    evidence = work.keys.ring.destroy(epoch)
+    return _note(work, epoch, evidence)
+
+
+def _note(work: KeyWork, epoch: int, evidence: DestructionEvidence) -> Destroyed:
+    plain = {
+        "provider": evidence.provider,
+        "proven": evidence.proven,
+        "at": evidence.at.isoformat(),
+        "statement": str(evidence.statement),
+        "details": dict(evidence.details),
+    }
+    with work.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update keys.epoch set state = 'destroyed', destroyed_at = %s, evidence = %s where number = %s",
+            (evidence.at, orjson.dumps(plain).decode(), epoch),
+        )
+        connection.exec_driver_sql(
+            "update keys.destruction set state = 'done', done_at = %s where epoch = %s and state = 'waiting'",
+            (now(), epoch),
+        )
+        events.record(
+            connection,
+            work.actor,
+            events.epoch("epoch_destroyed", epoch=epoch, proven=evidence.proven, provider=evidence.provider),
+        )
+    work.keys.forget_epochs()
+    with work.engine.connect() as connection:
+        pending = pending_nodes(connection, epoch)
+    return Destroyed(
+        epoch, evidence.proven, str(evidence.statement), evidence.at, pending, dict(evidence.details)
+    )
+
+
+def pending_nodes(connection: Connection, epoch: int) -> tuple[str, ...]:
+    """Nodes that held the epoch and haven't attested that it is gone: the certificate stays pending (ENC-13)."""
+    return tuple(
+        connection.exec_driver_sql(
+            "select node from keys.attestation where epoch = %s and holds_at is not null and gone_at is null "
+            "order by node",
+            (epoch,),
+        ).scalars()
+    )
+
+
+def forget_node(work: KeyWork, node: str) -> int:
+    """Remove a node that will never come back; it attests anew if it does. Returns how many attestations it had."""
+    with work.engine.begin() as connection:
+        gone = connection.exec_driver_sql("delete from keys.attestation where node = %s", (node,)).rowcount
+        if gone:
+            events.record(connection, work.actor, events.epoch("node_forgotten", node=node))
+    return gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    id: UUID
+    requested_by: UUID
+    not_before: datetime
+    approved_by: UUID | None
+
+
+def _waiting(connection: Connection, epoch: int) -> _Waiting:
+    row = connection.exec_driver_sql(
+        "select id, requested_by, not_before, approved_by from keys.destruction where epoch = %s and state = 'waiting' "
+        "for update",
+        (epoch,),
+    ).one_or_none()
+    if row is None:
+        raise KeyWorkRefused(
+            "not_requested", _("Nobody has asked for this destruction, or it was vetoed. Ask for it first.")
+        )
+    return _Waiting(*row)
+
+
+def _refuse(connection: Connection, work: KeyWork, epoch: int, found: list[Obstacle]) -> None:
+    """Raise the first obstacle, with the others beside it; the refusal is told in a transaction of its own."""
+    if not found:
+        return
+    with work.engine.begin() as other:
+        events.record(
+            other, work.actor, events.epoch("destruction_refused", "failure", found[0].reason, epoch=epoch)
+        )
+    del connection
+    raise KeyWorkRefused(
+        found[0].reason, found[0].text, obstacles=[{"reason": item.reason} for item in found]
+    )

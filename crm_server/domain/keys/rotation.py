@@ -1,0 +1,209 @@
+"""Rotation: a new epoch, and every live data key wrapped anew under it, verified key by key (ENC-8).
+
+It goes through the table in batches that each commit, so it can be killed at any moment and goes on where it stopped;
+the application serves meanwhile with the old and the new epoch. Keys that another process makes under the old epoch
+while it runs are found by a last look.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from compliance.datamap.text import _
+from crm_server.domain.keys import events
+from crm_server.domain.keys.events import KeyWorkRefused
+from crm_server.domain.keys.work import silent
+from monitoring import metrics
+from security.crypto.errors import EpochExists, KeyCorrupt
+from security.crypto.keyring import EpochState
+from security.crypto.providers.ring import check_of
+from security.crypto.wrap import wrap_context
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from crm_server.domain.keys.work import KeyWork, Progress
+
+_BATCH = 5_000
+_PASSES = 5
+
+_READ = """
+select kid, tenant, subject, class, generation, epoch, wrapped, kcv from keys.data_key
+where kid > %s and epoch < %s and wrapped is not null order by kid limit %s
+"""
+_WRITE = """
+update keys.data_key d set epoch = %s, wrapped = v.fresh
+from unnest(%s::bytea[], %s::bytea[], %s::bytea[]) as v (kid, stale, fresh)
+where d.kid = v.kid and d.wrapped = v.stale
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationResult:
+    """What a rotation did. `left` keys are still under earlier epochs; `corrupt` of them can't be unwrapped."""
+
+    epoch: int
+    wrapped: int
+    left: int
+    corrupt: int
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every live key is under the active epoch."""
+        return self.left == 0
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "complete": self.complete}
+
+
+def rotate(work: KeyWork, progress: Progress = silent, *, fresh: bool = True) -> RotationResult:
+    """Make a new epoch and wrap every live key under it, or go on with a rotation that was broken off.
+
+    Args:
+        fresh: Make a new epoch when nothing was left over; False only finishes.
+
+    Raises:
+        KeyWorkRefused: "zero_of_many", keys were waiting and none could be wrapped.
+        KeyRingError: the provider can't make the epoch; nothing was changed.
+    """
+    started = time.monotonic()
+    with work.engine.connect() as connection:
+        active = _active(connection)
+        behind = count_behind(connection, active)
+    if behind == 0 and fresh:
+        active = _new_epoch(work, active)
+    done, corrupt = 0, 0
+    with work.engine.connect() as connection:
+        total = count_behind(connection, active)
+    for _pass in range(_PASSES):
+        moved, corrupt = _sweep(work, active, progress, done, total)
+        done += moved
+        if moved == 0:
+            break
+    with work.engine.begin() as connection:
+        left = count_behind(connection, active)
+        outcome = "success" if left == 0 else "failure"
+        events.record(
+            connection,
+            work.actor,
+            events.epoch("epoch_rotated", outcome, epoch=active, wrapped=done, left=left, corrupt=corrupt),
+        )
+    if total and not done:
+        raise KeyWorkRefused(
+            "zero_of_many",
+            _(
+                "None of ${number} keys could be wrapped under epoch ${epoch}. Find the damage: kontor keys verify",
+                mapping={"number": total, "epoch": active},
+            ),
+        )
+    metrics.KEY_EPOCH.set(active)
+    return RotationResult(active, done, left, corrupt, round(time.monotonic() - started, 2))
+
+
+def count_behind(connection: Connection, epoch: int) -> int:
+    """How many live keys are under an epoch before this one."""
+    found: int = connection.exec_driver_sql(
+        "select count(*) from keys.data_key where epoch < %s and state <> 'erased'", (epoch,)
+    ).scalar_one()
+    return found
+
+
+def _active(connection: Connection) -> int:
+    found: int = connection.exec_driver_sql(
+        "select number from keys.epoch where state = 'active'"
+    ).scalar_one()
+    return found
+
+
+def _new_epoch(work: KeyWork, before: int) -> int:
+    """Make an epoch in the ring and then in the database; one that a kill left between both is taken over."""
+    ring = work.keys.ring
+    infos = ring.list()
+    waiting = [info for info in infos if info.number > before and info.state is EpochState.LIVE]
+    if waiting:
+        info = waiting[-1]
+    else:
+        try:
+            info = ring.create_epoch(max(item.number for item in infos) + 1)
+        except EpochExists:
+            info = ring.list()[-1]
+    fingerprint = check_of(work.keys.epoch_keys(info.number))
+    with work.engine.begin() as connection:
+        retired = connection.exec_driver_sql(
+            "update keys.epoch set state = 'retired', retired_at = now() where state = 'active' and number = %s",
+            (before,),
+        )
+        if retired.rowcount != 1:
+            raise KeyWorkRefused(
+                "busy", _("Another rotation has just made an epoch. Look at the state again.")
+            )
+        connection.exec_driver_sql(
+            "insert into keys.epoch (number, state, fingerprint, provider, created_at) "
+            "values (%s, 'active', %s, %s, %s)",
+            (info.number, fingerprint, ring.capabilities.name, info.created_at),
+        )
+        events.record(connection, work.actor, events.epoch("epoch_created", epoch=info.number, before=before))
+    work.keys.forget_epochs()
+    return info.number
+
+
+def _sweep(work: KeyWork, epoch: int, progress: Progress, before: int, total: int) -> tuple[int, int]:
+    """Go once through the table. Returns (wrapped, damaged)."""
+    kid, moved, corrupt = b"", 0, 0
+    new = work.keys.wrapper(epoch)
+    while True:
+        with work.engine.begin() as connection:
+            rows = connection.exec_driver_sql(_READ, (kid, epoch, _BATCH)).all()
+            if not rows:
+                return moved, corrupt
+            kid = bytes(rows[-1][0])
+            kids, stale, fresh = [], [], []
+            for key, tenant, subject, key_class, generation, old, wrapped, kcv in rows:
+                name, sealed = bytes(key), bytes(wrapped)
+                context = wrap_context(tenant.bytes, subject.bytes, key_class, generation, name)
+                try:
+                    renewed = work.keys.wrapper(old).rewrap(new, sealed, context, name, bytes(kcv))
+                except KeyCorrupt:
+                    corrupt += 1
+                    metrics.KEY_ALARMS.labels("key-corrupt").inc()
+                    continue
+                kids.append(name)
+                stale.append(sealed)
+                fresh.append(renewed)
+            moved += connection.exec_driver_sql(_WRITE, (epoch, kids, stale, fresh)).rowcount
+        progress(min(before + moved, total), total)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Keys that were unwrapped and checked, and the ids of those that failed (at most 100)."""
+
+    keys: int
+    corrupt: int
+    damaged: tuple[str, ...]
+
+
+def verify(work: KeyWork, progress: Progress = silent) -> Verified:
+    """Unwrap every live key and compare its check value."""
+    kid, checked, corrupt, damaged = b"", 0, 0, []
+    with work.engine.connect() as connection:
+        total = count_behind(connection, 2**31 - 1)
+        while rows := connection.exec_driver_sql(_READ, (kid, 2**31 - 1, _BATCH)).all():
+            kid = bytes(rows[-1][0])
+            for key, tenant, subject, key_class, generation, epoch, wrapped, kcv in rows:
+                name = bytes(key)
+                context = wrap_context(tenant.bytes, subject.bytes, key_class, generation, name)
+                try:
+                    work.keys.wrapper(epoch).unwrap(bytes(wrapped), context, name, bytes(kcv))
+                except KeyCorrupt:
+                    corrupt += 1
+                    damaged.append(name.hex())
+            checked += len(rows)
+            progress(checked, total)
+    if corrupt:
+        metrics.KEY_ALARMS.labels("key-corrupt").inc(corrupt)
+    return Verified(checked, corrupt, tuple(damaged[:100]))

@@ -1,0 +1,123 @@
+"""What the search service holds of each kind of record: derived from the data map, so that nothing is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from compliance.datamap import KeyClass, Search, Semantic
+
+if TYPE_CHECKING:
+    from compliance.datamap import DataMap, EntityDef, FieldDef
+
+
+class Kind(StrEnum):
+    """How the values of a field are compared."""
+
+    TEXT = "text"
+    EMAIL = "email"
+    PHONE = "phone"
+    WORD = "word"
+    DATE = "date"
+    NUMBER = "number"
+
+
+_KINDS = {
+    Semantic.TEXT: Kind.TEXT,
+    Semantic.LONG_TEXT: Kind.TEXT,
+    Semantic.URL: Kind.TEXT,
+    Semantic.EMAIL: Kind.EMAIL,
+    Semantic.PHONE: Kind.PHONE,
+    Semantic.DATE: Kind.DATE,
+    Semantic.DATETIME: Kind.DATE,
+    Semantic.INTEGER: Kind.NUMBER,
+    Semantic.SMALL_INTEGER: Kind.NUMBER,
+    Semantic.MONEY: Kind.NUMBER,
+    Semantic.PERCENT: Kind.NUMBER,
+    Semantic.BOOLEAN: Kind.NUMBER,
+}
+_UNHELD = frozenset({Semantic.BYTES, Semantic.JSON, Semantic.UUID_LIST})
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedField:
+    """One field that the service holds.
+
+    Attributes:
+        number: Its stable number within the entity.
+        name: Its name.
+        kind: How its values are compared.
+        found: Whether finding looks into it, so that trigrams are cut from it.
+        ordered: Whether its order is kept ready from the start; that of others is made when first asked for.
+    """
+
+    number: int
+    name: str
+    kind: Kind
+    found: bool = False
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedEntity:
+    """One kind of record that the service holds. `title` is the number of the field that names a record."""
+
+    number: int
+    name: str
+    title: int
+    subject: str | None
+    fields: tuple[IndexedField, ...]
+
+    def place(self, number: int) -> int | None:
+        """Where the values of a field stand in a row of values, or None when the service does not hold it."""
+        return next((place for place, item in enumerate(self.fields) if item.number == number), None)
+
+
+def sealed(item: FieldDef) -> bool:
+    """Whether PostgreSQL holds the field only as a part of a sealed document."""
+    return bool(getattr(item, "sealed", False))
+
+
+def held(item: FieldDef) -> bool:
+    """Whether the service holds the field: it is sealed or to be sealed, or searched by text."""
+    policy = item.policy
+    if policy.semantic in _UNHELD:
+        return False
+    if sealed(item) or policy.search is not Search.NONE:
+        return True
+    return policy.handling.key_class is not KeyClass.NONE and policy.semantic in _KINDS
+
+
+def indexed(entity: EntityDef) -> IndexedEntity | None:
+    """What is held of an entity, or None when there is nothing to find in it."""
+    fields = []
+    for item in entity.fields.values():
+        if not held(item):
+            continue
+        kind = _KINDS.get(item.semantic, Kind.WORD)
+        fields.append(
+            IndexedField(
+                item.number,
+                item.name,
+                kind,
+                found=item.policy.search is not Search.NONE,
+                ordered=sealed(item) and item.name in {entity.policy.title, *entity.policy.list_fields},
+            )
+        )
+    if not fields:
+        return None
+    title = entity.fields.get(entity.policy.title)
+    return IndexedEntity(
+        entity.number, entity.name, title.number if title else 0, entity.policy.subject, tuple(fields)
+    )
+
+
+def indexed_entities(datamap: DataMap) -> tuple[IndexedEntity, ...]:
+    """Everything that the service holds, by number."""
+    # Only records with a bin are in the change feed; the others are small tables that PostgreSQL searches itself.
+    return tuple(
+        found
+        for item in datamap.records()
+        if "deleted_at" in item.fields and (found := indexed(item)) is not None
+    )

@@ -1,0 +1,118 @@
+"""How texts are compared: without regard to case and, for finding and sorting, to accents; Chinese also by pinyin.
+
+Three forms of a text, each derived from the one before:
+
+* `fold`: NFKC and case folding (Unicode §3.13). Filters compare in this form.
+* `plain`: without accents and with single spaces. Finding compares in this form, and trigrams are cut from it.
+* `sort_key`: the order of lists. Latin before Chinese, which goes by pinyin and not by code point, because a reader
+  looks for 张 under zh. Accents count only between words that are the same without them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from functools import lru_cache
+from itertools import product
+
+# The dictionary of phrases takes 50 MB and serves running text; names are read letter by letter.
+os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")
+os.environ.setdefault("PYPINYIN_NO_DICT_COPY", "true")
+
+from pypinyin import Style, lazy_pinyin
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_SPACE = re.compile(r"\s+")
+_KEY_BYTES = 120
+_BEFORE_HAN = "\ue000"
+
+# Characters that are read otherwise as a surname (GB/T 28039-2011, appendix).
+_SURNAMES = {
+    "单": "shan", "曾": "zeng", "解": "xie", "仇": "qiu", "查": "zha", "任": "ren", "区": "ou", "盖": "ge",
+    "朴": "piao", "翟": "zhai", "乐": "yue", "覃": "qin", "缪": "miao", "冼": "xian", "宁": "ning", "尉": "yu",
+    "折": "she", "黑": "he", "秘": "bi", "重": "chong", "种": "chong", "牟": "mu", "哈": "ha", "逄": "pang",
+}  # fmt: skip
+
+
+def fold(text: str) -> str:
+    """The text without regard to case and to compatible ways of writing a character."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def plain(text: str) -> str:
+    """The folded text without accents, each run of white space as one space."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    decomposed = unicodedata.normalize("NFKD", fold(text))
+    bare = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+    return _SPACE.sub(" ", unicodedata.normalize("NFC", bare)).strip()
+
+
+def has_han(text: str) -> bool:
+    """Whether the text holds a Chinese character."""
+    return not text.isascii() and _HAN.search(text) is not None
+
+
+@lru_cache(maxsize=30_000)
+def reading(character: str) -> str:
+    """The pinyin of one character without tone, or the character itself."""
+    found = lazy_pinyin(character, style=Style.NORMAL)[0]
+    return str(found).replace("ü", "v")
+
+
+@lru_cache(maxsize=20_000)
+def romanised(text: str) -> tuple[str, ...]:
+    """How a Chinese text may be typed in Latin letters: whole ("zhangwei") and by initials ("zw").
+
+    The first character of a name is also read as a surname (曾: zeng, not ceng).
+    """
+    if not has_han(text):
+        return ()
+    found: dict[str, None] = {}
+    for run in re.findall(f"{_HAN.pattern}+", text):
+        readings = [[reading(sign)] for sign in run]
+        surname = _SURNAMES.get(run[0])
+        if surname is not None and surname not in readings[0]:
+            readings[0].insert(0, surname)
+        for chosen in product(*readings):
+            found["".join(chosen)] = None
+            found["".join(word[0] for word in chosen)] = None
+    return tuple(found)
+
+
+def forms(text: str) -> tuple[str, ...]:
+    """All forms under which a text is found: plain, and romanised if it is Chinese."""
+    return (plain(text),) if text.isascii() else (plain(text), *romanised(text))
+
+
+def framed(values: list[str]) -> str:
+    """The text of which trigrams are cut: each form between spaces and ends of line.
+
+    So a trigram tells whether it begins a value (end of line, space, letter) or a word (space, two letters) or ends
+    one, and the last letters of a value begin a trigram as well.
+    """
+    return "\n " + " \n ".join(values) + " \n" if values else ""
+
+
+def grams(text: str) -> list[str]:
+    """The trigrams of a framed text or of a part of one; none when it is shorter than three letters."""
+    return [text[place : place + 3] for place in range(len(text) - 2)]
+
+
+def sort_key(text: str) -> bytes:
+    """The place of a text in a list, to be compared byte by byte."""
+    if text.isascii():
+        return " ".join(text.lower().split()).encode()[:_KEY_BYTES]
+    bare, folded = plain(text), fold(text)
+    if has_han(bare):
+        letters = "".join(
+            f"{_BEFORE_HAN}{reading(sign)} {sign}" if _HAN.match(sign) else sign for sign in bare
+        )
+    else:
+        letters = bare
+    # Accents decide between what is otherwise the same.
+    key = letters if folded == bare else f"{letters}\0{folded}"
+    return key.encode("utf-8", "replace")[:_KEY_BYTES]

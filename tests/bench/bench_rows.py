@@ -1,0 +1,195 @@
+# ruff: noqa: E501 - statements of made-up data, from constants of this file
+"""What row rules cost: lists of many contacts for people who see few, half or all of them, and what telling them costs.
+
+500 teams, 2,000 territories and 2,000 users. "few" reaches 100 contacts by all scopes together: own ones, those of a
+team, of a territory, of somebody who reports to them, and shared ones. "half" has a territory whose subtree holds half
+of all territories. Each list is the application's own statement, prepared, with its audit event; it runs by turns as
+the application role and as the owner of the tables, whom no policy limits and no predicate is added for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_server.domain.contacts.models import Contact
+from crm_server.kernel import rowrules
+from crm_server.kernel.actor import Actor
+from crm_server.kernel.hot import Hot, Prepared
+from crm_server.kernel.listing import Condition, ListQuery, Sort, fetch, rules
+from crm_server.migrations import manage
+from crm_server.models import datamap
+from crm_server.settings import Settings
+from crm_server.settings import load as open_settings
+from tests.bench.bench_audit_overhead import product
+
+Row = dict[str, Any]
+FEW, HALF = UUID(int=1_000_001), UUID(int=1_000_002)
+TEAMS, TERRITORIES, USERS = 500, 2_000, 2_000
+
+
+def key(kind: int, number: str) -> str:
+    """SQL of a key that tells its kind and number."""
+    return f"lpad(to_hex({kind}::bigint * 100000000 + {number}), 32, '0')::uuid"
+
+
+PEOPLE = f"""
+insert into identity."user" (id, login, name) select {key(1, "n")}, 'user-' || n, 'Person ' || n from generate_series(1, {USERS}) n;
+insert into identity."user" (id, login, name) values ('{FEW}', 'few', 'Few'), ('{HALF}', 'half', 'Half');
+update identity."user" set manager_id = '{FEW}' where login = 'user-2000';
+insert into identity.team (id, name) select {key(2, "n")}, 'Team ' || n from generate_series(1, {TEAMS}) n;
+insert into identity.team_member (team_id, user_id)
+  select {key(2, f"1 + (n * 7 % {TEAMS - 1})")}, {key(1, "n")} from generate_series(1, {USERS}) n;
+insert into identity.team_member (team_id, user_id) values ({key(2, str(TEAMS))}, '{FEW}');
+insert into identity.territory (id, name) values ({key(3, "1")}, 'West'), ({key(3, "2")}, 'East');
+insert into identity.territory (id, name, parent_id)
+  select {key(3, "n")}, 'Territory ' || n, {key(3, "1 + n % 2")} from generate_series(3, 102) n;
+insert into identity.territory (id, name, parent_id)
+  select {key(3, "n")}, 'Territory ' || n, {key(3, "3 + n % 100")} from generate_series(103, {TERRITORIES - 1}) n;
+insert into identity.territory (id, name) values ({key(3, str(TERRITORIES))}, 'Island');
+insert into identity.territory_member (territory_id, user_id) values ({key(3, "1")}, '{HALF}'), ({key(3, str(TERRITORIES))}, '{FEW}');
+"""
+
+
+def contacts(count: int) -> str:
+    """SQL that makes contacts: 60 own, 10 each of a team, a territory, a report; 10 shared; the rest by chance."""
+    every = count // 100
+    place = f"(n / {every}) * (n % {every} = 0)::int"
+    plain = {
+        "id": key(5, "n"),
+        "subject_id": key(4, "n"),
+        "version": "1",
+        "event_id": key(6, "n"),
+        "created_at": f"now() - ({count} - n) * interval '1 second'",
+        "updated_at": "now()",
+        "owner_id": f"case when p between 1 and 60 then '{FEW}'::uuid when p between 61 and 70 then {key(1, '2000')} "
+        f"else {key(1, '1 + n * 31 % 1999')} end",
+        "team_id": f"case when p between 71 and 80 then {key(2, str(TEAMS))} else {key(2, f'1 + n * 17 % {TEAMS - 1}')} end",
+        "territory_id": f"case when p between 81 and 90 then {key(3, str(TERRITORIES))} "
+        f"else {key(3, f'3 + n * 13 % {TERRITORIES - 3}')} end",
+        "family_name": "'Person ' || n",
+        "name": "'Person ' || n",
+        "sealed_version": "1",
+    }
+    used = {name: value for name, value in plain.items() if name in Contact.__table__.c}
+    return f"""
+insert into crm.data_subject (id, version, event_id) select {key(4, "n")}, 1, {key(6, "n")} from generate_series(1, {count}) n;
+insert into crm.contact ({", ".join(used)}) select {", ".join(used.values())}
+  from (select n, {place} as p from generate_series(1, {count}) n) made;
+insert into crm.record_share (id, record_type, record_id, user_id)
+  select {key(7, "p")}, 2, {key(5, f"p * {every}")}, '{FEW}' from generate_series(91, 100) p;
+"""
+
+
+def actors() -> dict[str, Actor]:
+    """Who reads: somebody who reaches few, half, or all contacts."""
+    may = frozenset({"crm:contact:read", "app:self:use"})
+    levels = dict.fromkeys(("general", "personal", "financial"), "read")
+    working, everything = rowrules.flat(rowrules.working()), rowrules.EVERYTHING
+    return {
+        name: Actor(who, name, permissions=may, scopes=scopes, fields=levels)
+        for name, who, scopes in (("few", FEW, working), ("half", HALF, working), ("all", HALF, everything))
+    }
+
+
+def by_turns(rounds: int, *acts: Callable[[], object]) -> list[float]:
+    """Median milliseconds of each act."""
+    taken: list[list[float]] = [[] for _ in acts]
+    for _ in range(rounds):
+        for place, act in enumerate(acts):
+            began = time.perf_counter()
+            act()
+            taken[place].append((time.perf_counter() - began) * 1000)
+    return [statistics.median(one) for one in taken]
+
+
+QUERIES = {
+    "newest 50": ListQuery(),
+    "newest 50 with a filter": ListQuery(filter=Condition("owner_id", "is_null", value=False)),
+    "longest unchanged 50": ListQuery(sort=Sort("created_at")),
+}
+
+
+def lists(settings: Settings, size: str, rounds: int) -> Iterator[Row]:
+    """Each list for each reader, with and without row rules."""
+    entity = datamap()["contact"]
+    ruled = Hot(settings)
+    bare = Hot(open_settings({"KONTOR_DATABASE_URL": settings.owner_database_url}))
+    everybody = actors()
+    for who, reader in everybody.items():
+        for words, query in QUERIES.items():
+            rules.forget()
+            page = fetch(ruled, datamap(), entity, query, reader)
+            assert len(page.rows) == 50, (who, words)
+            asked: list[Callable[[], object]] = [
+                lambda reader=reader, query=query: fetch(ruled, datamap(), entity, query, reader),
+                lambda query=query: fetch(bare, datamap(), entity, query, everybody["all"]),
+            ]
+            by_turns(20, *asked)
+            with_rules, without = by_turns(rounds, *asked)
+            ratio = with_rules / without
+            name = f"{words} of {size} contacts, reader sees {who}"
+            yield _row(f"{name}, with row rules", with_rules, "ms", "stated", met=True)
+            yield _row(f"{name}, without", without, "ms", "stated", met=True)
+            yield _row(f"{name}, ratio", ratio, "×", "<= 1.5", met=ratio <= 1.5)
+    ruled.dispose()
+    bare.dispose()
+
+
+NOTHING = Prepared("bench_nothing", "select 1", ())
+
+
+def telling(settings: Settings, rounds: int) -> Iterator[Row]:
+    """What it costs a statement to say who acts and what they reach."""
+    hot = Hot(settings)
+    for who, reader in actors().items():
+        silent = dataclasses.replace(reader, permissions=frozenset())
+        acts: list[Callable[[], object]] = [
+            lambda reader=reader: hot.run(NOTHING, (), reader),
+            lambda silent=silent: hot.run(NOTHING, (), silent),
+        ]
+        by_turns(50, *acts)
+        told, less = by_turns(rounds, *acts)
+        yield _row(f"telling the scopes of a reader who sees {who}", (told - less) * 1000, "µs", "stated", met=True)
+    hot.dispose()
+
+
+def load(settings: Settings, statement: str) -> None:
+    """Make data without triggers, as the superuser of the private server, and let PostgreSQL learn of it."""
+    owner = manage.owner_engine(settings.owner_database_url)
+    with owner.begin() as connection:
+        connection.exec_driver_sql("set statement_timeout = 0")
+        for table in ("contact", "data_subject", "record_share"):
+            connection.exec_driver_sql(f"alter table crm.{table} disable trigger user")
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+    owner.dispose()
+
+
+def _row(name: str, value: float, unit: str, aim: str, *, met: bool) -> Row:
+    return {"name": name, "value": round(value, 4), "unit": unit, "aim": aim, "met": met}
+
+
+def run(rounds: int = 150) -> list[Row]:
+    """100 thousand and a million contacts."""
+    found = []
+    for size, count in (("100 k", 100_000), ("1 M", 1_000_000)):
+        with product() as settings:
+            load(settings, PEOPLE)
+            load(settings, contacts(count))
+            found += [*lists(settings, size, rounds)]
+            if count == 100_000:
+                found += [*telling(settings, rounds * 5)]
+    return found
+
+
+if __name__ == "__main__":
+    for item in run():
+        print(item)
