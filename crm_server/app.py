@@ -17,8 +17,7 @@ from crm_server.kernel import db
 from crm_server.kernel.hot import Hot
 from crm_server.kernel.request import settle
 from crm_server.models import datamap
-from crm_server.search.client import SearchClient
-from crm_server.search.places import socket_path
+from crm_server.search.client import client_of
 from crm_server.settings import Settings, load
 from monitoring import logs
 
@@ -40,7 +39,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config = Configurator(settings={"kontor": settings, "pyramid.csrf_trusted_origins": []})
     config.registry.datamap = datamap()
     config.registry.hot = Hot(settings)
-    config.registry.search = SearchClient(socket_path(settings))
+    config.registry.search = config.registry.hot.info[db.SEARCH] = client_of(settings)
     config.registry.audit_guard = AuditGuard(config.registry.hot.engine, settings)
 
     # Kernel first: later parts use the request's id, actor and transaction.

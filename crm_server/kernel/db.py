@@ -23,6 +23,7 @@ from crm_server.kernel import rowrules
 from crm_server.kernel.blindindex import hook as blindindex
 from crm_server.kernel.errors import OutcomeUnknown
 from crm_server.kernel.serialization import dumps_text
+from crm_server.search.client import client_of
 from crm_server.settings import default
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ACTOR = "kontor.actor"
 AFTER_COMMIT = "kontor.after_commit"
 SETTINGS = "kontor.settings"
 KEYS = "kontor.keys"
+SEARCH = "kontor.search"
 
 # A client that cancels while its COMMIT waits for the synchronous standby gets success with this warning, although
 # the row may be lost with the leader. It is an unknown outcome and never a success.
@@ -84,7 +86,8 @@ def session_factory(
     Args:
         keys: Without them a session can't open or seal anything.
     """
-    given = {SETTINGS: settings, KEYS: keys}
+    search = None if settings is None else client_of(settings)
+    given = {SETTINGS: settings, KEYS: keys, SEARCH: search}
     info = {name: value for name, value in given.items() if value is not None}
     return sessionmaker(engine, expire_on_commit=False, class_=Session, info=info)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import queue
 import socket
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from compliance.datamap.text import _
 from crm_server.kernel.errors import AppError, BadQuery, TooManyRequests
+from crm_server.search.places import socket_path
 from crm_server.search.protocol import (
     Answer,
     Find,
@@ -33,6 +35,8 @@ from crm_server.search.protocol import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from crm_server.settings import Settings
 
 _TIMEOUT = 10.0
 _KEPT = 16
@@ -159,6 +163,16 @@ class SearchClient:
     def groups(self, request: Groups) -> list[Group]:
         """Ids gathered by equal values."""
         return _expect(self.ask(request), Grouped).groups
+
+
+@cache
+def _client(path: Path) -> SearchClient:
+    return SearchClient(path)
+
+
+def client_of(settings: Settings) -> SearchClient:
+    """The client of this process for the service that the settings name."""
+    return _client(socket_path(settings))
 
 
 def _expect(answer: Answer, kind: type[Any]) -> Any:

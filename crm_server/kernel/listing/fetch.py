@@ -11,15 +11,17 @@ from compliance.audit.events import canonical, commitment
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotFound
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.listing.asking import array
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
 from crm_server.kernel.listing.pages import Walk, walk
 from crm_server.kernel.listing.query import COUNT_CAP, MAX_LIMIT, ListQuery, Page
 from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
+from crm_server.kernel.listing.sealed import Pieces, SealedPart, match, plan, ranked_way
 from crm_server.kernel.listing.selection import Selection, select_fields
 from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column
-from crm_server.kernel.listing.where import WhereCompiler
+from crm_server.kernel.listing.where import WhereCompiler, check_text
 from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
 if TYPE_CHECKING:
@@ -65,21 +67,35 @@ def fetch(
         raise BadQuery("limit", _("A number from 1 to ${n} is expected here.", mapping={"n": MAX_LIMIT}))
     reader = Reader(actor, utc_now())
     selection = select_fields(datamap, entity, query.fields, query.includes, actor, custom)
-    way = walk(entity, query, selection.shown, reader)
+    part = plan(source, entity, query, actor)
+    way = ranked_way(entity, query) if part.ranked else walk(entity, query, selection.shown, reader)
     values = Values()
-    where = WhereCompiler(datamap, custom, reader, values)
-    conditions = _conditions(entity, query, where)
+    where = WhereCompiler(datamap, custom, reader, values, source)
+    conditions = _conditions(entity, query, where, part)
     if not query.deleted:
-        conditions += visible(source, entity, actor)
-    bound = way.bind(values)
+        few = visible(source, entity, actor)
+        conditions += few
+        part.narrow = bool(few)
+    pieces = Pieces(part, way, conditions, values) if part.pieces(way) else None
+    ids = None if pieces is None else pieces.page()
+    counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
+    bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
     audit = add_audit(values, "list", facts(actor) | _searched(query, way))
-    key = (selection, conditions, way.shape, query.limit, query.count, *audit.places)
+    key = (
+        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound, *audit.places
+    )  # fmt: skip
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _list_text(entity, query, way, selection, conditions, bound, audit))
+        count = query.count == "exact" and counted is None
+        text = _keep(
+            key,
+            _list_text(
+                entity, query, way, selection, conditions, bound, audit, count=count, named=ids is not None
+            ),
+        )
     opener = Opener(keys_for(source)) if selection.seals else None
-    page = _page(run(source, text, values, actor), query, way, selection.reader(opener))
+    page = _page(run(source, text, values, actor), query, way, selection.reader(opener), counted)
     if opener is not None:
         opener.raise_alarms(source, actor)
     return page
@@ -160,11 +176,16 @@ def _bin(entity: EntityDef, *, deleted: bool) -> tuple[str, ...]:
     return (f"t.deleted_at is {'not ' if deleted else ''}null",)
 
 
-def _conditions(entity: EntityDef, query: ListQuery, where: WhereCompiler) -> tuple[str, ...]:
-    found = [*_bin(entity, deleted=query.deleted)]
-    if query.filter is not None:
-        found.append(where.compile(query.filter, entity, "t"))
+def _conditions(
+    entity: EntityDef, query: ListQuery, where: WhereCompiler, part: SealedPart
+) -> tuple[str, ...]:
     if query.q is not None:
+        check_text(query.q)
+    match(part, where)
+    found = [*_bin(entity, deleted=query.deleted), *part.conditions]
+    if part.rest is not None:
+        found.append(where.compile(part.rest, entity, "t"))
+    if query.q is not None and part.plain_text:
         found.append(where.text_search(query.q, entity, "t"))
     return tuple(found)
 
@@ -186,7 +207,7 @@ def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, .
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
-def _list_text(  # noqa: PLR0917 - the parts of one statement
+def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     entity: EntityDef,
     query: ListQuery,
     way: Walk,
@@ -194,26 +215,46 @@ def _list_text(  # noqa: PLR0917 - the parts of one statement
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
     audit: Audit,
+    *,
+    count: bool,
+    named: bool,
 ) -> str:
-    inner = selection.columns(entity, "id", way.item.name)
-    clauses = way.clauses(entity, query.limit, conditions, inner, bound)
+    sealed = way.item.sealed
+    inner = selection.columns(entity, "id", *(() if sealed else (way.item.name,)))
+    if named:
+        clauses = [_named_page(entity, conditions, inner, bound[0])]
+    else:
+        clauses = way.clauses(entity, query.limit, conditions, inner, bound)
     clauses.append(f"returned as (select * from page limit {query.limit})")
     clauses += audit_clauses(audit, entity, "returned", single=False)
     chosen = selection.outputs()
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
-    chosen += f", page.{sql_name(way.item.name)}{kind}, page.id::text"
-    if query.count == "exact":
+    chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
+    if count:
         chosen += f", {count_column(entity, ' and '.join(conditions) or 'true')}"
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
+def _named_page(entity: EntityDef, conditions: tuple[str, ...], inner: str, ids: str) -> str:
+    """The expression "page" where its rows are known by key; row rules and conditions are judged once more."""
+    chosen = " and ".join([*conditions, f"t.id = any({ids})"])
+    return (
+        f"page as materialized (select {inner} from {table_name(entity)} t where {chosen} "
+        f"order by array_position({ids}, t.id))"
+    )
+
+
 def _page(
-    rows: list[Any], query: ListQuery, way: Walk, read: Callable[[Sequence[Any]], dict[str, Any]]
+    rows: list[Any],
+    query: ListQuery,
+    way: Walk,
+    read: Callable[[Sequence[Any]], dict[str, Any]],
+    counted: int | None,
 ) -> Page:
-    total = None
-    if query.count == "exact":
+    total, tail = counted, -2
+    if query.count == "exact" and counted is None:
         total = rows[0][-1] if rows else (0 if way.place is None else None)
-    tail = -3 if query.count == "exact" else -2
+        tail = -3
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     if way.backward:

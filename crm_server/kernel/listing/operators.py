@@ -124,12 +124,7 @@ class Comparison:
         Raises:
             BadQuery: unknown operator or a value that does not fit.
         """
-        known = OPERATORS[self.policy.semantic]
-        if operator not in known:
-            words = ", ".join(known)
-            raise BadQuery(
-                self.where, _("This field knows the operators ${words}.", mapping={"words": words})
-            )
+        check_operator(self.policy, operator, self.where)
         if operator == "is_null":
             return self._emptiness(value)
         if value is None and operator in {"eq", "ne"}:
@@ -141,15 +136,12 @@ class Comparison:
                 raise BadQuery(self.where, _("between expects a list of two values."))
             return f"({self._single('ge', value[0])} and {self._single('le', value[1])})"
         if operator in {"contains", "starts_with"}:
-            place = self.values.add("text", _pattern(_plain_text(value, self.where), operator))
+            place = self.values.add("text", _pattern(plain_text(value, self.where), operator))
             return f"{self.expression} ilike {place}"
         return self._single(operator, value)
 
     def _emptiness(self, value: Any) -> str:
-        empty = _flag(value)
-        if not isinstance(empty, bool):
-            raise BadQuery(self.where, _("is_null expects true or false."))
-        return f"{self.expression} is {'' if empty else 'not '}null"
+        return f"{self.expression} is {'' if empty_flag(value, self.where) else 'not '}null"
 
     def _single(self, operator: str, value: Any) -> str:
         decoded = read_value(self.policy, value, self.reader, self.where)
@@ -178,16 +170,40 @@ class Comparison:
         return f"{column} {'<' if operator == 'le' else '>='} {add(kind, end)}"
 
     def _membership(self, operator: str, value: Any) -> str:
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
-            raise BadQuery(
-                self.where, _("in and not_in expect a list of 1 to ${n} values.", mapping={"n": MAX_VALUES})
-            )
         kind, expression = parameter_type(self.policy.semantic), self.expression
-        decoded = [read_value(self.policy, item, self.reader, self.where) for item in value]
+        decoded = [
+            read_value(self.policy, item, self.reader, self.where) for item in several(value, self.where)
+        ]
         if self.policy.semantic is Semantic.EMAIL:
             expression, decoded = f"lower({expression})", [item.lower() for item in decoded]
         inside = f"{expression} = any({self.values.add(f'{kind}[]', _array(decoded))})"
         return inside if operator == "in" else f"({inside}) is not true"
+
+
+def check_operator(policy: FieldPolicy, operator: str, where: str) -> None:
+    """Refuse an operator that the type of a field does not have."""
+    known = OPERATORS[policy.semantic]
+    if operator not in known:
+        raise BadQuery(
+            where, _("This field knows the operators ${words}.", mapping={"words": ", ".join(known)})
+        )
+
+
+def empty_flag(value: Any, where: str) -> bool:
+    """The value of is_null."""
+    empty = _flag(value)
+    if not isinstance(empty, bool):
+        raise BadQuery(where, _("is_null expects true or false."))
+    return empty
+
+
+def several(value: Any, where: str) -> list[Any]:
+    """The values of in and not_in."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
+        raise BadQuery(
+            where, _("in and not_in expect a list of 1 to ${n} values.", mapping={"n": MAX_VALUES})
+        )
+    return value
 
 
 def _array(items: list[Any]) -> str:
@@ -206,7 +222,8 @@ def like_pattern(text: str) -> str:
     return _pattern(text, "contains")
 
 
-def _plain_text(value: Any, where: str) -> str:
+def plain_text(value: Any, where: str) -> str:
+    """A text to compare with, in normal form C."""
     if not isinstance(value, str) or not 1 <= len(value) <= 500:
         raise BadQuery(where, _("A text of 1 to 500 characters is expected here."))
     try:
@@ -247,7 +264,7 @@ def read_value(policy: FieldPolicy, value: Any, reader: Reader, where: str) -> A
 
 
 def _text_value(policy: FieldPolicy, value: Any, where: str) -> str:
-    text = _plain_text(value, where)
+    text = plain_text(value, where)
     if policy.semantic is not Semantic.PHONE:
         return text
     try:

@@ -126,8 +126,9 @@ def _place(item: FieldDef, text: str, mark: str, reader: Reader) -> cursors.Plac
     except cursors.BadCursorError:
         raise refused from None
     value = place.value
-    if value is None:
-        fits = item.nullable
+    if value is None or item.sealed:
+        # A place in the order of a sealed field is named by the record alone.
+        fits = item.nullable and value is None
     elif parameter_type(item.semantic) == "text":
         fits = isinstance(value, str) and _storable(value)
     else:

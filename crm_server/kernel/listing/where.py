@@ -3,12 +3,21 @@
 # ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from compliance.datamap import Search, Semantic
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery
+from crm_server.kernel.listing.asking import (
+    MOST_IDS,
+    array,
+    as_tree,
+    client_for,
+    counted,
+    needed,
+    wholly_sealed,
+)
 from crm_server.kernel.listing.operators import Comparison, Reader, Values, like_pattern
 from crm_server.kernel.listing.query import MAX_CONDITIONS, MAX_DEPTH, Condition, Filter, Group, Negation
 from crm_server.kernel.listing.scope import (
@@ -22,9 +31,14 @@ from crm_server.kernel.listing.scope import (
     table_name,
 )
 from crm_server.kernel.presenter import presentation
+from crm_server.search.protocol import Match, Never, Tree
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
     from compliance.datamap import DataMap, EntityDef, FieldPolicy
+    from crm_server.kernel.hot import Hot
 
 # An operator that holds for an empty field holds for a missing record as well: it is the negation of its twin.
 _NEGATED = {"ne": "eq", "not_in": "in"}
@@ -37,6 +51,12 @@ def unknown_field(where: str, name: str) -> BadQuery:
     )
 
 
+def check_text(text: str) -> None:
+    """Refuse a text that nobody can look for."""
+    if not 1 <= len(text) <= 200 or not text.isprintable():
+        raise BadQuery("q", _("A text of 1 to 200 characters is expected here."))
+
+
 @dataclass(slots=True)
 class WhereCompiler:
     """Compiles the filters of one statement; `values` collects its parameters."""
@@ -45,6 +65,7 @@ class WhereCompiler:
     custom: CustomColumns
     reader: Reader
     values: Values
+    source: Hot | Session | Connection
     conditions: int = 0
     aliases: int = 0
     terms: list[Any] = field(default_factory=list)
@@ -60,13 +81,12 @@ class WhereCompiler:
         """
         if depth > MAX_DEPTH:
             raise BadQuery(where, _("Filters may be nested ${n} deep.", mapping={"n": MAX_DEPTH}))
+        if wholly_sealed(node, entity):
+            self.check_readable(node, entity, where)
+            tree = as_tree(node, entity, self.reader, where)
+            return self._sealed(tree, entity, alias, where)
         if isinstance(node, Condition):
-            self.conditions += 1
-            if self.conditions > MAX_CONDITIONS:
-                raise BadQuery(
-                    where, _("At most ${n} conditions are possible.", mapping={"n": MAX_CONDITIONS})
-                )
-            self.terms.append([node.path, node.operator, node.value])
+            self._count(node, where)
             return self._condition(node.path.split("."), node, entity, alias, where)
         if isinstance(node, Negation):
             return f"({self.compile(node.item, entity, alias, f'{where}/not', depth + 1)}) is not true"
@@ -78,15 +98,35 @@ class WhereCompiler:
             return "true" if node.kind == "and" else "false"
         return "(" + f" {node.kind} ".join(parts) + ")"
 
+    def check_readable(self, node: Filter, entity: EntityDef, where: str, depth: int = 1) -> None:
+        """Count the conditions of a filter on sealed fields, and refuse those on fields that the actor can't read."""
+        if depth > MAX_DEPTH:
+            raise BadQuery(where, _("Filters may be nested ${n} deep.", mapping={"n": MAX_DEPTH}))
+        if isinstance(node, Condition):
+            self._count(node, where)
+            if node.path not in presentation(entity, self.reader.actor).readable:
+                raise unknown_field(where, node.path)
+        elif isinstance(node, Negation):
+            self.check_readable(node.item, entity, f"{where}/not", depth + 1)
+        else:
+            for index, item in enumerate(node.items):
+                self.check_readable(item, entity, f"{where}/{node.kind}/{index}", depth + 1)
+
+    def _count(self, node: Condition, where: str) -> None:
+        self.conditions += 1
+        if self.conditions > MAX_CONDITIONS:
+            raise BadQuery(where, _("At most ${n} conditions are possible.", mapping={"n": MAX_CONDITIONS}))
+        self.terms.append([node.path, node.operator, node.value])
+
     def text_search(self, text: str, entity: EntityDef, alias: str) -> str:
         """The SQL that finds a text in the searchable fields that the actor may read."""
-        if not 1 <= len(text) <= 200 or not text.isprintable():
-            raise BadQuery("q", _("A text of 1 to 200 characters is expected here."))
         shown = presentation(entity, self.reader.actor)
         pattern = exact = None
         parts = []
         for name in shown.readable:
             item = shown.fields[name]
+            if item.sealed:
+                continue
             column = f"{alias}.{sql_name(name)}"
             if item.policy.search is Search.TEXT:
                 pattern = pattern or self.values.add("text", like_pattern(text))
@@ -107,6 +147,9 @@ class WhereCompiler:
             if parts[0] not in shown.readable:
                 raise unknown_field(where, node.path)
             item = shown.fields[parts[0]]
+            if item.sealed:
+                tree = as_tree(replace(node, path=item.name), entity, self.reader, where)
+                return self._sealed(tree, entity, alias, where)
             column = f"{alias}.{sql_name(item.name)}"
             return self._compare(column, item.policy, node, where)
         negated, node = self._twin(node)
@@ -115,6 +158,20 @@ class WhereCompiler:
         else:
             inner = self._hop(parts, node, entity, alias, where, hops)
         return f"not {inner}" if negated else inner
+
+    def _sealed(self, tree: Tree, entity: EntityDef, alias: str, where: str) -> str:
+        """The SQL for conditions on sealed fields beside others: the set of ids, or of those that are not in it."""
+        client, person = needed(client_for(self.source)), counted(entity, self.reader.actor)
+        found = client.match(Match(entity.number, tree, MOST_IDS, actor=person))
+        if not found.more:
+            return f"{alias}.id = any({self.values.add('uuid[]', array(found.ids))})"
+        others = client.match(Match(entity.number, Never(tree), MOST_IDS, actor=person))
+        if not others.more:
+            return f"{alias}.id <> all({self.values.add('uuid[]', array(others.ids))})"
+        raise BadQuery(
+            where,
+            _("Too many records fit this condition to combine it with the others. Narrow the filter."),
+        )
 
     def _compare(self, column: str, policy: FieldPolicy, node: Condition, where: str) -> str:
         return Comparison(column, policy, self.values, self.reader, where).sql(node.operator, node.value)
