@@ -1,4 +1,4 @@
-"""Seals the made-up persons: rows of a chunk with their personal fields moved into documents, keys and tokens beside."""
+"""Seals the made-up persons: their personal fields go into documents, with keys and search tokens beside them."""
 
 from __future__ import annotations
 
