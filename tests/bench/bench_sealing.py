@@ -212,13 +212,24 @@ def table(found: dict[str, tuple[float, float]]) -> list[Row]:
     ):
         application, database = found[name]
         rows.append(
-            _row(words, total[name], "ms CPU", conditions=f"application {application:.2f}, database {database:.2f}")
+            _row(
+                words,
+                total[name],
+                "ms CPU",
+                conditions=f"application {application:.2f}, database {database:.2f}",
+            )
         )
     for name, words in (("sealed", "keys at hand"), ("cold", "every key unwrapped")):
         without = total["request"] - total["sealed"] + total["clear"]
         ratio = (total["request"] - total["sealed"] + total[name]) / without
         rows.append(
-            _row(f"request for a list of 50, sealed beside clear, {words}", ratio, "ratio", aim=AIM, met=ratio <= AIM)
+            _row(
+                f"request for a list of 50, sealed beside clear, {words}",
+                ratio,
+                "ratio",
+                aim=AIM,
+                met=ratio <= AIM,
+            )
         )
     return rows
 
