@@ -9,7 +9,7 @@ import psycopg2
 from sqlalchemy import make_url
 
 from crm_server.models import datamap
-from crm_server.search.reading import readers
+from crm_server.search.reading import Vault, readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,8 @@ class Database:
         )
         self._timeout: int = settings.connect_timeout
         self._connection: Any = None
-        self.readers = readers(datamap())
+        self._vault = Vault(settings)
+        self.readers = readers(datamap(), self._vault)
 
     @property
     def connection(self) -> Any:
@@ -62,3 +63,8 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def end(self) -> None:
+        """Close the connection and forget all keys."""
+        self.close()
+        self._vault.close()

@@ -148,7 +148,10 @@ def select_fields(
     columns: tuple[CustomColumn, ...] = ()
     masks: tuple[tuple[str, MaskKind], ...] = ()
     if fields is None or CUSTOM in fields:
-        levels = [(one, actor.field_level(one.policy.handling.access)) for one in custom(entity).values()]
+        levels = [
+            (one, actor.field_level(one.policy.handling.access, f"{entity.name}.custom.{one.name}"))
+            for one in custom(entity).values()
+        ]
         columns = tuple(one for one, level in levels if level != "hidden")
         masks = tuple((one.name, mask_kind(one)) for one, level in levels if level == "masked")
     key = (

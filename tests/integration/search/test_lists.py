@@ -399,7 +399,7 @@ class TestFieldRules:
     ) -> None:
         actor = replace(
             system_actor(), all_permissions=False, permissions=frozenset({"crm:contact:read"}),
-            scopes={"contact:read": "all"}, fields={"general": "read", "personal": level},
+            scopes=frozenset({"contact:read:all"}), fields={"general": "read", "personal": level},
         )  # fmt: skip
         for query in (
             ListQuery(filter=Condition("name", "eq", "X")),
