@@ -24,6 +24,7 @@ from playwright.sync_api import sync_playwright
 
 from crm_server.demo import load as demo
 from crm_server.local import certificate
+from crm_server.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +70,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         environment: Settings, among them KONTOR_DATABASE_URL of an empty, migrated database.
         contacts: How many contacts the demo data has.
     """
-    _logins, password = demo.load(environment["KONTOR_DATABASE_URL"], contacts)
+    _logins, password = demo.load(load(environment), contacts)
     with tempfile.TemporaryDirectory(prefix="kontor-browser-") as folder:
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()

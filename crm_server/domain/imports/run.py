@@ -149,7 +149,7 @@ class Runner:
             connection = reading.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             entity = widened(reading, self._datamap, self._datamap[job.entity])
             read = compile_mapping(mapping, entity, styles, translate=self._translate)
-            resolver = Resolver(connection, self._datamap, self._actor, job.id, dry=dry)
+            resolver = Resolver(reading, self._datamap, self._actor, job.id, dry=dry)
             rules = rules_for(entity, connection, self._datamap, self._actor)
             plan = Plan(self._datamap, entity, mapping, read, self._actor, resolver, rules, job.id, dry)
             batch = Batch(plan)
@@ -201,7 +201,7 @@ class Runner:
     def _once(self, import_id: UUID, batch: Batch, rows: Sequence[Numbered], works: list[Work]) -> None:
         with db.open_session(self._sessions, self._actor) as session:
             job = self._own(session, import_id, rows[0][0])
-            counts = batch.run(session.connection(), works)
+            counts = batch.run(session, works)
             job.counts = dict(Counter(job.counts) + counts)
             job.rows_done = rows[-1][0] + 1
             db.commit(session)
