@@ -33,7 +33,7 @@ def _roles(session: Session) -> None:
     for built_in in BUILT_IN_ROLES:
         role = there.get(str(built_in.name))
         if role is None:
-            role = Role(name=str(built_in.name), built_in=True)
+            role = Role(name=str(built_in.name), built_in=True, emergency_minutes=built_in.emergency_minutes)
             session.add(role)
         grants = built_in.grants(datamap())
         if role.permissions != grants:

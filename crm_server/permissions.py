@@ -70,6 +70,14 @@ class Permission(StrEnum):
     """Be the second person when somebody becomes an administrator or ceases to be one."""
     AUDIT_RELEASE = "release:audit:settings"
     """Be the second person for changes of what the audit log does."""
+    KEYS_READ = "security:keys:read"
+    """See the state of the keys of sealed data."""
+    KEYS_MANAGE = "security:keys:manage"
+    """Rotate keys, make escrows, ask for the destruction of an epoch."""
+    EMERGENCY_USE = "emergency:access:use"
+    """Take a role for a short time in an emergency (break-glass)."""
+    EMERGENCY_REVIEW = "emergency:access:review"
+    """Learn of emergency access at once, and review it afterwards."""
     KEYS_RELEASE = "release:keys:destroy"
     """Be the second person for the destruction of keys."""
 
@@ -119,6 +127,8 @@ class BuiltInRole:
     actions: tuple[Action, ...]
     permissions: tuple[Permission, ...]
     fields: dict[str, str]
+    emergency_minutes: int = 0
+    """For how long the role can be taken in an emergency at the first start; later the customer says."""
     scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
     """Row scopes (kernel/rowrules.py); all records by default."""
 
@@ -144,6 +154,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.SHARED_VIEWS_MANAGE,
         ),
         LEVELS_READ,
+        60,
     ),
     BuiltInRole(
         _("Security administrator"),
@@ -155,9 +166,13 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.KEYS_READ,
+            Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
+            Permission.EMERGENCY_REVIEW,
         ),
         {},
+        60,
     ),
     BuiltInRole(
         _("Audit administrator"),
@@ -171,7 +186,17 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.AUDIT_MANAGE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.EMERGENCY_REVIEW,
         ),
+        {},
+    ),
+    BuiltInRole(
+        _("Emergency access"),
+        _(
+            "Can take an administrator's role for a short time when nobody else can. Each use is told and reviewed."
+        ),
+        (),
+        (Permission.EMERGENCY_USE,),
         {},
     ),
     BuiltInRole(
@@ -189,7 +214,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         _WORK,
         (),
         LEVELS_STAFF,
-        rowrules.working(),
+        scopes=rowrules.working(),
     ),
     BuiltInRole(_("User"), _("Works with records in sales, service and marketing."), _WORK, (), LEVELS_STAFF),
     BuiltInRole(_("Reader"), _("Sees records; personal data is masked."), (Action.READ,), (), LEVELS_READ),

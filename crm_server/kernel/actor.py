@@ -9,6 +9,7 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 SYSTEM_ID = UUID(int=0)
 
@@ -35,6 +36,7 @@ class Actor:
         only: The fields that an API token is limited to, such as "contact.email"; None: no limit (AUTH-18).
         reduced: Why the actor holds less than their roles grant: "second_factor_required" until one is set up,
             "network" where a role doesn't count from here. Refusals name it.
+        emergency_until: When a role ends that was taken in an emergency; pages say so all the time.
         session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
     """
 
@@ -57,6 +59,7 @@ class Actor:
     all_permissions: bool = False
     only: frozenset[str] | None = None
     reduced: str | None = None
+    emergency_until: datetime | None = None
 
     def may(self, permission: str) -> bool:
         """Whether the actor holds a permission. Default deny."""

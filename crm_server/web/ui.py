@@ -170,6 +170,11 @@ class Ui:
         return bool(self.actor and readable_by(self.actor))
 
     @property
+    def emergencies(self) -> int:
+        """How much emergency access waits for the reader's review."""
+        return sum(link.count for section in self.nav for link in section.links if link.path == "/emergency")
+
+    @property
     def datamap(self) -> DataMap:
         """The data map."""
         found: DataMap = self._request.registry.datamap

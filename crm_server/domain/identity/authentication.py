@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -30,8 +30,9 @@ COOKIE = "__Host-kontor"
 
 _USER = """
     u.id, u.name, u.state, u.locale, u.timezone, u.theme,
-    array(select r.id::text || ':' || r.version from identity.user_role ur join identity.role r on r.id = ur.role_id
-           where ur.user_id = u.id),
+    array(select r.id::text || ':' || r.version || coalesce('@' || extract(epoch from ur.expires_at)::bigint, '')
+            from identity.user_role ur join identity.role r on r.id = ur.role_id
+           where ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now())),
     array(select m.team_id::text from identity.team_member m where m.user_id = u.id),
     array(select t.territory_id::text from identity.territory_member t where t.user_id = u.id)
 """
@@ -160,7 +161,8 @@ class Authenticator:
 
     def _load(self, keys: Iterable[str]) -> list[Grant]:
         found = []
-        for key in keys:
+        for entry in keys:
+            key = entry.partition("@")[0]
             grant = self._grants.get(key)
             if grant is None:
                 rows = self._hot.run(ROLE, (UUID(key.partition(":")[0]),))
@@ -218,4 +220,11 @@ def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
         auth_method=method,
         session_ref=session,
         request_id=request_id,
+        emergency_until=_emergency(user[6]),
     )
+
+
+def _emergency(roles: list[str]) -> datetime | None:
+    """Until when a role of emergency access counts, if one does."""
+    ends = [int(end) for _key, at, end in (entry.partition("@") for entry in roles) if at]
+    return datetime.fromtimestamp(max(ends), UTC) if ends else None

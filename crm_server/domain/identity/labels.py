@@ -36,6 +36,10 @@ PERMISSIONS: dict[str, Text] = {
     Permission.EXPORTS_RELEASE: _("Release exports of many records"),
     Permission.ADMINISTRATORS_RELEASE: _("Release grants of administrators"),
     Permission.AUDIT_RELEASE: _("Release changes of audit settings"),
+    Permission.KEYS_READ: _("See the state of encryption keys"),
+    Permission.KEYS_MANAGE: _("Rotate encryption keys and ask for their destruction"),
+    Permission.EMERGENCY_USE: _("Take a role in an emergency"),
+    Permission.EMERGENCY_REVIEW: _("Review emergency access"),
     Permission.KEYS_RELEASE: _("Release the destruction of keys"),
 }
 

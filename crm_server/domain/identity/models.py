@@ -211,6 +211,16 @@ class Role(Audited, Base):
         default=list,
         server_default=text("'[]'::jsonb"),
     )
+    emergency_minutes: Mapped[int] = field(
+        30,
+        Semantic.SMALL_INTEGER,
+        _("Minutes in an emergency"),
+        BUSINESS,
+        required=True,
+        sql=SmallInteger(),
+        default=0,
+        server_default=text("0"),
+    )
 
 
 class RoleVersion(Base):
@@ -269,6 +279,51 @@ class UserRole(Base):
     given_at: Mapped[datetime] = field(
         3, Semantic.DATETIME, _("Given"), SYSTEM, required=True, server_default=text("now()")
     )
+    # Of emergency access; the role counts until then.
+    expires_at: Mapped[datetime | None] = field(4, Semantic.DATETIME, _("Expires"), SYSTEM)
+
+
+class Emergency(Audited, Base):
+    """One use of emergency access: who took which role, why, for how long, and what the review found."""
+
+    __tablename__ = "emergency"
+    __entity__ = EntityPolicy(
+        123, "emergency", "emergencies", _("Emergency access"), _("Emergency access"), EntityKind.TECHNICAL
+    )
+    __table_args__ = (
+        Index("ix_emergency_unreviewed", "created_at", postgresql_where=text("reviewed_at is null")),
+        Index("ix_emergency_user", "user_id"),
+        {"schema": SCHEMA},
+    )
+
+    user_id: Mapped[UUID] = field(
+        20,
+        Semantic.REFERENCE,
+        _("Person"),
+        SYSTEM,
+        required=True,
+        target="user",
+        references=USER_KEY,
+        ondelete="RESTRICT",
+    )
+    role_id: Mapped[UUID] = field(21, Semantic.ID, _("Role"), SYSTEM, required=True)
+    role_name: Mapped[str] = field(
+        22, Semantic.TEXT, _("Name of the role"), BUSINESS, required=True, max_length=100
+    )
+    reason: Mapped[str] = field(23, Semantic.TEXT, _("Reason"), BUSINESS, required=True, max_length=1000)
+    ends_at: Mapped[datetime] = field(24, Semantic.DATETIME, _("Ends"), BUSINESS, required=True)
+    ended_at: Mapped[datetime | None] = field(25, Semantic.DATETIME, _("Ended"), BUSINESS)
+    reviewed_at: Mapped[datetime | None] = field(26, Semantic.DATETIME, _("Reviewed"), BUSINESS)
+    reviewed_by: Mapped[UUID | None] = field(
+        27,
+        Semantic.REFERENCE,
+        _("Reviewed by"),
+        SYSTEM,
+        target="user",
+        references=USER_KEY,
+        ondelete="RESTRICT",
+    )
+    review: Mapped[str | None] = field(28, Semantic.TEXT, _("Review"), BUSINESS, max_length=2000)
 
 
 class Team(Audited, Base):

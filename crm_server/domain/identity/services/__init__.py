@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from crm_server.domain.identity.limits import LoginLimits, login_limits
 from crm_server.domain.identity.services.directories import DirectoryService
+from crm_server.domain.identity.services.emergency import EmergencyService
 from crm_server.domain.identity.services.factors import FactorService
 from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
@@ -44,6 +45,7 @@ class IdentityServices:
     sessions: SessionService
     users: UserService
     roles: RoleService
+    emergency: EmergencyService
     links: LinkService
     groups: GroupService
     directories: DirectoryService
@@ -76,6 +78,7 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
         sessions=sessions,
         users=users,
         roles=RoleService(datamap(), sessions),
+        emergency=EmergencyService(),
         links=links,
         groups=groups,
         directories=directories,

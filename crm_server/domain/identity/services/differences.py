@@ -35,6 +35,7 @@ class RoleDraft:
     factors: str = "none"
     factor_grace: int = 0
     networks: tuple[str, ...] = ()
+    emergency_minutes: int = 0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -168,7 +169,7 @@ def difference(before: RoleDraft, after: RoleDraft, holders: Holders | None = No
         ),
         others=tuple(
             Changed(name, _plain(getattr(before, name)), _plain(getattr(after, name)))
-            for name in ("name", "description", "factors", "factor_grace", "networks")
+            for name in ("name", "description", "factors", "factor_grace", "networks", "emergency_minutes")
             if getattr(before, name) != getattr(after, name)
         ),
     )

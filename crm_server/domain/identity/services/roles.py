@@ -41,6 +41,8 @@ GROUPS = ("general", "personal", "financial", "special")
 LEVELS = tuple(level.name.lower() for level in FieldAccess)
 MOST_GRACE = 90
 """Days that a role may leave for setting up the second factor."""
+MOST_MINUTES = 480
+"""Minutes for which a role can be taken in an emergency."""
 _NETWORKS = {
     "form": _("${text} is no network. Write it like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7."),
     "host_bits": _("${text} is an address within a network. Write the network itself, or the address alone."),
@@ -59,6 +61,7 @@ def draft_of(role: Role) -> RoleDraft:
         factors=role.factors,
         factor_grace=role.factor_grace,
         networks=tuple(role.networks),
+        emergency_minutes=role.emergency_minutes,
     )
 
 
@@ -225,6 +228,12 @@ class RoleService:
                 "range",
                 _("Between 0 and ${n} days are possible.", mapping={"n": MOST_GRACE}),
             )
+        if not 0 <= draft.emergency_minutes <= MOST_MINUTES:
+            errors.add(
+                "/emergency_minutes",
+                "range",
+                _("Between 0 and ${n} minutes are possible.", mapping={"n": MOST_MINUTES}),
+            )
         networks: tuple[str, ...] = ()
         try:
             networks = tuple(map(str, parse_networks(draft.networks)))
@@ -268,6 +277,7 @@ class RoleService:
         role.scopes = {key: list(value) for key, value in draft.scopes.items()}
         role.factors, role.factor_grace = draft.factors, draft.factor_grace
         role.networks = list(draft.networks)
+        role.emergency_minutes = draft.emergency_minutes
 
     def _remember(self, db: Session, role: Role) -> None:
         """Keep the present version, unless it is kept already."""

@@ -112,6 +112,22 @@ class SessionService:
         events.record(db, events.login("success", None, user_id=user_id, action=f"step_up_{method}"))
         return token.text
 
+    def renew(self, db: Session, session_id: UUID, user_id: UUID) -> str:
+        """A new token for a session whose privileges changed (AUTH-16). Raises NotFound."""
+        token = new_session_token()
+        changed = db.execute(
+            update(LoginSession)
+            .where(
+                LoginSession.id == session_id,
+                LoginSession.user_id == user_id,
+                LoginSession.revoked_at.is_(None),
+            )
+            .values(token_hash=token.digest)
+        )
+        if changed.rowcount != 1:  # type: ignore[attr-defined]
+            raise NotFound
+        return token.text
+
     def end(self, db: Session, session_id: UUID, user_id: UUID, reason: str) -> None:
         """End one session of a user. Ending an ended one does nothing.
 

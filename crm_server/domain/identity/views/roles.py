@@ -166,7 +166,7 @@ def edit(request: Request) -> dict[str, Any] | Response:
         kept = draft_of(role)
         draft = RoleDraft(
             kept.name, kept.description, kept.permissions, kept.fields, kept.scopes,
-            draft.factors, draft.factor_grace, draft.networks,
+            draft.factors, draft.factor_grace, draft.networks, draft.emergency_minutes,
         )  # fmt: skip
     version = int(sent) if sent.isdecimal() and len(sent) < 10 else 0
     try:
@@ -244,6 +244,7 @@ def draft_from(request: Request) -> RoleDraft:
     """The role that a form describes."""
     post = request.POST
     grace = str(post.get("factor_grace", "0")).strip()
+    minutes = str(post.get("emergency_minutes", "0")).strip()
     return RoleDraft(
         name=str(post.get("name", "")),
         description=str(post.get("description", "")),
@@ -252,6 +253,7 @@ def draft_from(request: Request) -> RoleDraft:
         scopes=scopes_from(post),
         factors=str(post.get("factors", "none")),
         factor_grace=int(grace) if grace.isdecimal() and len(grace) < 6 else -1,
+        emergency_minutes=int(minutes) if minutes.isdecimal() and len(minutes) < 6 else -1,
         networks=tuple(str(post.get("networks", ""))[:20_000].replace(",", " ").split()),
     )
 
