@@ -99,6 +99,11 @@ class RowReader:
             f"select uuid_send(t.id), t.deleted_at is not null, {', '.join(columns)} from {self.table} t"
         )
 
+    @property
+    def sealed(self) -> bool:
+        """Whether it opens documents."""
+        return bool(self._documents)
+
     def by_ids(self, cursor: Cursor, keys: Iterable[bytes]) -> Iterator[Doc]:
         """The records of the given ids that there are."""
         opener = self._opener()
