@@ -156,7 +156,9 @@ def telling(settings: Settings, rounds: int) -> Iterator[Row]:
         ]
         by_turns(50, *acts)
         told, less = by_turns(rounds, *acts)
-        yield _row(f"telling the scopes of a reader who sees {who}", (told - less) * 1000, "µs", "stated", met=True)
+        yield _row(
+            f"telling the scopes of a reader who sees {who}", (told - less) * 1000, "µs", "stated", met=True
+        )
     hot.dispose()
 
 
