@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _UNSEALABLE = frozenset({Semantic.ID, Semantic.REFERENCE, Semantic.JSON, Semantic.BYTES, Semantic.UUID_LIST})
 """Keys are needed by statements; bytes are sealed as streams of chunks by whoever writes them (ENC-16)."""
-NOT_YET = frozenset({"attachment", "custom_value", "import_row"})
+NOT_YET = frozenset({"custom_value"})
 
 
 class UndeclaredError(Exception):
