@@ -82,7 +82,7 @@ class RowReader:
         self.entity, self.held, self._vault = entity, held, vault
         self.table = f'"{entity.table.schema}"."{entity.table.name}"'
         sealed = [item.name for item in held.fields if entity.fields[item.name].sealed]
-        self._documents = [document for document, _names in wanted_documents(entity, sealed)]
+        self._documents = [one.document for one in wanted_documents(entity, sealed)]
         plain = [item for item in held.fields if item.name not in sealed]
         columns = [_column(item.name, item.kind) for item in plain]
         columns += [packed(entity, document, "t") for document in self._documents]

@@ -57,7 +57,9 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
         return _EMPTY
     if policy.semantic is Semantic.REFERENCE:
         embedded = row.get(short(name))
-        shown = title_text(ui, embedded, "name") if isinstance(embedded, dict) else ""
+        if not isinstance(embedded, dict):
+            return _EMPTY
+        shown = title_text(ui, embedded, "name")
         return Cell(shown, ui.record_url(policy.target or "", embedded["id"])) if shown else _EMPTY
     text = ui.text_of(policy, value, row)
     if policy.semantic is Semantic.CHOICE and name in BADGE_FIELDS and value in policy.choices:
