@@ -323,8 +323,6 @@ class Pieces:
                 counted(part.entity, part.actor),
             )
         )
-        if not found.complete:
-            raise SearchLoading(found.percent)
         return [str(UUID(bytes=hit.id)) for hit in found.hits], found.more
 
     def _after(self, ids: list[str]) -> list[str]:
