@@ -67,6 +67,7 @@ def own(settings: Settings, count: int) -> None:
         )
         connection.execute(give, {"who": SOME, "many": min(10_000, count // 2)})
         connection.execute(give, {"who": FEW, "many": 100})
+    with owner.begin() as connection:
         connection.exec_driver_sql("alter table crm.contact enable trigger user")
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze crm.contact"))
