@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -37,7 +38,7 @@ from security.crypto.errors import (
     ProviderUnavailable,
 )
 from security.crypto.keyring import EpochKeys, EpochState
-from security.crypto.profile import Profile
+from security.crypto.profile import Profile, self_check
 from security.crypto.providers.ring import check_of
 from security.crypto.wrap import KeyWrapper, wrap_context
 
@@ -125,6 +126,7 @@ class Keys:
             KeysRefused: with the reason and the way out.
         """
         try:
+            _checked(Profile(settings.crypto_profile))
             horizon_of(settings)
             keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
             try:
@@ -371,6 +373,17 @@ class Keys:
 
     def __repr__(self) -> str:
         return f"Keys({self.ring.capabilities.name})"
+
+
+@cache
+def _checked(profile: Profile) -> None:
+    """Test every algorithm of the profile once in a process, and say in the log which modules compute them.
+
+    Raises:
+        ProfileRefused: one gives a wrong answer, or is missing.
+    """
+    found = self_check(profile)
+    log.info("algorithms checked", profile=profile.value, modules=sorted({one.module for one in found}))
 
 
 def _active_epoch(connection: Connection) -> int | None:

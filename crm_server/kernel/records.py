@@ -148,16 +148,16 @@ class RecordService:
         self._check_references(changed, errors)
         errors.raise_if_any()
         before = {name: getattr(record, name) for name in changed}
-        for name, value in changed.items():
-            setattr(record, name, value)
-        if custom and self.custom is not None and self.custom.save(self.entity, record, custom):
-            record.updated_at = now()
-        if changed or record in self.session.dirty:
-            record.updated_by = self._author()
-            # Whoever may change a record may hand it over, also where they don't see it any more then.
-            with as_system(self.session) if _PLACES & changed.keys() else nullcontext():
+        # Whoever may change a record may hand it over, also where they don't see it any more then.
+        with as_system(self.session) if _PLACES & changed.keys() else nullcontext():
+            for name, value in changed.items():
+                setattr(record, name, value)
+            if custom and self.custom is not None and self.custom.save(self.entity, record, custom):
+                record.updated_at = now()
+            if changed or record in self.session.dirty:
+                record.updated_by = self._author()
                 self._flush(record_id, raw, version)
-            self.saved(record, before)
+                self.saved(record, before)
         return record
 
     def delete(self, record_id: UUID, *, version: int | None = None) -> Any:

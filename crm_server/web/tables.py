@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compliance.datamap import Semantic
 from crm_server.kernel.listing import SORTABLE
 from crm_server.web.formats import as_phone
-from crm_server.web.reading import short
+from crm_server.web.reading import given, short
 from crm_server.web.ui import BADGE_FIELDS, NONE
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
         embedded = row.get(short(name))
         if not isinstance(embedded, dict) or not embedded.get("name"):
             return _EMPTY
-        return Cell(str(embedded["name"]), ui.record_url(policy.target or "", embedded["id"]))
+        return Cell(
+            given(ui, policy.target, embedded["name"]),
+            ui.record_url(policy.target or "", embedded["id"]),
+        )
     text = ui.text_of(policy, value, row)
     if policy.semantic is Semantic.CHOICE and name in BADGE_FIELDS and value in policy.choices:
         return Cell(text, badge=str(value))

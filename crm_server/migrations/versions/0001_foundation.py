@@ -2406,7 +2406,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_team",
         "account",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2414,7 +2414,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_territory",
         "account",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2604,7 +2604,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_team",
         "contact",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2612,7 +2612,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_territory",
         "contact",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2726,7 +2726,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_case_team",
         "case",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2799,7 +2799,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_team",
         "opportunity",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2807,7 +2807,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_territory",
         "opportunity",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2883,7 +2883,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_lead_territory",
         "lead",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
