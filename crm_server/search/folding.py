@@ -63,7 +63,6 @@ def reading(character: str) -> str:
     return str(found).replace("ü", "v")
 
 
-@lru_cache(maxsize=20_000)
 def romanised(text: str) -> tuple[str, ...]:
     """How a Chinese text may be typed in Latin letters: whole ("zhangwei") and by initials ("zw").
 
