@@ -19,6 +19,7 @@ from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import Rules, check_currency
+from crm_server.domain.imports.sealing import seal_notes
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
 from crm_server.importing.rows import SourceRow
@@ -132,6 +133,7 @@ class Batch:
         if not self._dry:
             self._write(session, creates, changes, notes, counts)
         if notes:
+            seal_notes(session, self._import_id, notes)
             session.execute(insert(ImportRow.__table__), notes)  # type: ignore[arg-type]
         counts["referenced"] = self._resolver.created - made
         return counts

@@ -22,6 +22,7 @@ from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.custom import load_values, widened
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.rules import RefusedError, rules_for
+from crm_server.domain.imports.sealing import old_values
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem, ImportMapping
 from crm_server.kernel import db
@@ -133,7 +134,8 @@ class Undo:
             connection = session.connection()
             entity = widened(session, self._datamap, entity)
             present = self._present(connection, entity, [note.record_id for note in notes if note.record_id])
-            used = {name for note in notes for name in note.before or () if name in entity.fields}
+            before = {note.ordinal: old_values(session, note) for note in notes}
+            used = {name for old in before.values() for name in old if name in entity.fields}
             sealed = [name for name in used if entity.fields[name].sealed]
             for key, stored in read_rows(session, entity, sealed, list(present)).items():
                 present[key] |= stored
@@ -145,7 +147,7 @@ class Undo:
             for note in notes:
                 row = present.get(note.record_id) if note.record_id else None
                 if note.record_id in changes or (row is not None and row["version"] == note.record_version):
-                    self._take_back(changes, note, row or {}, entity)
+                    self._take_back(changes, note, row or {}, entity, before[note.ordinal])
                     note.outcome, note.before = "merged", None
                     counts["undo_restored"] += 1
                 else:
@@ -161,16 +163,16 @@ class Undo:
 
     @staticmethod
     def _take_back(
-        changes: dict[UUID, Change], note: ImportRow, row: Mapping[str, Any], entity: EntityDef
+        changes: dict[UUID, Change],
+        note: ImportRow,
+        row: Mapping[str, Any],
+        entity: EntityDef,
+        before: Mapping[str, Any],
     ) -> None:
         record_id = note.record_id
         if record_id is None:
             return
-        old = {
-            name: typed(entity, name, value)
-            for name, value in (note.before or {}).items()
-            if name in entity.fields
-        }
+        old = {name: typed(entity, name, value) for name, value in before.items() if name in entity.fields}
         subject = row.get(entity.policy.subject or "")
         change = changes.setdefault(
             record_id, Change(record_id, int(row.get("version") or 0), {}, {}, subject)

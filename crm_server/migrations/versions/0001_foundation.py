@@ -307,6 +307,8 @@ def create_tables() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("has_file", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("file_id", sa.Uuid(), nullable=True),
+        sa.Column("stream", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("phase IN ('check', 'run', 'undo')", name=op.f("ck_import_job_phase_choice")),
         sa.CheckConstraint(
             "state IN ('draft', 'queued', 'working', 'checked', 'done', 'undone', 'failed', 'stopped')",
@@ -864,11 +866,12 @@ def create_tables() -> None:
         "attachment",
         sa.Column("record_type", sa.SmallInteger(), nullable=False),
         sa.Column("record_id", sa.Uuid(), nullable=False),
-        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("stream", sa.LargeBinary(), nullable=False),
+        sa.Column("stream_version", sa.Integer(), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_by", sa.Uuid(), nullable=True),
@@ -880,8 +883,11 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(filename) <= 200", name=op.f("ck_attachment_filename_length")),
         sa.CheckConstraint("char_length(media_type) <= 100", name=op.f("ck_attachment_media_type_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_attachment_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["identity.user.id"], name=op.f("fk_attachment_owner_id_user"), ondelete="SET NULL"
         ),
@@ -952,7 +958,7 @@ def create_tables() -> None:
         sa.Column("record_id", sa.Uuid(), nullable=True),
         sa.Column("record_version", sa.Integer(), nullable=True),
         sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("before", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
             "outcome IN ('failed', 'updated', 'merged', 'skipped', 'kept')",
             name=op.f("ck_import_row_outcome_choice"),

@@ -20,6 +20,7 @@ from crm_server.domain.accounts.models import Account
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.run import Runner
+from crm_server.domain.imports.sealing import old_values
 from crm_server.domain.imports.undo import Undo
 from crm_server.domain.pipeline.models import Opportunity, StageChange
 from crm_server.importing.errors import ImportFileError
@@ -140,7 +141,7 @@ class TestRun:
         anna = reader.scalars(select(Contact)).one()
         assert (anna.name, anna.city, anna.phone, anna.version) == ("Anna Weber", "Bern", "+4930654321", 2)
         note = reader.scalars(select(ImportRow).where(ImportRow.import_id == import_id)).one()
-        assert note.before == {
+        assert old_values(reader, note) == {
             "family_name": "Schmidt", "phone": "+4930123456", "name": "Anna Schmidt", "email": "a@example.com",
         }  # fmt: skip
         event = reader.get_one(AuditEvent, anna.event_id)
