@@ -80,6 +80,8 @@ ACTIONS: dict[str, Text] = {
     "audit_list": _("Audit log looked at"),
     "audit_read": _("Audit event looked at"),
     "audit_proof": _("Proof taken out"),
+    "audit_history": _("History of a record looked at"),
+    "audit_table": _("Found events exported"),
     "audit_export": _("Audit log exported"),
     "alert_hours": _("Work at odd hours"),
     "alert_mass_reads": _("Mass reads"),

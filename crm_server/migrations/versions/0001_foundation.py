@@ -2313,6 +2313,15 @@ def create_tables() -> None:
         schema="audit",
         postgresql_where=sa.text("event_class not in ('change', 'read')"),
     )
+    op.create_index(
+        "ix_event_subject",
+        "event",
+        ["subject_ref"],
+        unique=False,
+        schema="audit",
+        postgresql_using="gin",
+        postgresql_where=sa.text("subject_ref is not null"),
+    )
     op.create_index("ix_event_xid", "event", ["xid", "event_id"], unique=False, schema="audit")
     op.create_index(
         "uq_log_open",
