@@ -60,11 +60,9 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
         if not isinstance(embedded, dict):
             return _EMPTY
         shown = title_text(ui, embedded, "name")
-        return (
-            Cell(given(ui, policy.target, shown), ui.record_url(policy.target or "", embedded["id"]))
-            if shown
-            else _EMPTY
-        )
+        if not shown:
+            return _EMPTY
+        return Cell(given(ui, policy.target, shown), ui.record_url(policy.target or "", embedded["id"]))
     text = ui.text_of(policy, value, row)
     if policy.semantic is Semantic.CHOICE and name in BADGE_FIELDS and value in policy.choices:
         return Cell(text, badge=str(value))
