@@ -68,6 +68,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
     config.include("crm_server.domain.identity")
     config.include("crm_server.domain.approvals")
     config.include("crm_server.domain.audit.views")
+    config.include("crm_server.domain.keys.views")
     config.include("crm_server.health")
     app: Router = config.make_wsgi_app()
     settle(app)

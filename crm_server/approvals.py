@@ -8,3 +8,4 @@ from __future__ import annotations
 
 import crm_server.domain.identity.services.granting
 import crm_server.domain.imports.releasing
+import crm_server.domain.keys.jobs

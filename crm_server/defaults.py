@@ -31,9 +31,9 @@ def ensure(owner_url: str) -> None:
 def _roles(session: Session) -> None:
     there = {role.name: role for role in session.scalars(select(Role).where(Role.built_in))}
     for built_in in BUILT_IN_ROLES:
-        role = there.get(built_in.name)
+        role = there.get(str(built_in.name))
         if role is None:
-            role = Role(name=built_in.name, built_in=True)
+            role = Role(name=str(built_in.name), built_in=True, emergency_minutes=built_in.emergency_minutes)
             session.add(role)
         grants = built_in.grants(datamap())
         if role.permissions != grants:
@@ -42,8 +42,8 @@ def _roles(session: Session) -> None:
             role.scopes = dict(built_in.scopes)
         if role.field_rules != built_in.fields:
             role.field_rules = dict(built_in.fields)
-        if role.description != built_in.description:
-            role.description = built_in.description
+        if role.description != str(built_in.description):
+            role.description = str(built_in.description)
 
 
 # Name, kind, probability in percent.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyramid.security import NO_PERMISSION_REQUIRED
 
+from compliance.datamap.text import Text, _
 from crm_server.kernel import rowrules
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ class Permission(StrEnum):
     """Be the second person when somebody becomes an administrator or ceases to be one."""
     AUDIT_RELEASE = "release:audit:settings"
     """Be the second person for changes of what the audit log does."""
+    KEYS_READ = "security:keys:read"
+    """See the state of the keys of sealed data."""
+    KEYS_MANAGE = "security:keys:manage"
+    """Rotate keys, make escrows, ask for the destruction of an epoch."""
+    EMERGENCY_USE = "emergency:access:use"
+    """Take a role for a short time in an emergency (break-glass)."""
+    EMERGENCY_REVIEW = "emergency:access:review"
+    """Learn of emergency access at once, and review it afterwards."""
     KEYS_RELEASE = "release:keys:destroy"
     """Be the second person for the destruction of keys."""
 
@@ -111,13 +120,15 @@ LEVELS_READ = {"general": "read", "personal": "masked", "financial": "read", "sp
 
 @dataclass(frozen=True, slots=True)
 class BuiltInRole:
-    """A role that exists from the first start."""
+    """A role that exists from the first start. Stored in English, shown in the reader's language."""
 
-    name: str
-    description: str
+    name: Text
+    description: Text
     actions: tuple[Action, ...]
     permissions: tuple[Permission, ...]
     fields: dict[str, str]
+    emergency_minutes: int = 0
+    """For how long the role can be taken in an emergency at the first start; later the customer says."""
     scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
     """Row scopes (kernel/rowrules.py); all records by default."""
 
@@ -133,8 +144,8 @@ _WORK = (Action.READ, Action.CREATE, Action.UPDATE, Action.DELETE)
 
 BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
     BuiltInRole(
-        "System administrator",
-        "Runs the system: users, fields, settings. Sees business data, masks personal data.",
+        _("System administrator"),
+        _("Runs the system: users, fields, settings. Sees business data, masks personal data."),
         (Action.READ,),
         (
             Permission.USERS_MANAGE,
@@ -143,10 +154,11 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.SHARED_VIEWS_MANAGE,
         ),
         LEVELS_READ,
+        60,
     ),
     BuiltInRole(
-        "Security administrator",
-        "Decides who may do what. Sees no business data.",
+        _("Security administrator"),
+        _("Decides who may do what. Sees no business data."),
         (),
         (
             Permission.ROLES_MANAGE,
@@ -154,38 +166,56 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.KEYS_READ,
+            Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
+            Permission.EMERGENCY_REVIEW,
         ),
         {},
+        60,
     ),
     BuiltInRole(
-        "Audit administrator",
-        "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
-        "other administrators may not do alone. Sees no business data.",
+        _("Audit administrator"),
+        _(
+            "Reads the audit log, says where it is sent and how long it is kept, and is the second person for what "
+            "other administrators may not do alone. Sees no business data."
+        ),
         (),
         (
             Permission.AUDIT_READ,
             Permission.AUDIT_MANAGE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.EMERGENCY_REVIEW,
         ),
         {},
     ),
     BuiltInRole(
-        "Manager",
-        "Leads sales, service or marketing: works with all records, imports, exports and empties the bin.",
+        _("Emergency access"),
+        _(
+            "Can take an administrator's role for a short time when nobody else can. Each use is told and reviewed."
+        ),
+        (),
+        (Permission.EMERGENCY_USE,),
+        {},
+    ),
+    BuiltInRole(
+        _("Manager"),
+        _("Leads sales, service or marketing: works with all records, imports, exports and empties the bin."),
         tuple(Action),
         (Permission.SHARED_VIEWS_MANAGE, Permission.CHANGES_READ, Permission.EXPORTS_RELEASE),
         LEVELS_ALL,
     ),
     BuiltInRole(
-        "Sales",
-        "Works with records of their own, of their teams and territories, and with what was shared with them.",
+        _("Sales"),
+        _(
+            "Works with records of their own, of their teams and territories, and with what was shared with them."
+        ),
         _WORK,
         (),
         LEVELS_STAFF,
-        rowrules.working(),
+        scopes=rowrules.working(),
     ),
-    BuiltInRole("User", "Works with records in sales, service and marketing.", _WORK, (), LEVELS_STAFF),
-    BuiltInRole("Reader", "Sees records; personal data is masked.", (Action.READ,), (), LEVELS_READ),
+    BuiltInRole(_("User"), _("Works with records in sales, service and marketing."), _WORK, (), LEVELS_STAFF),
+    BuiltInRole(_("Reader"), _("Sees records; personal data is masked."), (Action.READ,), (), LEVELS_READ),
 )

@@ -276,18 +276,12 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "key_destruction_days",
-        _integer(0, 28),
+        _integer(3, 26),
         "7",
         "days",
-        "Within this long a retired epoch is destroyed. Together with rotation and escrow at most 28 days: so long an "
+        "Within this long a retired epoch is destroyed, after two days in which it can be refused. Together with "
+        "rotation and escrow at most 28 days: so long an "
         "erased person can be read in a backup.",
-    ),
-    Setting(
-        "key_veto_hours",
-        _integer(0, 672),
-        "48",
-        "hours",
-        "How long a destruction of an epoch can be vetoed when no second person agreed to it.",
     ),
     Setting(
         "key_escrow",

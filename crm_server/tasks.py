@@ -14,7 +14,8 @@ import crm_server.approvals
 import crm_server.domain.approvals.jobs
 import crm_server.domain.audit.jobs
 import crm_server.domain.identity.jobs
-import crm_server.domain.imports.jobs  # noqa: F401 - as above
+import crm_server.domain.imports.jobs
+import crm_server.domain.keys.jobs  # noqa: F401 - as above
 from crm_server.domain.bin.services import empty
 from crm_server.domain.identity.actors import actor_of_user
 from crm_server.kernel.blindindex import upkeep

@@ -35,6 +35,7 @@ LOGINS = Counter("kontor_logins_total", "Log-ins by outcome.", ("outcome",))
 DENIALS = Counter("kontor_denials_total", "Requests refused for want of a permission.", ("permission",))
 JOBS = Counter("kontor_jobs_total", "Jobs by name and outcome.", ("job", "outcome"))
 JOB_QUEUE = Gauge("kontor_job_queue", "Jobs by state.", ("state",), multiprocess_mode="mostrecent")
+EMERGENCIES = Counter("kontor_emergency_access_total", "Emergency access by step.", ("step",))
 APPROVALS = Counter("kontor_approvals_total", "Requests that take two persons, by step.", ("kind", "step"))
 IMPORT_ROWS = Counter("kontor_import_rows_total", "Rows of imports by outcome.", ("entity", "outcome"))
 

@@ -59,7 +59,7 @@ def _entity(entity: EntityDef, request: Request) -> dict[str, Any]:
     shown = presentation(entity, actor)
     required = set(required_fields(entity))
     fields = [_field(item, shown, required, request) for item in shown.fields.values()]
-    custom = [_custom(item, request) for item in request.registry.custom_columns(entity).values()]
+    custom = [_custom(entity, item, request) for item in request.registry.custom_columns(entity).values()]
     owned = sorted(part for collection, part in request.registry.api_parts if collection == policy.collection)
     return {
         "name": policy.name,
@@ -87,8 +87,8 @@ def _field(item: FieldDef, shown: Presentation, required: set[str], request: Req
     }
 
 
-def _custom(item: CustomColumn, request: Request) -> dict[str, Any]:
-    access = request.actor.field_level(item.policy.handling.access)
+def _custom(entity: EntityDef, item: CustomColumn, request: Request) -> dict[str, Any]:
+    access = request.actor.field_level(item.policy.handling.access, f"{entity.name}.custom.{item.name}")
     return _described(item.name, item.policy, request) | {
         "required": item.policy.required,
         "access": access,

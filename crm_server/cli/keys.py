@@ -94,7 +94,9 @@ def _lines(found: KeyState) -> Iterator[str]:
         if epoch.due is not None:
             due = f", {'rotate' if epoch.state == 'active' else 'destroy'} by {epoch.due:%Y-%m-%d}"
         if epoch.veto_until is not None:
-            due += f", destruction asked for, veto until {epoch.veto_until:%Y-%m-%d %H:%M} UTC"
+            due += f", destruction asked for, can be refused until {epoch.veto_until:%Y-%m-%d %H:%M} UTC"
+        if epoch.approved:
+            due += ", destruction released"
         yield f"epoch {epoch.number:<4}{epoch.state}{due}, {epoch.live + epoch.held:,} keys"
         for obstacle in epoch.obstacles:
             yield f"          waits: {obstacle.text.interpolate()}"
@@ -209,25 +211,25 @@ def escrow(folder: Path | None, check: bool, opened: Path | None, as_json: bool)
 
 @keys.command()
 @click.argument("epoch", type=click.IntRange(1))
-@click.option("--request", "asked", is_flag=True, help="Ask for it; begins the time for a veto.")
-@click.option("--veto", "vetoed", is_flag=True, help="Stop a destruction that was asked for.")
+@click.option(
+    "--request",
+    "reason",
+    metavar="REASON",
+    help="Ask for it; begins the two days in which it can be refused.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what stands against it, and change nothing.")
 @click.option("--confirm", help="What would be typed to confirm, for scripts.")
 @JSON
-def destroy(epoch: int, asked: bool, vetoed: bool, dry_run: bool, confirm: str | None, as_json: bool) -> None:
+def destroy(epoch: int, reason: str | None, dry_run: bool, confirm: str | None, as_json: bool) -> None:
     """Destroy EPOCH for good: nothing that was sealed under it alone opens again, in no backup.
 
-    Ask for it first (--request). It happens when a second person agreed on the page, or the time for a veto is over.
+    Ask for it first (--request REASON). Second persons release or refuse it on the page of approvals; without a refusal
+    it is released after two days. The worker then does it by itself; without --request it is done here and now.
     """
     from crm_server.domain.keys import destruction
+    from crm_server.kernel import db
 
     with _work() as work:
-        if vetoed:
-            destruction.veto(work, epoch)
-            _say(
-                as_json, {"epoch": epoch, "state": "vetoed"}, f"The destruction of epoch {epoch} is stopped."
-            )
-            return
         with work.engine.connect() as connection:
             found = destruction.obstacles(connection, epoch)
             live: int = connection.exec_driver_sql(
@@ -241,12 +243,15 @@ def destroy(epoch: int, asked: bool, vetoed: bool, dry_run: bool, confirm: str |
                 or f"Nothing stands against it. {live:,} keys stay readable.",
             )
             sys.exit(1 if found else 0)
-        if asked:
-            until = destruction.request(work, epoch)
+        if reason is not None:
+            factory = db.session_factory(work.engine, work.settings, work.keys)
+            with db.open_session(factory, work.actor) as session:
+                asked = destruction.request(session, epoch, reason)
+                db.commit(session)
             _say(
                 as_json,
-                {"epoch": epoch, "veto_until": until.isoformat()},
-                f"Asked for. It can be vetoed until {until:%Y-%m-%d %H:%M} UTC: kontor keys destroy {epoch} --veto",
+                {"epoch": epoch, "request": str(asked.id), "due_at": asked.due_at},
+                f"Asked for. It can be refused on the page of approvals until {asked.due_at:%Y-%m-%d %H:%M} UTC.",
             )
             return
         _typed(destruction.phrase(epoch, live), confirm)
@@ -379,4 +384,4 @@ def inventory(output: Path | None) -> None:
 
 
 def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(data) if as_json else text)
+    click.echo(json.dumps(data, default=str) if as_json else text)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 SYSTEM_ID = UUID(int=0)
 
@@ -32,6 +33,10 @@ class Actor:
         permissions: Permission names such as "crm:contact:read", already resolved from the roles.
         scopes: Row scopes such as "contact:read:own", of all roles together (`kernel/rowrules.py`).
         fields: Field rules by access group ("hidden", "masked", "read", "write").
+        only: The fields that an API token is limited to, such as "contact.email"; None: no limit (AUTH-18).
+        reduced: Why the actor holds less than their roles grant: "second_factor_required" until one is set up,
+            "network" where a role doesn't count from here. Refusals name it.
+        emergency_until: When a role ends that was taken in an emergency; pages say so all the time.
         session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
     """
 
@@ -52,14 +57,23 @@ class Actor:
     request_id: UUID | None = None
     purpose: str = "operation"
     all_permissions: bool = False
+    only: frozenset[str] | None = None
+    reduced: str | None = None
+    emergency_until: datetime | None = None
 
     def may(self, permission: str) -> bool:
         """Whether the actor holds a permission. Default deny."""
         return self.all_permissions or permission in self.permissions
 
-    def field_level(self, access: str) -> str:
-        """What the actor may do with fields of an access group: "hidden", "masked", "read" or "write"."""
-        if access == "secret":
+    def field_level(self, access: str, name: str | None = None) -> str:
+        """What the actor may do with a field: "hidden", "masked", "read" or "write".
+
+        Args:
+            access: Its access group.
+            name: The field itself, such as "contact.email" or "contact.custom.size". Whoever is limited to
+                single fields has nothing of a group as a whole.
+        """
+        if access == "secret" or (self.only is not None and name not in self.only):
             return "hidden"
         return "write" if self.all_permissions else self.fields.get(access, "hidden")
 

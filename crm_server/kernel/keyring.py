@@ -33,18 +33,13 @@ def horizon_of(settings: Settings) -> int:
     """Days from an erasure until the last copy of its key is gone: rotation, destruction and retention of the escrow.
 
     Raises:
-        KeysRefused: it is longer than 28 days, or the time for a veto doesn't fit into that for destruction.
+        KeysRefused: it is longer than 28 days.
     """
     days: int = settings.key_rotation_days + settings.key_destruction_days + settings.key_escrow_days
     if days > HORIZON_DAYS:
         raise KeysRefused(
             f"KONTOR_KEY_ROTATION_DAYS, KONTOR_KEY_DESTRUCTION_DAYS and KONTOR_KEY_ESCROW_DAYS make {days} days "
             f"together; an erased person must be unreadable everywhere within {HORIZON_DAYS}. Shorten one of them."
-        )
-    if settings.key_veto_hours > settings.key_destruction_days * 24:
-        raise KeysRefused(
-            f"KONTOR_KEY_VETO_HOURS ({settings.key_veto_hours}) doesn't fit into KONTOR_KEY_DESTRUCTION_DAYS "
-            f"({settings.key_destruction_days}). Shorten the time for a veto."
         )
     return days
 

@@ -6,7 +6,7 @@ exports all end here, so a field rule holds in each of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compliance.datamap import Access, EntityKind, Privacy, Semantic
@@ -56,23 +56,28 @@ _KNOWN: dict[tuple[Any, ...], Presentation] = {}
 
 def presentation(entity: EntityDef, actor: Actor) -> Presentation:
     """What `actor` sees of `entity`; kept, because there are few combinations of levels."""
-    levels = tuple(actor.field_level(group) for group in _GROUPS)
-    key = (entity, levels)
+    everywhere = actor if actor.only is None else replace(actor, only=None)
+    levels = tuple(everywhere.field_level(group) for group in _GROUPS)
+    key = (entity, levels, actor.only)
     found = _KNOWN.get(key)
     if found is None:
         if len(_KNOWN) > 1000:
             _KNOWN.clear()
-        found = _KNOWN[key] = _present(entity, dict(zip(_GROUPS, levels, strict=True)))
+        found = _KNOWN[key] = _present(entity, dict(zip(_GROUPS, levels, strict=True)), actor.only)
     return found
 
 
-def _present(entity: EntityDef, levels: Mapping[Access, str]) -> Presentation:
+def _present(
+    entity: EntityDef, levels: Mapping[Access, str], only: frozenset[str] | None = None
+) -> Presentation:
     fields: dict[str, FieldDef] = {}
     masks: dict[str, MaskKind] = {}
     writable: set[str] = set()
     for name, item in sorted(entity.fields.items(), key=lambda pair: pair[0] not in ALWAYS):
         access = item.policy.handling.access
         level = "read" if name in ALWAYS else levels.get(access, "hidden")
+        if only is not None and name not in ALWAYS and f"{entity.name}.{name}" not in only:
+            continue
         if level == "hidden" or access in _NEVER or item.semantic in _UNSHOWN:
             continue
         # Staff, teams and territories are shown by name where records refer to them, and no further.

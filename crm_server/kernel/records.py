@@ -251,7 +251,7 @@ class RecordService:
                 errors.add(pointer, "unknown_field", _("There is no such field."))
             elif not item.writable:
                 errors.add(pointer, "read_only", _("This field is set by the system."))
-            elif self.actor.field_level(item.policy.handling.access) != "write":
+            elif self.actor.field_level(item.policy.handling.access, f"{self.entity.name}.{name}") != "write":
                 errors.add(pointer, "not_allowed", _("You may not change this field."))
             else:
                 self._decode_into(values, item, value, pointer, errors)
@@ -354,10 +354,9 @@ class RecordService:
 
     def _shown(self, item: FieldDef) -> bool:
         access = item.policy.handling.access
-        return access not in {Access.SYSTEM, Access.SECRET} and self.actor.field_level(access) in {
-            "read",
-            "write",
-        }
+        return access not in {Access.SYSTEM, Access.SECRET} and self.actor.field_level(
+            access, f"{self.entity.name}.{item.name}"
+        ) in {"read", "write"}
 
     def _values_at(self, record: Any, version: int, theirs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values of an earlier version, by undoing the changes since; None when the history has a gap."""

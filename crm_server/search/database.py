@@ -9,7 +9,7 @@ import psycopg2
 from sqlalchemy import make_url
 
 from crm_server.models import datamap
-from crm_server.search.reading import readers
+from crm_server.search.reading import Vault, readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,8 @@ class Database:
         )
         self._timeout: int = settings.connect_timeout
         self._connection: Any = None
-        self.readers = readers(datamap())
+        self._vault = Vault(settings)
+        self.readers = readers(datamap(), self._vault)
 
     @property
     def connection(self) -> Any:
@@ -47,6 +48,15 @@ class Database:
             self._connection.autocommit = True
         return self._connection
 
+    def unlock(self) -> None:
+        """Open the key ring now, and not when the first sealed record is waited for.
+
+        Raises:
+            KeysRefused: it can't be opened.
+        """
+        if any(reader.sealed for reader in self.readers.values()):
+            self._vault.opener()
+
     @contextmanager
     def cursor(self) -> Iterator[Any]:
         """A cursor whose statements are transactions of their own."""
@@ -62,3 +72,8 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def end(self) -> None:
+        """Close the connection and forget all keys."""
+        self.close()
+        self._vault.close()

@@ -66,6 +66,7 @@ class Feed:
 
     def begin(self) -> None:
         """Note where the feed is now; the first load reads everything that was committed before."""
+        self._database.unlock()
         with self._database.cursor() as cursor:
             cursor.execute(_HEAD)
             self._xid = cursor.fetchone()[0]
@@ -94,7 +95,7 @@ class Feed:
         """Seconds since everything committed was known."""
         return time.monotonic() - self._current
 
-    def refresh(self, seconds: float = 0.5) -> None:
+    def refresh(self, seconds: float = 2.0) -> None:
         """Wait until everything that was committed before this call is known, or the time is over."""
         with self._done:
             self._asked += 1

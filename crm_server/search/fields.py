@@ -74,17 +74,12 @@ class IndexedEntity:
         return next((place for place, item in enumerate(self.fields) if item.number == number), None)
 
 
-def sealed(item: FieldDef) -> bool:
-    """Whether PostgreSQL holds the field only as a part of a sealed document."""
-    return bool(getattr(item, "sealed", False))
-
-
 def held(item: FieldDef) -> bool:
     """Whether the service holds the field: it is sealed or to be sealed, or searched by text."""
     policy = item.policy
     if policy.semantic in _UNHELD:
         return False
-    if sealed(item) or policy.search is not Search.NONE:
+    if item.sealed or policy.search is not Search.NONE:
         return True
     return policy.handling.key_class is not KeyClass.NONE and policy.semantic in _KINDS
 
@@ -102,7 +97,7 @@ def indexed(entity: EntityDef) -> IndexedEntity | None:
                 item.name,
                 kind,
                 found=item.policy.search is not Search.NONE,
-                ordered=sealed(item) and item.name in {entity.policy.title, *entity.policy.list_fields},
+                ordered=item.sealed and item.name in {entity.policy.title, *entity.policy.list_fields},
             )
         )
     if not fields:

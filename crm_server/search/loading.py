@@ -37,6 +37,12 @@ class Loader:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Load until done, or until `stopped` says so."""
+        try:
+            self._run(stopped)
+        finally:
+            self._database.end()
+
+    def _run(self, stopped: Callable[[], bool]) -> None:
         with self._database.cursor() as cursor:
             for reader in self._database.readers.values():
                 self.total += reader.count(cursor)

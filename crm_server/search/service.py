@@ -73,11 +73,15 @@ class SearchService:
         self._begin()
 
     def _begin(self) -> None:
-        database = Database(self._settings)
+        self._database = database = Database(self._settings)
         self.engine = Engine(reader.held for reader in database.readers.values())
         self.feed = Feed(self.engine, database)
         self.loader = Loader(self._settings, self.engine, Database(self._settings), self._processes)
         self._orders = threading.Lock()
+
+    def _discard(self) -> None:
+        self.engine.close()
+        self._database.end()
 
     def start(self) -> None:
         """Load in a thread of its own, and follow the feed after it."""
@@ -92,13 +96,13 @@ class SearchService:
             except psycopg2.Error as error:
                 log.warning("records can't be loaded; trying again", error=type(error).__name__)
                 self._stopping.wait(_RETRY)
-                self.engine.close()
+                self._discard()
                 self._begin()
                 continue
             except Exception:
                 log.exception("records can't be loaded")
                 self._stopping.wait(_RETRY * 10)
-                self.engine.close()
+                self._discard()
                 self._begin()
                 continue
             if not self._stopping.is_set():
@@ -113,7 +117,7 @@ class SearchService:
         """Forget everything."""
         self._stopping.set()
         self.feed.stop()
-        self.engine.close()
+        self._discard()
 
     @property
     def complete(self) -> bool:

@@ -108,6 +108,8 @@ def forbidden(error: HTTPForbidden, request: Request) -> Response:
     """Nobody is logged in: to the log-in page and back. Else why not."""
     if request.ui.actor is None:
         return login(request)
+    if request.ui.actor.reduced == "second_factor_required":
+        return HTTPSeeOther("/profile/security")
     result = getattr(error, "result", None)
     return page(request, 403, reason=getattr(result, "msg", None))
 

@@ -54,6 +54,12 @@ TEXTS: dict[str, tuple[str, Text]] = {
     ),
     "view_saved": ("success", _("The view was saved.")),
     "view_deleted": ("success", _("The view was deleted.")),
+    "keys_working": ("success", _("The work on the keys has begun. This page shows how far it is.")),
+    "destruction_asked": (
+        "success",
+        _("The destruction was asked for. A second person releases or refuses it under Approvals."),
+    ),
+    "keys_refused": ("warning", _("This can't be done with the keys at the moment. Nothing was changed.")),
     "profile": ("success", _("Your profile was saved.")),
     "logged_out": ("success", _("You are logged out.")),
 }

@@ -6,16 +6,17 @@ A page appears when its route exists and the person may use it, so parts that ad
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyramid.interfaces import IRoutesMapper
 
 from compliance.datamap.text import _
 from crm_server.domain.approvals import queries as approvals
+from crm_server.domain.identity import emergency_queries as emergencies
 from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyramid.request import Request
 
@@ -68,6 +69,7 @@ _MORE = (
     _Page("imports", "import", _("Import"), "database-import", "i"),
     _Page("tag_list", "crm:tag:read", _("Tags"), "tag"),
     _Page("approvals", str(Permission.LOGGED_IN), _("Approvals"), "checkbox"),
+    _Page("emergency", "emergency", _("Emergency access"), "alert-triangle"),
     _Page("bin", str(Permission.LOGGED_IN), _("Bin"), "trash"),
 )
 _ADMIN = (
@@ -78,12 +80,20 @@ _ADMIN = (
     _Page("directories", Permission.USERS_MANAGE, _("Directories"), "sitemap"),
     _Page("sso_providers", Permission.USERS_MANAGE, _("Single sign-on"), "login"),
     _Page("custom_fields", Permission.CUSTOM_FIELDS_MANAGE, _("Custom fields"), "forms"),
+    _Page("keys", Permission.KEYS_READ, _("Encryption keys"), "key"),
     _Page("audit", Permission.AUDIT_READ, _("Audit log"), "list-details"),
     _Page("audit_alerts", Permission.AUDIT_READ, _("Security alerts"), "alert-triangle"),
     _Page("audit_sinks", Permission.AUDIT_MANAGE, _("SIEM sinks"), "upload"),
     _Page("audit_retention", Permission.AUDIT_MANAGE, _("Audit retention"), "archive"),
     _Page("pipeline_list", "crm:pipeline:update", _("Pipelines"), "git-branch"),
 )
+
+
+_COUNTS: dict[str, Callable[[Any], int]] = {
+    "approvals": approvals.waiting,
+    "emergency": emergencies.unreviewed,
+}
+"""What waits for the person, by page."""
 
 
 def build(request: Request) -> list[Section]:
@@ -111,6 +121,8 @@ def _allowed(request: Request, page: _Page) -> bool:
     actor = request.ui.actor
     if page.permission == "import":
         return any(actor.may(f"crm:{item.name}:import") for item in request.registry.datamap.records())
+    if page.permission == "emergency":
+        return any(actor.may(one) for one in (Permission.EMERGENCY_USE, Permission.EMERGENCY_REVIEW))
     return bool(actor.may(str(page.permission)))
 
 
@@ -121,8 +133,9 @@ def _here(request: Request, path: str) -> bool:
 def _link(request: Request, page: _Page) -> Link:
     path = request.route_path(page.route)
     # An error page stands outside of the request's transaction and counts nothing.
-    counts = page.route == "approvals" and getattr(request, "exception", None) is None
-    count = approvals.waiting(request.db) if counts else 0
+    count = 0
+    if page.route in _COUNTS and getattr(request, "exception", None) is None:
+        count = _COUNTS[page.route](request.db)
     return Link(path, page.label, page.icon, _here(request, path), page.key, count)
 
 

@@ -28,7 +28,7 @@ from crm_server.web import flash, formats, navigation
 if TYPE_CHECKING:
     from pyramid.request import Request
 
-    from compliance.datamap import EntityDef, FieldPolicy
+    from compliance.datamap import DataMap, EntityDef, FieldPolicy
     from compliance.datamap.text import Text
 
 NONE = "–"
@@ -168,6 +168,17 @@ class Ui:
     def reads_files(self) -> bool:
         """Whether the person may open files of records that they may read; else their names alone are shown."""
         return bool(self.actor and readable_by(self.actor))
+
+    @property
+    def emergencies(self) -> int:
+        """How much emergency access waits for the reader's review."""
+        return sum(link.count for section in self.nav for link in section.links if link.path == "/emergency")
+
+    @property
+    def datamap(self) -> DataMap:
+        """The data map."""
+        found: DataMap = self._request.registry.datamap
+        return found
 
     def entity(self, name: str) -> EntityDef:
         """An entity of the data map."""

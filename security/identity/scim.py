@@ -70,8 +70,7 @@ class GroupMember(ComplexAttribute):
     """A member of a group: always a user."""
 
     value: Annotated[str | None, Mutability.immutable, Required.true] = None
-    ref: Annotated[Reference[Any] | None, Mutability.immutable] = Field(None, serialization_alias="$ref")
-    display: Annotated[str | None, Mutability.read_only] = None
+    ref: Annotated[Reference[User] | None, Mutability.immutable] = Field(None, serialization_alias="$ref")
 
 
 class Group(Resource[Any]):

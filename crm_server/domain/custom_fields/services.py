@@ -318,7 +318,7 @@ class CustomFieldStore:
             found = known.get(name)
             if found is None:
                 errors.add(pointer, "unknown_field", _("There is no such field."))
-            elif actor.field_level(found.policy.handling.access) != "write":
+            elif actor.field_level(found.policy.handling.access, f"{entity.name}.custom.{name}") != "write":
                 errors.add(pointer, "not_allowed", _("You may not change this field."))
             else:
                 try:
@@ -366,7 +366,10 @@ class CustomFieldStore:
         visible = {
             found.id: (found, level)
             for found in self.definitions(entity).values()
-            if (level := actor.field_level(found.policy.handling.access)) != "hidden"
+            if (
+                level := actor.field_level(found.policy.handling.access, f"{entity.name}.custom.{found.name}")
+            )
+            != "hidden"
         }
         if not visible:
             return {}

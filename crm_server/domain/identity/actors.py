@@ -11,6 +11,7 @@ from sqlalchemy import select
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
 from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
+from crm_server.kernel.clock import now
 from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ def actor_of_user(session: Session, user_id: UUID) -> Actor | None:
     if user is None or user.state != "active":
         return None
     roles = session.scalars(
-        select(Role).join(UserRole, UserRole.role_id == Role.id).where(UserRole.user_id == user_id)
+        select(Role)
+        .join(UserRole, UserRole.role_id == Role.id)
+        .where(
+            UserRole.user_id == user_id,
+            (UserRole.expires_at.is_(None)) | (UserRole.expires_at > now()),
+        )
     ).all()
     fields: dict[str, str] = {}
     for role in roles:

@@ -6,8 +6,9 @@ version, so a change of a role counts at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
 from crm_server.permissions import Permission, administration
+from security.access.networks import Network, contains, parse_networks
 from security.identity.sessions import SessionFacts, SessionLimits, digest_session_token, judge_session
 from security.identity.tokens import parse_api_token
 
@@ -28,20 +30,22 @@ COOKIE = "__Host-kontor"
 
 _USER = """
     u.id, u.name, u.state, u.locale, u.timezone, u.theme,
-    array(select r.id::text || ':' || r.version from identity.user_role ur join identity.role r on r.id = ur.role_id
-           where ur.user_id = u.id),
+    array(select r.id::text || ':' || r.version || coalesce('@' || extract(epoch from ur.expires_at)::bigint, '')
+            from identity.user_role ur join identity.role r on r.id = ur.role_id
+           where ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now())),
     array(select m.team_id::text from identity.team_member m where m.user_id = u.id),
     array(select t.territory_id::text from identity.territory_member t where t.user_id = u.id)
 """
 BY_SESSION = Prepared(
     "identity_session",
-    f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, s.revoked_at "  # noqa: S608
+    f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, "  # noqa: S608
+    "s.revoked_at, s.must_enrol "
     'from identity.session s join identity."user" u on u.id = s.user_id where s.token_hash = $1',
     ("bytea",),
 )
 BY_TOKEN = Prepared(
     "identity_token",
-    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions, t.last_used_at "  # noqa: S608
+    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions, t.last_used_at, t.fields "  # noqa: S608
     'from identity.api_token t join identity."user" u on u.id = t.user_id '
     "where t.token_hash = $1 and t.prefix = $2",
     ("bytea", "text"),
@@ -57,11 +61,18 @@ TOUCH_TOKEN = Prepared(
 _TOKEN_TOUCH = timedelta(hours=1)
 ROLE = Prepared(
     "identity_role",
-    "select name, permissions, scopes, field_rules from identity.role where id = $1",
+    "select name, permissions, scopes, field_rules, networks from identity.role where id = $1",
     ("uuid",),
 )
 
 _LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
+
+
+Address = Callable[[], str | None]
+
+
+def _nowhere() -> str | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class Grant:
     permissions: frozenset[str]
     scopes: frozenset[str]
     fields: dict[str, str]
+    networks: tuple[Network, ...] = ()
 
 
 class Authenticator:
@@ -86,13 +98,20 @@ class Authenticator:
         )
         self._grants: dict[str, Grant] = {}
 
-    def by_session(self, cookie: str, request_id: UUID) -> Actor | None:
-        """The actor of a session cookie, or None when it opens nothing."""
+    def by_session(self, cookie: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
+        """The actor of a session cookie, or None when it opens nothing.
+
+        Args:
+            cookie: What the browser sent.
+            request_id: For the actor.
+            address: Tells where the request comes from; asked only when a role minds. Such a role counts for
+                nothing elsewhere, so does every role when the address isn't known (AUTH-18).
+        """
         digest = digest_session_token(cookie)
         rows = self._hot.run(BY_SESSION, (digest,)) if digest else []
         if not rows:
             return None
-        user, (key, created, seen, _proved, method, revoked) = rows[0][:9], rows[0][9:]
+        user, (key, created, seen, _proved, method, revoked, enrol) = rows[0][:9], rows[0][9:]
         grants = self._load(user[6])
         verdict = judge_session(
             SessionFacts(
@@ -109,37 +128,63 @@ class Authenticator:
             return None
         if verdict.touch:
             self._hot.run(TOUCH, (key,))
-        return _actor(user, grants, Origin.WEB, method, key, request_id)
+        if enrol:
+            # Until the second factor is set up, nothing else can be done (AUTH-11).
+            actor = _actor(user, [], Origin.WEB, method, key, request_id)
+            return replace(actor, reduced="second_factor_required")
+        here = _here(grants, address)
+        actor = _actor(user, here, Origin.WEB, method, key, request_id)
+        return actor if len(here) == len(grants) else replace(actor, reduced="network")
 
-    def by_token(self, text: str, request_id: UUID) -> Actor | None:
-        """The actor of an API token, limited to what the token may; None when it opens nothing."""
+    def by_token(self, text: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
+        """The actor of an API token, limited to what the token may; None when it opens nothing.
+
+        Arguments as those of `by_session`.
+        """
         presented = parse_api_token(text)
         rows = self._hot.run(BY_TOKEN, (presented.digest, presented.public_id)) if presented else []
         if not rows:
             return None
-        user, (key, expires, revoked, limited, used) = rows[0][:9], rows[0][9:]
+        user, (key, expires, revoked, limited, used, fields) = rows[0][:9], rows[0][9:]
         if revoked is not None or user[2] != "active" or (expires is not None and expires <= now()):
             return None
-        actor = _actor(user, self._load(user[6]), Origin.API, "token", key, request_id, limited)
+        grants = self._load(user[6])
+        here = _here(grants, address)
+        actor = _actor(user, here, Origin.API, "token", key, request_id, limited)
+        if len(here) < len(grants):
+            actor = replace(actor, reduced="network")
+        if fields is not None:
+            actor = replace(actor, only=frozenset(fields))
         if used is None or now() - used > _TOKEN_TOUCH:
             self._hot.run(TOUCH_TOKEN, (key,), actor)
         return actor
 
     def _load(self, keys: Iterable[str]) -> list[Grant]:
         found = []
-        for key in keys:
+        for entry in keys:
+            key = entry.partition("@")[0]
             grant = self._grants.get(key)
             if grant is None:
                 rows = self._hot.run(ROLE, (UUID(key.partition(":")[0]),))
                 if not rows:
                     continue
-                name, permissions, scopes, fields = rows[0]
-                grant = Grant(name, frozenset(permissions), rowrules.flat(scopes), fields)
+                name, permissions, scopes, fields, networks = rows[0]
+                grant = Grant(
+                    name, frozenset(permissions), rowrules.flat(scopes), fields, parse_networks(networks)
+                )
                 if len(self._grants) > 1000:
                     self._grants.clear()
                 self._grants[key] = grant
             found.append(grant)
         return found
+
+
+def _here(grants: list[Grant], address: Address) -> list[Grant]:
+    """The roles that count where the request comes from."""
+    if not any(grant.networks for grant in grants):
+        return grants
+    known = address()
+    return [grant for grant in grants if not grant.networks or contains(grant.networks, known)]
 
 
 def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
@@ -175,4 +220,11 @@ def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
         auth_method=method,
         session_ref=session,
         request_id=request_id,
+        emergency_until=_emergency(user[6]),
     )
+
+
+def _emergency(roles: list[str]) -> datetime | None:
+    """Until when a role of emergency access counts, if one does."""
+    ends = [int(end) for _key, at, end in (entry.partition("@") for entry in roles) if at]
+    return datetime.fromtimestamp(max(ends), UTC) if ends else None

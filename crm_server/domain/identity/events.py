@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from crm_server.domain.identity.models import Emergency
     from crm_server.kernel.actor import Actor
 
 USER, ROLE, TEAM, TERRITORY, SESSION, TOKEN, PASSKEY, PROVIDER = 30, 31, 34, 36, 38, 39, 47, 80
+EMERGENCY = 123
 _WARNING, _INFO = 2, 1
 
 
@@ -102,6 +104,28 @@ def membership(action: str, kind: int, group_id: UUID, user_id: UUID, **meta: An
         object_ref=group_id,
         subjects=(user_id,),
         meta={"user": str(user_id), **meta},
+    )
+
+
+def role(action: str, role_id: UUID, **meta: Any) -> Event:
+    """A role was made, changed or removed; `meta` tells the difference."""
+    return Event("configuration", action, severity=_WARNING, object_type=ROLE, object_ref=role_id, meta=meta)
+
+
+def emergency(step: str, taken: Emergency, reason: str | None = None, **meta: Any) -> Event:
+    """Emergency access was begun, ended or reviewed. Its beginning is of the highest severity there is."""
+    metrics.EMERGENCIES.labels(step).inc()
+    texts = {"begun": taken.reason, "reviewed": taken.review}
+    return Event(
+        "authorization",
+        f"emergency_{step}",
+        reason=reason,
+        severity=4 if step == "begun" else 3,
+        object_type=EMERGENCY,
+        object_ref=taken.id,
+        subjects=(taken.user_id,),
+        meta={"role": str(taken.role_id), "until": taken.ends_at.isoformat(), **meta},
+        payload={"text": texts[step]} if texts.get(step) else None,
     )
 
 

@@ -16,6 +16,7 @@ from crm_server.domain.identity import events, services
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.factor_models import OneTimeLink, PendingLogin
 from crm_server.domain.identity.models import LoginSession, RateLimit
+from crm_server.domain.identity.services.emergency import EmergencyService
 from crm_server.domain.identity.sso_models import LoginRequest
 from crm_server.kernel.clock import now
 from crm_server.kernel.jobs import Job, task
@@ -58,6 +59,13 @@ def _tell(job: Job, key: UUID, reason: str) -> None:
         row.last_sync_at, row.last_sync = now(), {"failed": reason}
         if before != reason:
             events.record(session, events.comparison_failed(key, reason))
+
+
+@task("emergency_tick", attempts=1, cron="* * * * *")
+def emergency_tick(job: Job) -> None:
+    """Note emergency access that has run out; the role has ceased to count by itself."""
+    with job.session() as session:
+        EmergencyService().tick(session)
 
 
 @task("identity_purge", cron="23 * * * *")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compliance.datamap.text import Text, _
-from crm_server.permissions import Action, Permission
+from crm_server.domain.identity.models import FACTOR_POLICIES
+from crm_server.domain.identity.services.differences import Difference, RoleDraft, difference
+from crm_server.kernel import rowrules
+from crm_server.permissions import BUILT_IN_ROLES, Action, Permission
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from compliance.datamap import DataMap
 
 ACTIONS: dict[Action, Text] = {
@@ -31,8 +36,79 @@ PERMISSIONS: dict[str, Text] = {
     Permission.EXPORTS_RELEASE: _("Release exports of many records"),
     Permission.ADMINISTRATORS_RELEASE: _("Release grants of administrators"),
     Permission.AUDIT_RELEASE: _("Release changes of audit settings"),
+    Permission.KEYS_READ: _("See the state of encryption keys"),
+    Permission.KEYS_MANAGE: _("Rotate encryption keys and ask for their destruction"),
+    Permission.EMERGENCY_USE: _("Take a role in an emergency"),
+    Permission.EMERGENCY_REVIEW: _("Review emergency access"),
     Permission.KEYS_RELEASE: _("Release the destruction of keys"),
 }
+
+
+GROUPS: dict[str, Text] = {
+    "general": _("General"),
+    "personal": _("Personal"),
+    "financial": _("Financial"),
+    "special": _("Special categories"),
+}
+"""Groups of fields that roles have levels for."""
+LEVELS: dict[str, Text] = {
+    "hidden": _("hidden"),
+    "masked": _("masked"),
+    "read": _("read"),
+    "write": _("read and change"),
+}
+FACTORS: Mapping[str, Text] = FACTOR_POLICIES
+ROLES: Mapping[str, Text] = {str(one.name): one.name for one in BUILT_IN_ROLES}
+"""Names of built-in roles; those of other roles stand as they were given."""
+_DESCRIPTIONS = {str(one.description): one.description for one in BUILT_IN_ROLES}
+
+
+def role(name: str) -> Text | str:
+    """The name of a role in the reader's language, if it is a built-in one."""
+    return ROLES.get(name, name)
+
+
+def description(found: Any) -> Text | str | None:
+    """What a role is for, in the reader's language, if it is a built-in one."""
+    return _DESCRIPTIONS.get(found.description, found.description) if found.built_in else found.description
+
+
+def between(before: Mapping[str, Any], after: Mapping[str, Any]) -> Difference:
+    """What changed from one kept version of a role to the next."""
+    return difference(RoleDraft.read(before), RoleDraft.read(after))
+
+
+def permission(datamap: DataMap, code: str) -> tuple[Text | str, Text | str]:
+    """(what, act) of a permission in words: ("Contacts", "export"); the code itself where there are none."""
+    scope, _colon, rest = code.partition(":")
+    name, _colon, act = rest.partition(":")
+    entity = datamap.entities.get(name)
+    if scope == "crm" and entity is not None and act in set(Action):
+        return entity.policy.label_plural, ACTIONS[Action(act)]
+    return PERMISSIONS.get(code, code), ""
+
+
+ROW_ACTS: Mapping[str, Text] = {act.value: ACTIONS[Action(act.value)] for act in rowrules.RowAction}
+"""What row rules are about, in words."""
+SCOPED: Mapping[str, Mapping[str, Text]] = {
+    entity: {found.value: rowrules.SCOPE_LABELS[found] for found in rowrules.available(entity)}
+    for entity in rowrules.GUARDED
+}
+"""The scopes that records of a kind can have, in words."""
+
+
+def scopes(names: Iterable[str]) -> list[Text | str]:
+    """Scopes in words, from narrow to wide."""
+    given = set(names)
+    return [label for found, label in rowrules.SCOPE_LABELS.items() if found.value in given]
+
+
+def scope(datamap: DataMap, key: str) -> tuple[Text | str, Text | str]:
+    """(what, act) of a key of row scopes, "contact:read"."""
+    name, _colon, act = key.partition(":")
+    entity = datamap.entities.get(name)
+    label = ACTIONS[Action(act)] if act in set(Action) else act
+    return (entity.policy.label_plural if entity else name), label
 
 
 def choices(datamap: DataMap, held: frozenset[str]) -> list[tuple[Text, list[tuple[str, Text]]]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, text
+from sqlalchemy import DateTime, Index, Integer, SmallInteger, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped
 
@@ -18,6 +18,12 @@ from crm_server.kernel.ids import new_id
 from crm_server.kernel.model import USER_KEY, Audited
 
 USER_STATES = {"invited": _("Invited"), "active": _("Active"), "disabled": _("Disabled")}
+FACTOR_POLICIES = {
+    "none": _("Everybody as they like"),
+    "any": _("App or passkey"),
+    "passkey": _("Passkey"),
+}
+"""What a role asks of those who hold it, from little to much."""
 SCHEMA = "identity"
 
 
@@ -173,6 +179,72 @@ class Role(Audited, Base):
         default=dict,
         server_default=text("'{}'::jsonb"),
     )
+    factors: Mapped[str] = field(
+        26,
+        Semantic.CHOICE,
+        _("Second factor"),
+        BUSINESS,
+        required=True,
+        choices=FACTOR_POLICIES,
+        default="none",
+        server_default=text("'none'"),
+    )
+    factor_grace: Mapped[int] = field(
+        27,
+        Semantic.SMALL_INTEGER,
+        _("Days to set it up"),
+        BUSINESS,
+        required=True,
+        sql=SmallInteger(),
+        default=0,
+        server_default=text("0"),
+    )
+    factors_since: Mapped[datetime | None] = field(
+        28, Semantic.DATETIME, _("Second factor asked for since"), BUSINESS, managed=True
+    )
+    networks: Mapped[list[str]] = field(
+        29,
+        Semantic.JSON,
+        _("Networks"),
+        BUSINESS,
+        required=True,
+        default=list,
+        server_default=text("'[]'::jsonb"),
+    )
+    emergency_minutes: Mapped[int] = field(
+        30,
+        Semantic.SMALL_INTEGER,
+        _("Minutes in an emergency"),
+        BUSINESS,
+        required=True,
+        sql=SmallInteger(),
+        default=0,
+        server_default=text("0"),
+    )
+
+
+class RoleVersion(Base):
+    """A role as it was after each change, so that a change can be looked at and undone. Only ever added to."""
+
+    __tablename__ = "role_version"
+    __entity__ = EntityPolicy(
+        122,
+        "role_version",
+        "role-versions",
+        _("Version of a role"),
+        _("Versions of roles"),
+        EntityKind.TECHNICAL,
+    )
+    __table_args__ = ({"schema": SCHEMA},)
+
+    # No foreign key: the history outlives the role.
+    role_id: Mapped[UUID] = field(1, Semantic.ID, _("Role"), SYSTEM, primary_key=True)
+    version: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Version"), SYSTEM, primary_key=True, sql=Integer(), autoincrement=False
+    )
+    document: Mapped[dict[str, Any]] = field(3, Semantic.JSON, _("Role"), BUSINESS, required=True)
+    changed_at: Mapped[datetime] = field(4, Semantic.DATETIME, _("Changed"), SYSTEM, required=True)
+    changed_by: Mapped[UUID | None] = field(5, Semantic.ID, _("Changed by"), SYSTEM)
 
 
 class UserRole(Base):
@@ -204,6 +276,54 @@ class UserRole(Base):
         references="identity.role.id",
         ondelete="CASCADE",
     )
+    given_at: Mapped[datetime] = field(
+        3, Semantic.DATETIME, _("Given"), SYSTEM, required=True, server_default=text("now()")
+    )
+    # Of emergency access; the role counts until then.
+    expires_at: Mapped[datetime | None] = field(4, Semantic.DATETIME, _("Expires"), SYSTEM)
+
+
+class Emergency(Audited, Base):
+    """One use of emergency access: who took which role, why, for how long, and what the review found."""
+
+    __tablename__ = "emergency"
+    __entity__ = EntityPolicy(
+        123, "emergency", "emergencies", _("Emergency access"), _("Emergency access"), EntityKind.TECHNICAL
+    )
+    __table_args__ = (
+        Index("ix_emergency_unreviewed", "created_at", postgresql_where=text("reviewed_at is null")),
+        Index("ix_emergency_user", "user_id"),
+        {"schema": SCHEMA},
+    )
+
+    user_id: Mapped[UUID] = field(
+        20,
+        Semantic.REFERENCE,
+        _("Person"),
+        SYSTEM,
+        required=True,
+        target="user",
+        references=USER_KEY,
+        ondelete="RESTRICT",
+    )
+    role_id: Mapped[UUID] = field(21, Semantic.ID, _("Role"), SYSTEM, required=True)
+    role_name: Mapped[str] = field(
+        22, Semantic.TEXT, _("Name of the role"), BUSINESS, required=True, max_length=100
+    )
+    reason: Mapped[str] = field(23, Semantic.TEXT, _("Reason"), BUSINESS, required=True, max_length=1000)
+    ends_at: Mapped[datetime] = field(24, Semantic.DATETIME, _("Ends"), BUSINESS, required=True)
+    ended_at: Mapped[datetime | None] = field(25, Semantic.DATETIME, _("Ended"), BUSINESS)
+    reviewed_at: Mapped[datetime | None] = field(26, Semantic.DATETIME, _("Reviewed"), BUSINESS)
+    reviewed_by: Mapped[UUID | None] = field(
+        27,
+        Semantic.REFERENCE,
+        _("Reviewed by"),
+        SYSTEM,
+        target="user",
+        references=USER_KEY,
+        ondelete="RESTRICT",
+    )
+    review: Mapped[str | None] = field(28, Semantic.TEXT, _("Review"), BUSINESS, max_length=2000)
 
 
 class Team(Audited, Base):
@@ -352,6 +472,15 @@ class LoginSession(Base):
     address: Mapped[str | None] = field(9, Semantic.TEXT, _("Address"), STAFF, max_length=60)
     user_agent: Mapped[str | None] = field(10, Semantic.TEXT, _("Browser"), STAFF, max_length=300)
     revoked_at: Mapped[datetime | None] = field(11, Semantic.DATETIME, _("Revoked"), SYSTEM)
+    must_enrol: Mapped[bool] = field(
+        12,
+        Semantic.BOOLEAN,
+        _("Must set up a second factor"),
+        SYSTEM,
+        required=True,
+        default=False,
+        server_default=text("false"),
+    )
 
 
 class ApiToken(Audited, Base):
@@ -390,6 +519,8 @@ class ApiToken(Audited, Base):
     expires_at: Mapped[datetime | None] = field(25, Semantic.DATETIME, _("Expires"), BUSINESS)
     last_used_at: Mapped[datetime | None] = field(26, Semantic.DATETIME, _("Last used"), TECHNICAL)
     revoked_at: Mapped[datetime | None] = field(27, Semantic.DATETIME, _("Revoked"), BUSINESS)
+    # Names such as "contact.email"; None: every field that its owner sees.
+    fields: Mapped[list[str] | None] = field(28, Semantic.JSON, _("Fields"), BUSINESS)
 
 
 class RateLimit(Base):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyramid.security import Allowed, Denied
 
 from crm_server.domain.identity.authentication import COOKIE, Authenticator
+from crm_server.kernel.client import address_of
 from crm_server.permissions import Action, EntityContext, record_permission
 
 if TYPE_CHECKING:
@@ -29,16 +30,20 @@ class SecurityPolicy:
             found: Actor | None = request.environ["kontor.identity"]
             return found
         header = request.headers.get("Authorization", "")
+
+        def address() -> str | None:
+            return address_of(request)
+
         if header:
             scheme, _space, text = header.partition(" ")
             actor = (
-                self._authenticator.by_token(text.strip(), request.request_id)
+                self._authenticator.by_token(text.strip(), request.request_id, address)
                 if scheme.lower() == "bearer"
                 else None
             )
         else:
             cookie = request.cookies.get(COOKIE)
-            actor = self._authenticator.by_session(cookie, request.request_id) if cookie else None
+            actor = self._authenticator.by_session(cookie, request.request_id, address) if cookie else None
         request.environ["kontor.identity"] = actor
         return actor
 
@@ -57,7 +62,7 @@ class SecurityPolicy:
             if not isinstance(context, EntityContext):
                 return Denied("no_entity")
             needed = record_permission(context.entity.name, Action(permission))
-        return Allowed(needed) if actor.may(needed) else Denied(needed)
+        return Allowed(needed) if actor.may(needed) else Denied(actor.reduced or needed)
 
     def remember(self, _request: Request, _userid: str, **_options: Any) -> list[tuple[str, str]]:
         """Sessions are made by the identity services, not here."""

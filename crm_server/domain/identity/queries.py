@@ -11,6 +11,7 @@ from crm_server.domain.identity.factor_models import Passkey, TotpFactor
 from crm_server.domain.identity.models import (
     LoginSession,
     Role,
+    RoleVersion,
     Team,
     TeamMember,
     Territory,
@@ -208,6 +209,44 @@ def role_members(db: Session, role_id: UUID) -> list[tuple[UUID, str, str]]:
         .order_by(func.lower(User.name))
     )
     return [(key, login, name) for key, login, name in db.execute(query)]
+
+
+def member_counts(db: Session) -> dict[UUID, int]:
+    """How many hold each role."""
+    rows = db.execute(select(UserRole.role_id, func.count().label("held")).group_by(UserRole.role_id))
+    return {row.role_id: row.held for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version of a role: who made it when, and what it says."""
+
+    version: int
+    document: dict[str, Any]
+    changed_at: datetime
+    changed_by: str | None = field(repr=False)
+    before: dict[str, Any] | None = None
+
+
+def role_versions(db: Session, role: Role) -> list[VersionRow]:
+    """The kept versions of a role, newest first, each with the one before it."""
+    rows = list(
+        db.scalars(
+            select(RoleVersion).where(RoleVersion.role_id == role.id).order_by(RoleVersion.version.desc())
+        )
+    )
+    names = names_of(db, [row.changed_by for row in rows])
+    earlier = [*(row.document for row in rows[1:]), None]
+    return [
+        VersionRow(
+            row.version,
+            row.document,
+            row.changed_at,
+            names.get(row.changed_by) if row.changed_by else None,
+            before,
+        )
+        for row, before in zip(rows, earlier, strict=True)
+    ]
 
 
 def teams(db: Session) -> list[TeamRow]:

@@ -83,12 +83,14 @@ class _Server:
         self._service = service
         self._base = f"{request.host_url}/scim/v2"
 
-    def answer(self) -> Response:
+    def answer(self) -> Response:  # noqa: PLR0911 - one for each kind of address
         """Find what is asked for and do it."""
         parts, method = self._request.matchdict["rest"], self._request.method
         described = {"ServiceProviderConfig", "ResourceTypes", "Schemas"}
-        if parts and parts[0] in described and method == "GET" and len(parts) <= 2:
-            return self._describe(parts)
+        if parts and parts[0] in described and len(parts) <= 2:
+            return self._describe(parts) if method == "GET" else _error(405, "This can only be read.")
+        if parts == (".search",) and method == "POST":
+            return self._search_all(self._body())
         if not parts or parts[0] not in scim.RESOURCES:
             raise NotFoundException(detail="There is no such address.")
         if len(parts) == 1 and method == "GET":
@@ -124,7 +126,15 @@ class _Server:
     def _search(self, kind: str, given: dict[str, Any]) -> Response:
         model = scim.RESOURCES[kind]
         wanted = SearchRequest[model].model_validate(given)  # type: ignore[valid-type]
-        found = self._all(kind, _narrowed(wanted.filter, kind))
+        return self._page(wanted, self._all(kind, _narrowed(wanted.filter, kind)), ListResponse[model])  # type: ignore[valid-type]
+
+    def _search_all(self, given: dict[str, Any]) -> Response:
+        """Search users and groups together (RFC 7644 §3.4.3)."""
+        wanted = SearchRequest[scim.User | scim.Group].model_validate(given)
+        found = [*self._all("Users", {}), *self._all("Groups", {})]
+        return self._page(wanted, found, ListResponse[scim.User | scim.Group])
+
+    def _page(self, wanted: Any, found: list[Any], listed: Any) -> Response:
         if wanted.filter is not None:
             found = [one for one in found if wanted.filter.match(one)]
         if wanted.sort_by is not None:
@@ -132,15 +142,8 @@ class _Server:
         start = max(wanted.start_index or 1, 1)
         count = scim.MAX_RESULTS if wanted.count is None else min(max(wanted.count, 0), scim.MAX_RESULTS)
         page = found[start - 1 : start - 1 + count]
-        listed = ListResponse[model](  # type: ignore[valid-type]
-            total_results=len(found), start_index=start, items_per_page=len(page), resources=page
-        )
-        body = listed.model_dump(
-            scim_ctx=Context.RESOURCE_QUERY_RESPONSE,
-            attributes=wanted.attributes,
-            excluded_attributes=wanted.excluded_attributes,
-        )
-        return _json(body)
+        answer = listed(total_results=len(found), start_index=start, items_per_page=len(page), resources=page)
+        return _json(answer.model_dump(scim_ctx=Context.RESOURCE_QUERY_RESPONSE, response_parameters=wanted))
 
     def _create(self, kind: str) -> Response:
         given = self._body()
@@ -225,14 +228,14 @@ class _Server:
         )
         return self._marked(made, "User", user.id, user.created_at, user.updated_at)
 
-    def _group(self, group: ScimGroup, members: list[tuple[UUID, str]]) -> scim.Group:
+    def _group(self, group: ScimGroup, members: list[UUID]) -> scim.Group:
         made = scim.Group(
             id=str(group.id),
             external_id=group.external_id,
             display_name=group.display_name,
             members=[
-                scim.GroupMember(value=str(key), ref=Reference(f"{self._base}/Users/{key}"), display=name)
-                for key, name in members
+                scim.GroupMember(value=str(key), ref=Reference(f"{self._base}/Users/{key}"))
+                for key in members
             ]
             or None,
         )
@@ -255,9 +258,7 @@ class _Server:
                 if name in {"attributes", "excludedAttributes"}
             }
         )
-        body = resource.model_dump(
-            scim_ctx=context, attributes=wanted.attributes, excluded_attributes=wanted.excluded_attributes
-        )
+        body = resource.model_dump(scim_ctx=context, response_parameters=wanted)
         headers = [("ETag", resource.meta.version), ("Location", str(resource.meta.location))]
         return _json(body, status, headers)
 

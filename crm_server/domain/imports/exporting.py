@@ -87,7 +87,7 @@ class Export:
         self._own: dict[str, CustomColumn] = {
             CUSTOM + name: item
             for name, item in ({} if custom is None else custom(entity)).items()
-            if actor.field_level(item.policy.handling.access) != "hidden"
+            if actor.field_level(item.policy.handling.access, f"{entity.name}.{CUSTOM}{name}") != "hidden"
         }
         self._names = self._columns(query)
         followed = set(includable(datamap, entity, actor))

@@ -1,32 +1,42 @@
 """Destruction of an epoch: what nobody can take back, so everything is asked before (ENC-9), and then time is given.
 
-Each precondition has its own refusal. A destruction is asked for, then a second person agrees or the time for a veto
-runs out; only then, and if all preconditions still hold, it happens. A kill in the middle leaves the epoch
-*destroying*: nothing is wrapped under it any more, and running the destruction again goes on.
+Each precondition has its own refusal. A destruction is asked for, then a second person releases it or two days pass
+without a refusal (the mechanism of `crm_server.domain.approvals`); only then, and if all preconditions still hold, it
+happens. A kill in the middle leaves the epoch *destroying*: nothing is wrapped under it any more, and running the
+destruction again goes on.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from compliance.datamap.text import _
+from crm_server.domain.approvals.services import ApprovalService, Kind, register
 from crm_server.domain.keys import events
 from crm_server.domain.keys.events import KeyWorkRefused
-from crm_server.kernel.actor import SYSTEM_ID
+from crm_server.kernel import db, jobs
 from crm_server.kernel.clock import now
-from crm_server.kernel.ids import new_id
+from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
     from compliance.datamap.text import Text
+    from crm_server.domain.approvals.services import Approval, Release
     from crm_server.domain.keys.work import KeyWork
+    from crm_server.kernel.actor import Actor
     from security.crypto.keyring import DestructionEvidence
+
+DESTROY: Final = "keys.destroy"
+VETO: Final = timedelta(days=2)
+"""After this long without a refusal a destruction that was asked for is released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,62 +141,60 @@ def obstacles(connection: Connection, epoch: int) -> list[Obstacle]:
     return found
 
 
-def request(work: KeyWork, epoch: int) -> datetime:
-    """Ask for a destruction; returns until when it can be vetoed. Asking twice changes nothing.
+def request(session: Session, epoch: int, reason: str) -> Approval:
+    """Ask for a destruction. A second person releases it, or it is released when nobody has refused for two days.
 
     Raises:
         KeyWorkRefused: a precondition doesn't hold.
+        Conflict: the same is asked for already.
     """
-    with work.engine.begin() as connection:
-        _refuse(connection, work, epoch, obstacles(connection, epoch))
-        until = now() + timedelta(hours=work.settings.key_veto_hours)
-        rows = connection.exec_driver_sql(
-            "insert into keys.destruction (id, epoch, state, requested_by, requested_at, not_before) "
-            "values (%s, %s, 'waiting', %s, %s, %s) on conflict do nothing returning not_before",
-            (new_id(), epoch, work.actor.id, now(), until),
-        ).all()
-        if not rows:
-            waiting: datetime = connection.exec_driver_sql(
-                "select not_before from keys.destruction where epoch = %s and state = 'waiting'", (epoch,)
-            ).scalar_one()
-            return waiting
-        events.record(
-            connection,
-            work.actor,
-            events.epoch("destruction_requested", epoch=epoch, veto_until=until.isoformat()),
+    found = obstacles(session.connection(), epoch)
+    if found:
+        _refuse(session.get_bind(), db.actor_of(session), epoch, found)
+    return ApprovalService(session).request(DESTROY, {"epoch": epoch}, reason)
+
+
+def agree(session: Session, release: Release) -> Mapping[str, Any]:
+    """Note that a destruction is agreed, and let the worker do it. Raises KeyWorkRefused: something stands against."""
+    epoch = int(release.parameters["epoch"])
+    found = obstacles(session.connection(), epoch)
+    if found:
+        _refuse(session.get_bind(), db.actor_of(session), epoch, found)
+    session.connection().exec_driver_sql(
+        "insert into keys.destruction (id, epoch, agreed_at, released_by) values (%s, %s, %s, %s)",
+        (release.id, epoch, now(), len(release.released_by)),
+    )
+    jobs.defer(session, "keys_destroy", once=f"keys_destroy-{epoch}", epoch=epoch)
+    return {"epoch": epoch}
+
+
+def describe(session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[Text, str | Text]]:
+    """Which epoch, how many keys stay readable, and that there is no way back."""
+    epoch = int(parameters["epoch"])
+    live: int = (
+        session.connection()
+        .exec_driver_sql(
+            "select count(*) from keys.data_key where state <> 'erased' and epoch > %s", (epoch,)
         )
-        return until
+        .scalar_one()
+    )
+    return [
+        (_("Epoch"), str(epoch)),
+        (_("Keys that stay readable"), f"{live:,}"),
+        (_("Way back"), _("None. Backups made under this epoch need the newest escrow.")),
+    ]
 
 
-def approve(work: KeyWork, epoch: int) -> None:
-    """Agree as a second person, so that the time for a veto needn't run out.
-
-    Raises:
-        KeyWorkRefused: "not_requested", or "same_person".
-    """
-    with work.engine.begin() as connection:
-        row = _waiting(connection, epoch)
-        if work.actor.id in (row.requested_by, SYSTEM_ID):
-            raise KeyWorkRefused("same_person", _("Somebody else than who asked for it must agree."))
-        connection.exec_driver_sql(
-            "update keys.destruction set approved_by = %s where id = %s", (work.actor.id, row.id)
-        )
-        events.record(connection, work.actor, events.epoch("destruction_approved", epoch=epoch))
-
-
-def veto(work: KeyWork, epoch: int) -> None:
-    """Stop a destruction that was asked for. One person is enough.
-
-    Raises:
-        KeyWorkRefused: "not_requested".
-    """
-    with work.engine.begin() as connection:
-        row = _waiting(connection, epoch)
-        connection.exec_driver_sql(
-            "update keys.destruction set state = 'vetoed', vetoed_by = %s where id = %s",
-            (work.actor.id, row.id),
-        )
-        events.record(connection, work.actor, events.epoch("destruction_vetoed", epoch=epoch))
+register(
+    Kind(
+        DESTROY,
+        _("Destruction of an epoch of keys"),
+        str(Permission.KEYS_RELEASE),
+        execute=agree,
+        describe=describe,
+        unless_vetoed=VETO,
+    )
+)
 
 
 def destroy(work: KeyWork, epoch: int) -> Destroyed:
@@ -201,20 +209,12 @@ def destroy(work: KeyWork, epoch: int) -> Destroyed:
             "select state from keys.epoch where number = %s for update", (epoch,)
         ).scalar()
         if state != "destroying":
-            _refuse(connection, work, epoch, obstacles(connection, epoch))
-            row = _waiting(connection, epoch)
-            if row.approved_by is None and row.not_before > now():
-                raise KeyWorkRefused(
-                    "too_early",
-                    _(
-                        "This can be vetoed until ${time} UTC. Wait, or let a second person agree.",
-                        mapping={"time": f"{row.not_before:%Y-%m-%d %H:%M}"},
-                    ),
-                )
+            _refuse(work.engine, work.actor, epoch, obstacles(connection, epoch))
+            _agreed(connection, epoch)
             # Writers of keys end first, and none begins before the epoch is closed for them.
             left = connection.exec_driver_sql("select keys.close_epoch(%s)", (epoch,)).scalar_one()
             if left:
-                _refuse(connection, work, epoch, obstacles(connection, epoch))
+                _refuse(work.engine, work.actor, epoch, obstacles(connection, epoch))
     evidence = work.keys.ring.destroy(epoch)
     return _note(work, epoch, evidence)
 
@@ -233,7 +233,7 @@ def _note(work: KeyWork, epoch: int, evidence: DestructionEvidence) -> Destroyed
             (evidence.at, orjson.dumps(plain).decode(), epoch),
         )
         connection.exec_driver_sql(
-            "update keys.destruction set state = 'done', done_at = %s where epoch = %s and state = 'waiting'",
+            "update keys.destruction set done_at = %s where epoch = %s and done_at is null",
             (now(), epoch),
         )
         events.record(
@@ -269,36 +269,26 @@ def forget_node(work: KeyWork, node: str) -> int:
     return gone
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    id: UUID
-    requested_by: UUID
-    not_before: datetime
-    approved_by: UUID | None
-
-
-def _waiting(connection: Connection, epoch: int) -> _Waiting:
-    row = connection.exec_driver_sql(
-        "select id, requested_by, not_before, approved_by from keys.destruction where epoch = %s and state = 'waiting' "
-        "for update",
-        (epoch,),
-    ).one_or_none()
-    if row is None:
+def _agreed(connection: Connection, epoch: int) -> None:
+    found = connection.exec_driver_sql(
+        "select 1 from keys.destruction where epoch = %s and done_at is null limit 1", (epoch,)
+    ).scalar()
+    if found is None:
         raise KeyWorkRefused(
-            "not_requested", _("Nobody has asked for this destruction, or it was vetoed. Ask for it first.")
+            "not_agreed",
+            _(
+                "Nobody has asked for this destruction, or it isn't released yet. Ask for it, and wait for the release."
+            ),
         )
-    return _Waiting(*row)
 
 
-def _refuse(connection: Connection, work: KeyWork, epoch: int, found: list[Obstacle]) -> None:
+def _refuse(engine: Any, actor: Actor, epoch: int, found: list[Obstacle]) -> None:
     """Raise the first obstacle, with the others beside it; the refusal is told in a transaction of its own."""
     if not found:
         return
-    with work.engine.begin() as other:
-        events.record(
-            other, work.actor, events.epoch("destruction_refused", "failure", found[0].reason, epoch=epoch)
-        )
-    del connection
+    with engine.begin() as other:
+        told = events.epoch("destruction_refused", "failure", found[0].reason, epoch=epoch)
+        events.record(other, actor, told)
     raise KeyWorkRefused(
         found[0].reason, found[0].text, obstacles=[{"reason": item.reason} for item in found]
     )

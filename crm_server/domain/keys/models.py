@@ -132,7 +132,7 @@ class NodeAttestation(Base):
 
 
 class EpochDestruction(Base):
-    """The wish to destroy an epoch: who, when, who agreed, and until when it can be vetoed."""
+    """That an epoch may be destroyed: two persons agreed, or nobody refused in time. `id` is that of the request."""
 
     __tablename__ = "destruction"
     __entity__ = EntityPolicy(
@@ -143,28 +143,18 @@ class EpochDestruction(Base):
         _("Destructions of epochs"),
         EntityKind.TECHNICAL,
     )
+    __table_args__ = (
+        CheckConstraint("released_by >= 0", name="released_by_nobody_or_more"),
+        {"schema": "keys"},
+    )
 
     id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True)
     epoch: Mapped[int] = field(2, Semantic.INTEGER, _("Epoch"), TECHNICAL, required=True)
-    state: Mapped[str] = field(
-        3,
-        Semantic.CHOICE,
-        _("State"),
-        TECHNICAL,
-        required=True,
-        choices={"waiting": _("Waiting"), "vetoed": _("Vetoed"), "done": _("Done")},
+    agreed_at: Mapped[datetime] = field(10, Semantic.DATETIME, _("Agreed"), TECHNICAL, required=True)
+    released_by: Mapped[int] = field(
+        11, Semantic.SMALL_INTEGER, _("Second persons"), TECHNICAL, required=True
     )
-    requested_by: Mapped[UUID] = field(4, Semantic.ID, _("Asked for by"), TECHNICAL, required=True)
-    requested_at: Mapped[datetime] = field(5, Semantic.DATETIME, _("Asked for"), TECHNICAL, required=True)
-    not_before: Mapped[datetime] = field(6, Semantic.DATETIME, _("Veto until"), TECHNICAL, required=True)
-    approved_by: Mapped[UUID | None] = field(7, Semantic.ID, _("Agreed by"), TECHNICAL)
-    vetoed_by: Mapped[UUID | None] = field(8, Semantic.ID, _("Vetoed by"), TECHNICAL)
     done_at: Mapped[datetime | None] = field(9, Semantic.DATETIME, _("Done"), TECHNICAL)
-
-    __table_args__ = (
-        Index("uq_destruction_waiting", "epoch", unique=True, postgresql_where=text("state = 'waiting'")),
-        {"schema": "keys"},
-    )
 
 
 class KeyEscrow(Base):

@@ -148,9 +148,10 @@ def _epochs(
     connection: Connection, settings: Settings, counted: dict[int, dict[str, int]]
 ) -> list[EpochState]:
     rows = connection.exec_driver_sql(
-        "select e.number, e.state, e.created_at, e.retired_at, e.destroyed_at, e.evidence, d.not_before, "
-        "d.approved_by is not null from keys.epoch e left join keys.destruction d on d.epoch = e.number "
-        "and d.state = 'waiting' order by e.number desc limit 50"
+        "select e.number, e.state, e.created_at, e.retired_at, e.destroyed_at, e.evidence, (select a.due_at "
+        "from identity.approval a where a.kind = 'keys.destroy' and a.state = 'pending' and a.expires_at > now() "
+        "and (a.parameters ->> 'epoch')::integer = e.number limit 1), exists (select from keys.destruction d "
+        "where d.epoch = e.number and d.done_at is null) from keys.epoch e order by e.number desc limit 50"
     ).all()
     found = []
     for number, state, created, retired, destroyed, evidence, veto_until, approved in rows:

@@ -7,7 +7,9 @@ while it runs are found by a last look.
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
 _BATCH = 5_000
 _PASSES = 5
 
+# Two ranges of key ids, so that one is computed while the database writes the other.
+_RANGES = ((b"", b"\x7f" + b"\xff" * 15), (b"\x7f" + b"\xff" * 15, b"\xff" * 16))
+
 _READ = """
 select kid, tenant, subject, class, generation, epoch, wrapped, kcv from keys.data_key
-where kid > %s and epoch < %s and wrapped is not null order by kid limit %s
+where kid > %s and kid <= %s and epoch < %s and wrapped is not null order by kid limit %s
 """
 _WRITE = """
 update keys.data_key d set epoch = %s, wrapped = v.fresh
@@ -76,14 +81,17 @@ def rotate(work: KeyWork, progress: Progress = silent, *, fresh: bool = True) ->
         behind = count_behind(connection, active)
     if behind == 0 and fresh:
         active = _new_epoch(work, active)
-    done, corrupt = 0, 0
     with work.engine.connect() as connection:
         total = count_behind(connection, active)
+    counter, corrupt = _Counter(progress, total), 0
     for _pass in range(_PASSES):
-        moved, corrupt = _sweep(work, active, progress, done, total)
-        done += moved
-        if moved == 0:
+        before = counter.done
+        with ThreadPoolExecutor(len(_RANGES)) as both:
+            running = [both.submit(_sweep, work, active, part, counter) for part in _RANGES]
+            corrupt = sum(one.result() for one in running)
+        if counter.done == before:
             break
+    done = counter.done
     with work.engine.begin() as connection:
         left = count_behind(connection, active)
         outcome = "success" if left == 0 else "failure"
@@ -151,15 +159,30 @@ def _new_epoch(work: KeyWork, before: int) -> int:
     return info.number
 
 
-def _sweep(work: KeyWork, epoch: int, progress: Progress, before: int, total: int) -> tuple[int, int]:
-    """Go once through the table. Returns (wrapped, damaged)."""
-    kid, moved, corrupt = b"", 0, 0
+class _Counter:
+    """Counts for several threads, and tells it."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.done = 0
+        self._progress = progress
+        self._total = total
+        self._lock = threading.Lock()
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self.done += number
+            self._progress(min(self.done, self._total), self._total)
+
+
+def _sweep(work: KeyWork, epoch: int, part: tuple[bytes, bytes], counter: _Counter) -> int:
+    """Go once through a range of the table. Returns how many keys are damaged."""
+    (kid, last), corrupt = part, 0
     new = work.keys.wrapper(epoch)
     while True:
         with work.engine.begin() as connection:
-            rows = connection.exec_driver_sql(_READ, (kid, epoch, _BATCH)).all()
+            rows = connection.exec_driver_sql(_READ, (kid, last, epoch, _BATCH)).all()
             if not rows:
-                return moved, corrupt
+                return corrupt
             kid = bytes(rows[-1][0])
             kids, stale, fresh = [], [], []
             for key, tenant, subject, key_class, generation, old, wrapped, kcv in rows:
@@ -174,8 +197,8 @@ def _sweep(work: KeyWork, epoch: int, progress: Progress, before: int, total: in
                 kids.append(name)
                 stale.append(sealed)
                 fresh.append(renewed)
-            moved += connection.exec_driver_sql(_WRITE, (epoch, kids, stale, fresh)).rowcount
-        progress(min(before + moved, total), total)
+            moved = connection.exec_driver_sql(_WRITE, (epoch, kids, stale, fresh)).rowcount
+        counter.add(moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +215,7 @@ def verify(work: KeyWork, progress: Progress = silent) -> Verified:
     kid, checked, corrupt, damaged = b"", 0, 0, []
     with work.engine.connect() as connection:
         total = count_behind(connection, 2**31 - 1)
-        while rows := connection.exec_driver_sql(_READ, (kid, 2**31 - 1, _BATCH)).all():
+        while rows := connection.exec_driver_sql(_READ, (kid, _RANGES[-1][1], 2**31 - 1, _BATCH)).all():
             kid = bytes(rows[-1][0])
             for key, tenant, subject, key_class, generation, epoch, wrapped, kcv in rows:
                 name = bytes(key)

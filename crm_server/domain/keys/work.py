@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Engine
+
+from crm_server.kernel import db
+from crm_server.kernel.keys import keys_of
+
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.keys import Keys
@@ -29,3 +34,10 @@ class KeyWork:
     engine: Engine
     settings: Settings
     actor: Actor
+
+
+def work_of(session: Session, settings: Settings) -> KeyWork:
+    """The work of a session's actor, on the session's engine."""
+    bind = session.get_bind()
+    engine = bind if isinstance(bind, Engine) else bind.engine
+    return KeyWork(keys_of(session).keys, engine, settings, db.actor_of(session))

@@ -84,9 +84,9 @@ def includable(datamap: DataMap, entity: EntityDef, actor: Actor) -> tuple[str, 
     )
 
 
-def readable_custom(custom: CustomColumn, actor: Actor) -> bool:
+def readable_custom(entity: EntityDef, custom: CustomColumn, actor: Actor) -> bool:
     """Whether the actor may read a custom field in clear."""
-    level: str = actor.field_level(custom.policy.handling.access)
+    level: str = actor.field_level(custom.policy.handling.access, f"{entity.name}.custom.{custom.name}")
     return level in {"read", "write"}
 
 

@@ -203,7 +203,7 @@ class WhereCompiler:
 
     def _custom(self, name: str, node: Condition, entity: EntityDef, alias: str, where: str) -> str:
         found = self.custom(entity).get(name)
-        if found is None or not readable_custom(found, self.reader.actor):
+        if found is None or not readable_custom(entity, found, self.reader.actor):
             raise unknown_field(where, node.path)
         self.aliases += 1
         inner = f"v{self.aliases}"

@@ -22,6 +22,8 @@ revoke update, truncate on audit.event_payload from kontor_app;
 -- Requests that take two persons stay, whatever became of them, and a yes is never taken back.
 revoke delete, truncate on identity.approval from kontor_app;
 revoke update, delete, truncate on identity.approval_vote from kontor_app;
+revoke delete, truncate on identity.emergency from kontor_app;
+revoke update, delete, truncate on identity.role_version from kontor_app;
 
 -- What audit administrators set, and how far the forwarder is.
 grant select, insert, update, delete on audit.sink, audit.sink_state, audit.retention, audit.alert_rule,

@@ -65,6 +65,29 @@ drop trigger if exists guard on identity.approval_vote;
 create trigger guard before insert on identity.approval_vote
   for each row execute function identity.guard_vote();
 
+-- Emergency access (break-glass): what was taken, by whom and why is frozen, and nobody reviews their own.
+create or replace function identity.guard_emergency() returns trigger
+language plpgsql security definer set search_path = pg_catalog, identity
+as $$
+begin
+  if (new.user_id, new.role_id, new.reason, new.created_at) is distinct from
+     (old.user_id, old.role_id, old.reason, old.created_at) or new.ends_at > old.ends_at then
+    raise exception 'emergency: what was taken is frozen' using errcode = 'check_violation';
+  end if;
+  if old.reviewed_at is not null and (new.reviewed_at, new.reviewed_by, new.review)
+       is distinct from (old.reviewed_at, old.reviewed_by, old.review) then
+    raise exception 'emergency: a review stays' using errcode = 'check_violation';
+  end if;
+  if new.reviewed_by = new.user_id then
+    raise exception 'emergency: nobody reviews their own emergency access' using errcode = 'check_violation';
+  end if;
+  return new;
+end
+$$;
+drop trigger if exists guard on identity.emergency;
+create trigger guard before update on identity.emergency
+  for each row execute function identity.guard_emergency();
+
 -- Three kinds of administrator that no account holds together. The same rule as `permissions.administration`: any
 -- permission of scope audit, and those of scope system and security that do more than read.
 create or replace function identity.administration(permissions jsonb) returns text[]

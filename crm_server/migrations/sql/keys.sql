@@ -105,7 +105,7 @@ grant execute on function keys.close_epoch(integer) to kontor_app;
 grant usage on schema keys to kontor_app;
 grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow to kontor_app;
 grant select, insert, update, delete on keys.attestation to kontor_app;
-grant update (state, approved_by, vetoed_by, done_at) on keys.destruction to kontor_app;
+grant update (done_at) on keys.destruction to kontor_app;
 grant update (opened_at, gone_at) on keys.escrow to kontor_app;
 grant update (epoch, state, wrapped, erased_at, erase_event) on keys.data_key to kontor_app;
 grant update (state, retired_at, destroyed_at, evidence) on keys.epoch to kontor_app;

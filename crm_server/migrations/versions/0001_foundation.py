@@ -53,6 +53,7 @@ RECORDS: support.Records = (
     ("identity.scim_token", 83, False),
     ("identity.scim_group", 85, False),
     ("identity.approval", 120, False),
+    ("identity.emergency", 123, False),
 )
 
 
@@ -427,6 +428,16 @@ def create_tables() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
+        sa.Column("factors", sa.Text(), server_default=sa.text("'none'"), nullable=False),
+        sa.Column("factor_grace", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("factors_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "networks",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("emergency_minutes", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -434,10 +445,21 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("factors IN ('none', 'any', 'passkey')", name=op.f("ck_role_factors_choice")),
         sa.CheckConstraint("char_length(description) <= 500", name=op.f("ck_role_description_length")),
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_role_name_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_role")),
         sa.UniqueConstraint("name", name=op.f("uq_role_name")),
+        schema="identity",
+    )
+    op.create_table(
+        "role_version",
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.Uuid(), nullable=True),
+        sa.PrimaryKeyConstraint("role_id", "version", name=op.f("pk_role_version")),
         schema="identity",
     )
     op.create_table(
@@ -623,16 +645,10 @@ def create_tables() -> None:
         "destruction",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("requested_by", sa.Uuid(), nullable=False),
-        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("approved_by", sa.Uuid(), nullable=True),
-        sa.Column("vetoed_by", sa.Uuid(), nullable=True),
+        sa.Column("agreed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("released_by", sa.SmallInteger(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'vetoed', 'done')", name=op.f("ck_destruction_state_choice")
-        ),
+        sa.CheckConstraint("released_by >= 0", name=op.f("ck_destruction_released_by_nobody_or_more")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destruction")),
         schema="keys",
     )
@@ -1131,6 +1147,7 @@ def create_tables() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=True),
@@ -1190,6 +1207,39 @@ def create_tables() -> None:
             ondelete="RESTRICT",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
+        schema="identity",
+    )
+    op.create_table(
+        "emergency",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("role_name", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_by", sa.Uuid(), nullable=True),
+        sa.Column("review", sa.Text(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("char_length(reason) <= 1000", name=op.f("ck_emergency_reason_length")),
+        sa.CheckConstraint("char_length(review) <= 2000", name=op.f("ck_emergency_review_length")),
+        sa.CheckConstraint("char_length(role_name) <= 100", name=op.f("ck_emergency_role_name_length")),
+        sa.ForeignKeyConstraint(
+            ["reviewed_by"],
+            ["identity.user.id"],
+            name=op.f("fk_emergency_reviewed_by_user"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["identity.user.id"], name=op.f("fk_emergency_user_id_user"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_emergency")),
         schema="identity",
     )
     op.create_table(
@@ -1367,6 +1417,7 @@ def create_tables() -> None:
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("user_agent", sa.Text(), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("must_enrol", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_session_address_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_session_auth_method_length")),
         sa.CheckConstraint("char_length(user_agent) <= 300", name=op.f("ck_session_user_agent_length")),
@@ -1445,6 +1496,8 @@ def create_tables() -> None:
         "user_role",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role_id", sa.Uuid(), nullable=False),
+        sa.Column("given_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["role_id"], ["identity.role.id"], name=op.f("fk_user_role_role_id_role"), ondelete="CASCADE"
         ),
@@ -2297,14 +2350,6 @@ def create_tables() -> None:
         "uq_user_login", "user", [sa.literal_column("lower(login)")], unique=True, schema="identity"
     )
     op.create_index(
-        "uq_destruction_waiting",
-        "destruction",
-        ["epoch"],
-        unique=True,
-        schema="keys",
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
-    op.create_index(
         "uq_epoch_active",
         "epoch",
         ["state"],
@@ -2494,6 +2539,15 @@ def create_tables() -> None:
         postgresql_where=sa.text("state in ('pending', 'released')"),
     )
     op.create_index("ix_approval_requested_by", "approval", ["requested_by"], unique=False, schema="identity")
+    op.create_index(
+        "ix_emergency_unreviewed",
+        "emergency",
+        ["created_at"],
+        unique=False,
+        schema="identity",
+        postgresql_where=sa.text("reviewed_at is null"),
+    )
+    op.create_index("ix_emergency_user", "emergency", ["user_id"], unique=False, schema="identity")
     op.create_index(
         "ix_login_request_expires", "login_request", ["expires_at"], unique=False, schema="identity"
     )

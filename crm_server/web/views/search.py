@@ -61,7 +61,7 @@ def search(request: Request) -> dict[str, Any]:
         if page.rows:
             rows = [
                 {
-                    "title": str(row.get(entity.policy.title) or ""),
+                    "title": tables.title_text(request.ui, row, entity.policy.title),
                     "hint": hint(request, entity, row),
                     "href": request.ui.record_url(name, row["id"]),
                 }

@@ -15,25 +15,26 @@ import pytest
 from sqlalchemy import text
 
 from compliance.datamap import KeyClass
+from crm_server import tasks
+from crm_server.domain.approvals.services import Approval, ApprovalService
 from crm_server.domain.keys import destruction, escrow, queries, rotation, services
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.replay import replay
 from crm_server.domain.keys.work import KeyWork
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, Origin, system_actor
-from crm_server.kernel.clock import now
+from crm_server.kernel.errors import NotAllowed
+from crm_server.kernel.ids import new_id
 from crm_server.kernel.keyring import horizon_of
 from crm_server.kernel.keys import KeysRefused, keys_of
+from crm_server.migrations import manage
 from crm_server.settings import Settings
 from security.crypto.document import document_kid
 from security.crypto.errors import EpochDestroyed, KeyErased
 from tests.integration.keys.conftest import Site
 
 CHILD = Path(__file__).with_name("rotate_child.py")
-ADA, BEN = (
-    Actor(UUID(int=1), "Ada", origin=Origin.WEB, all_permissions=True),
-    Actor(UUID(int=2), "Ben", origin=Origin.WEB, all_permissions=True),
-)
+ADA, BEN = (Actor(new_id(), name, origin=Origin.WEB, all_permissions=True) for name in ("Ada", "Ben"))
 
 
 @pytest.fixture
@@ -88,6 +89,29 @@ def ready_to_destroy(site: Site, work: KeyWork) -> None:
     """Rotate, and make and open an escrow."""
     rotation.rotate(work)
     escrow.open_scratch(work, escrow.export(work).file)
+
+
+def ask(site: Site, epoch: int, actor: Actor = ADA) -> UUID:
+    """Ask for a destruction, as a person who exists."""
+    with site.engine.begin() as connection:
+        for person in (ADA, BEN):
+            connection.execute(
+                text(
+                    """insert into identity."user" (id, login, name) values (:id, :name, :name)
+                    on conflict do nothing"""
+                ),
+                {"id": person.id, "name": person.name},
+            )
+    with db.open_session(site.factory, actor) as session:
+        asked = destruction.request(session, epoch, "The epoch is over.")
+        session.commit()
+        return asked.id
+
+
+def release(site: Site, request: UUID, actor: Actor = BEN) -> None:
+    with db.open_session(site.factory, actor) as session:
+        ApprovalService(session).release(request)
+        session.commit()
 
 
 class TestErasure:
@@ -227,8 +251,8 @@ class TestDestruction:
         with site.session() as session:
             services.hold(session, subject)
             session.commit()
-        assert self.refusal(work, 1) == "active"
-        assert self.refusal(work, 7) == "unknown"
+        assert self.refusal(site, 1) == "active"
+        assert self.refusal(site, 7) == "unknown"
         site.keys.ring.create_epoch(2)
         self._swap_active(site)
         with site.engine.connect() as connection:
@@ -237,7 +261,7 @@ class TestDestruction:
         site.keys.forget_epochs()
         rotation.rotate(work, fresh=False)
         made = escrow.export(work)
-        assert self.refusal(work, 1) == "no_escrow", "it was never opened"
+        assert self.refusal(site, 1) == "no_escrow", "it was never opened"
         escrow.open_scratch(work, made.file)
         with site.engine.begin() as connection:
             connection.execute(
@@ -245,15 +269,12 @@ class TestDestruction:
                     "insert into keys.attestation (node, epoch, holds_at, seen_at) values ('away', 1, now(), now())"
                 )
             )
-        assert self.refusal(work, 1) == "nodes"
+        assert self.refusal(site, 1) == "nodes"
         assert destruction.forget_node(work, "away") == 1
+        ask(site, 1)
         with pytest.raises(KeyWorkRefused) as refused:
             destruction.destroy(work, 1)
-        assert refused.value.reason == "not_requested"
-        destruction.request(work, 1)
-        with pytest.raises(KeyWorkRefused) as refused:
-            destruction.destroy(work, 1)
-        assert refused.value.reason == "too_early"
+        assert refused.value.reason == "not_agreed"
         assert {reason for _outcome, reason in events(site, "destruction_refused")} == {
             "active",
             "unknown",
@@ -262,9 +283,9 @@ class TestDestruction:
         }
 
     @staticmethod
-    def refusal(work: KeyWork, epoch: int) -> str:
+    def refusal(site: Site, epoch: int) -> str:
         with pytest.raises(KeyWorkRefused) as refused:
-            destruction.request(work, epoch)
+            ask(site, epoch)
         return refused.value.reason
 
     @staticmethod
@@ -286,32 +307,76 @@ class TestDestruction:
     def test_two_persons_destroy_at_once_and_one_alone_does_not(self, site: Site, work: KeyWork):  # ENC-9
         made = people(site, 3)
         ready_to_destroy(site, work)
-        ada, ben = replace(work, actor=ADA), replace(work, actor=BEN)
-        destruction.request(ada, 1)
-        with pytest.raises(KeyWorkRefused) as refused:
-            destruction.approve(ada, 1)
-        assert refused.value.reason == "same_person"
-        destruction.approve(ben, 1)
-        done = destruction.destroy(ada, 1)
-        assert (done.epoch, done.proven, done.pending) == (1, False, ())
-        assert "can't prove" in done.statement
+        request = ask(site, 1)
+        with pytest.raises(NotAllowed):
+            release(site, request, ADA)
+        release(site, request)
+        tasks.worker(site.settings).run(until_empty=True)
+        with site.engine.connect() as connection:
+            state = queries.state_of(connection, site.keys, site.settings)
+            gone = connection.execute(text("select evidence from keys.epoch where number = 1")).scalar_one()
+        assert [(epoch.number, epoch.state, epoch.proven) for epoch in state.epochs] == [
+            (2, "active", None),
+            (1, "destroyed", False),
+        ]
+        assert "can't prove" in gone["statement"]
+        site.keys.forget_epochs()
         assert all(readable(site, *one) for one in made)
         with pytest.raises(EpochDestroyed):
             site.keys.epoch_keys(1)
-        assert self.refusal(work, 1) == "destroyed"
+        assert self.refusal(site, 1) == "destroyed"
 
-    def test_the_time_for_a_veto_must_be_over(self, site: Site, work: KeyWork):
+    def test_without_a_second_person_it_waits_two_days_for_a_refusal(
+        self, site: Site, work: KeyWork
+    ):  # ENC-9
         people(site, 1)
         ready_to_destroy(site, work)
-        until = destruction.request(work, 1)
-        assert until - now() > timedelta(hours=47)
-        patient = replace(work, settings=Settings({**site.settings.values, "key_veto_hours": 0}))
-        destruction.veto(work, 1)
+        first = ask(site, 1)
+        with db.open_session(site.factory, BEN) as session:
+            ApprovalService(session).veto(first)
+            session.commit()
+        self._tick(site, over=True)
         with pytest.raises(KeyWorkRefused) as refused:
             destruction.destroy(work, 1)
-        assert refused.value.reason == "not_requested"
-        destruction.request(patient, 1)
-        assert destruction.destroy(patient, 1).epoch == 1
+        assert refused.value.reason == "not_agreed", "it was refused"
+        ask(site, 1)
+        self._tick(site, over=False)
+        with pytest.raises(KeyWorkRefused) as refused:
+            destruction.destroy(work, 1)
+        assert refused.value.reason == "not_agreed", "two days aren't over"
+        self._tick(site, over=True)
+        assert destruction.destroy(work, 1).epoch == 1
+
+    @staticmethod
+    def _tick(site: Site, *, over: bool) -> None:
+        """What the worker does each minute; `over` lets the two days have passed."""
+        owner = manage.owner_engine(site.settings.owner_database_url)
+        with owner.begin() as connection:
+            left = connection.execute(
+                text("select min(due_at) - now() from identity.approval where state = 'pending'")
+            ).scalar()
+            assert left is None or timedelta(hours=47) < left <= timedelta(hours=48)
+            if over:
+                connection.execute(text("alter table identity.approval disable trigger user"))
+                connection.execute(text("update identity.approval set due_at = now() - interval '1 minute'"))
+                connection.execute(text("alter table identity.approval enable trigger user"))
+        owner.dispose()
+        with site.session() as session:
+            ApprovalService(session).tick()
+            session.commit()
+
+    def test_what_stands_against_it_at_the_release_stops_it(self, site: Site, work: KeyWork):
+        people(site, 1)
+        ready_to_destroy(site, work)
+        request = ask(site, 1)
+        with site.engine.begin() as connection:
+            connection.execute(text("update keys.escrow set gone_at = now()"))
+        release(site, request)
+        with site.session() as session:
+            assert session.get_one(Approval, request).state == "failed"
+        with pytest.raises(KeyWorkRefused) as refused:
+            destruction.destroy(work, 1)
+        assert refused.value.reason == "no_escrow"
 
     def test_nothing_is_wrapped_under_an_epoch_that_is_about_to_go(self, site: Site, work: KeyWork):
         people(site, 1)
@@ -330,8 +395,7 @@ class TestDestruction:
     def test_a_killed_destruction_goes_on(self, site: Site, work: KeyWork):
         made = people(site, 2)
         ready_to_destroy(site, work)
-        patient = replace(work, settings=Settings({**site.settings.values, "key_veto_hours": 0}))
-        destruction.request(patient, 1)
+        release(site, ask(site, 1))
         child = child_of(site, "destroy", "1")
         assert child.stdout is not None
         child.stdout.readline()
@@ -341,7 +405,7 @@ class TestDestruction:
         with site.engine.connect() as connection:
             state = connection.execute(text("select state from keys.epoch where number = 1")).scalar()
         assert state == "destroying"
-        assert destruction.destroy(patient, 1).epoch == 1
+        assert destruction.destroy(work, 1).epoch == 1
         assert all(readable(site, *one) for one in made)
 
     def test_a_node_that_was_away_keeps_the_certificate_pending(self, site: Site, work: KeyWork):  # ENC-13
@@ -354,9 +418,8 @@ class TestDestruction:
                     "values ('b', 1, now(), now()), ('b', 2, now(), now())"
                 )
             )
-        patient = replace(work, settings=Settings({**site.settings.values, "key_veto_hours": 0}))
-        destruction.request(patient, 1)
-        assert destruction.destroy(patient, 1).pending == ("b",)
+        release(site, ask(site, 1))
+        assert destruction.destroy(work, 1).pending == ("b",)
         site.open(node_name="b")
         with site.engine.connect() as connection:
             assert destruction.pending_nodes(connection, 1) == ()
@@ -436,9 +499,8 @@ class TestRestore:
         rotation.rotate(work)
         made = escrow.export(work)
         escrow.open_scratch(work, made.file)
-        patient = replace(work, settings=Settings({**site.settings.values, "key_veto_hours": 0}))
-        destruction.request(patient, 1)
-        destruction.destroy(patient, 1)
+        release(site, ask(site, 1))
+        destruction.destroy(work, 1)
         put_back(site, backup, epoch=1)
         with pytest.raises(KeysRefused, match=r"destroyed|quarantine"):
             site.open()
@@ -464,9 +526,7 @@ class TestRestore:
 
 
 class TestHorizon:
-    @pytest.mark.parametrize(
-        "wrong", [{"key_rotation_days": 20}, {"key_escrow_days": 28}, {"key_veto_hours": 300}]
-    )
+    @pytest.mark.parametrize("wrong", [{"key_rotation_days": 20}, {"key_escrow_days": 28}])
     def test_a_configuration_that_breaks_it_is_refused(self, site: Site, wrong: dict[str, int]):  # ENC-12
         with pytest.raises(KeysRefused, match="Shorten"):
             site.open(**wrong)
@@ -483,8 +543,6 @@ def table_of(site: Site) -> list[tuple[object, ...]]:
 
 def put_back(site: Site, rows: list[tuple[object, ...]], epoch: int | None = None) -> None:
     """Restore the key table as the owner of the database would from a backup."""
-    from crm_server.migrations import manage
-
     engine = manage.owner_engine(site.settings.owner_database_url)
     with engine.begin() as connection:
         connection.execute(text("alter table keys.data_key disable trigger user"))

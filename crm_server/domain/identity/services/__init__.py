@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from crm_server.domain.identity.limits import LoginLimits, login_limits
 from crm_server.domain.identity.services.directories import DirectoryService
+from crm_server.domain.identity.services.emergency import EmergencyService
 from crm_server.domain.identity.services.factors import FactorService
 from crm_server.domain.identity.services.groups import GroupService
 from crm_server.domain.identity.services.links import LinkService
 from crm_server.domain.identity.services.login import Client, LoginService
 from crm_server.domain.identity.services.passkeys import PasskeyService
+from crm_server.domain.identity.services.roles import RoleService
 from crm_server.domain.identity.services.scim import ScimService
 from crm_server.domain.identity.services.sessions import SessionService
 from crm_server.domain.identity.services.sso import SsoService
@@ -23,6 +25,7 @@ from crm_server.domain.identity.services.sso_sessions import SsoSessions
 from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import setting
+from crm_server.models import datamap
 from security.identity.password import PasswordHasher
 from security.web.outgoing import Outgoing
 
@@ -41,6 +44,8 @@ class IdentityServices:
     login: LoginService
     sessions: SessionService
     users: UserService
+    roles: RoleService
+    emergency: EmergencyService
     links: LinkService
     groups: GroupService
     directories: DirectoryService
@@ -72,6 +77,8 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
         passkeys=passkeys,
         sessions=sessions,
         users=users,
+        roles=RoleService(datamap(), sessions),
+        emergency=EmergencyService(),
         links=links,
         groups=groups,
         directories=directories,

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.factor_models import Passkey, RecoveryCode, TotpFactor
+from crm_server.domain.identity.services import factor_policy
 from crm_server.kernel.clock import now
 from security.identity import recovery, totp
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.limits import LoginLimits
 
 ISSUER = "Kontor"
+BY_OWNER = "by_owner"
+"""The reason when people remove a factor of their own; roles may ask them to keep one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class FactorService:
             return None
         db.execute(update(TotpFactor).where(TotpFactor.user_id == user_id).values(confirmed_at=now()))
         events.record(db, events.account("factor_added", user_id, kind="totp"))
+        factor_policy.enrolled(db, user_id)
         return self.new_recovery_codes(db, user_id)
 
     def remove_totp(self, db: Session, user_id: UUID, reason: str) -> None:
@@ -125,6 +129,8 @@ class FactorService:
         gone = db.execute(delete(TotpFactor).where(TotpFactor.user_id == user_id))
         if gone.rowcount:  # type: ignore[attr-defined]
             events.record(db, events.account("factor_removed", user_id, reason, kind="totp"))
+        if reason == BY_OWNER:
+            factor_policy.check_enough_left(db, user_id)
         if not self.has_second_factor(db, user_id):
             db.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
 
@@ -152,6 +158,8 @@ class FactorService:
         found = db.get(TotpFactor, user_id)
         if found is not None and found.confirmed_at is not None:
             check = self._use_totp(db, found, code)
+            if check.method and factor_policy.passkey_only(db, user_id):
+                return CodeCheck(reason="passkey_required")
             if check.method or check.reason != totp.TotpState.MALFORMED.value:
                 return check
         return self._use_recovery_code(db, user_id, code)

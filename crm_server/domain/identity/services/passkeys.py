@@ -15,6 +15,7 @@ from sqlalchemy import delete, select, update
 
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import Passkey, PendingLogin, RecoveryCode
+from crm_server.domain.identity.services import factor_policy
 from crm_server.domain.identity.services.factors import CodeCheck
 from crm_server.domain.identity.sso_models import LoginRequest
 from crm_server.kernel.clock import now
@@ -103,6 +104,7 @@ class PasskeyService:
         db.add(row)
         db.flush()
         events.record(db, events.account("factor_added", user_id, kind="passkey"))
+        factor_policy.enrolled(db, user_id)
         return row
 
     def remove(self, db: Session, user_id: UUID, passkey_id: UUID) -> None:
@@ -110,6 +112,7 @@ class PasskeyService:
         gone = db.execute(delete(Passkey).where(Passkey.id == passkey_id, Passkey.user_id == user_id))
         if gone.rowcount != 1:  # type: ignore[attr-defined]
             raise NotFound
+        factor_policy.check_enough_left(db, user_id)
         events.record(db, events.account("factor_removed", user_id, "by_owner", kind="passkey"))
 
     def forget_codes_without_factor(self, db: Session, user_id: UUID) -> None:

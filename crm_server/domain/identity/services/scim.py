@@ -201,17 +201,12 @@ class ScimService:
             raise NotFound
         return found[0]
 
-    def members(self, db: Session, groups: Collection[UUID]) -> dict[UUID, list[tuple[UUID, str]]]:
-        """(user, name) of the members of groups."""
-        query = (
-            select(ScimMember.group_id, User.id, User.name)
-            .join(User, User.id == ScimMember.user_id)
-            .where(ScimMember.group_id.in_(groups))
-            .order_by(ScimMember.user_id)
-        )
-        found: dict[UUID, list[tuple[UUID, str]]] = {}
-        for group_id, user_id, name in db.execute(query):
-            found.setdefault(group_id, []).append((user_id, name))
+    def members(self, db: Session, groups: Collection[UUID]) -> dict[UUID, list[UUID]]:
+        """The members of groups."""
+        query = select(ScimMember).where(ScimMember.group_id.in_(groups)).order_by(ScimMember.user_id)
+        found: dict[UUID, list[UUID]] = {}
+        for one in db.scalars(query):
+            found.setdefault(one.group_id, []).append(one.user_id)
         return found
 
     def groups_of(self, db: Session, users: Collection[UUID]) -> dict[UUID, list[tuple[UUID, str]]]:
@@ -250,7 +245,7 @@ class ScimService:
         group.display_name, group.external_id = name, external_id
         db.add(group)
         db.flush()
-        before = {user for user, _name in self.members(db, [group.id]).get(group.id, ())}
+        before = set(self.members(db, [group.id]).get(group.id, ()))
         wanted = set(members)
         db.execute(
             delete(ScimMember).where(ScimMember.group_id == group.id, ScimMember.user_id.in_(before - wanted))

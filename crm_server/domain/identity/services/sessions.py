@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select, update
@@ -9,6 +10,7 @@ from sqlalchemy import select, update
 from compliance.datamap.text import _
 from crm_server.domain.identity import events
 from crm_server.domain.identity.models import ApiToken, LoginSession, User
+from crm_server.domain.identity.services import factor_policy
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import FieldError, NotFound, ValidationFailed
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from crm_server.domain.identity.services.login import Client
 
+MAX_FIELDS = 500
+_FIELD = re.compile(r"[a-z][a-z0-9_]{0,59}\.(custom\.)?[a-z][a-z0-9_]{0,59}")
 MAX_TOKENS = 50
 """API tokens that one user may have at a time."""
 
@@ -78,6 +82,7 @@ class SessionService:
                 auth_method=method,
                 address=client.address,
                 user_agent=client.user_agent,
+                must_enrol=factor_policy.must_enrol(db, user.id, method),
             )
         )
         # As a statement of its own: the unit of work would raise the version, and a log-in is no change of the user.
@@ -105,6 +110,22 @@ class SessionService:
         if changed.rowcount != 1:  # type: ignore[attr-defined]
             raise NotFound
         events.record(db, events.login("success", None, user_id=user_id, action=f"step_up_{method}"))
+        return token.text
+
+    def renew(self, db: Session, session_id: UUID, user_id: UUID) -> str:
+        """A new token for a session whose privileges changed (AUTH-16). Raises NotFound."""
+        token = new_session_token()
+        changed = db.execute(
+            update(LoginSession)
+            .where(
+                LoginSession.id == session_id,
+                LoginSession.user_id == user_id,
+                LoginSession.revoked_at.is_(None),
+            )
+            .values(token_hash=token.digest)
+        )
+        if changed.rowcount != 1:  # type: ignore[attr-defined]
+            raise NotFound
         return token.text
 
     def end(self, db: Session, session_id: UUID, user_id: UUID, reason: str) -> None:
@@ -137,9 +158,24 @@ class SessionService:
         return len(ended)
 
     def make_token(
-        self, db: Session, owner: Actor, name: str, permissions: Iterable[str], lifetime: timedelta
+        self,
+        db: Session,
+        owner: Actor,
+        name: str,
+        permissions: Iterable[str],
+        lifetime: timedelta,
+        fields: Iterable[str] | None = None,
     ) -> NewToken:
         """Make an API token that may do at most what its owner may (AUTH-18).
+
+        Args:
+            db: The request's session.
+            owner: Whose token it is.
+            name: What it is for.
+            permissions: What it may do.
+            lifetime: At least an hour, at most 366 days.
+            fields: The only fields that it sees, filters, sorts and writes, such as "contact.email" or
+                "contact.custom.size"; None: all that its owner does. A field that its owner loses, it loses.
 
         Raises:
             ValidationFailed: no name, a permission that the owner lacks, or too many tokens.
@@ -152,6 +188,11 @@ class SessionService:
         if not wanted or not all(owner.may(one) for one in wanted):
             problems.append(
                 FieldError("/permissions", "not_held", _("Choose permissions that you have yourself."))
+            )
+        only = None if fields is None else sorted(set(fields))
+        if only is not None and (len(only) > MAX_FIELDS or not all(map(_FIELD.fullmatch, only))):
+            problems.append(
+                FieldError("/fields", "form", _("Name fields as kind.field, such as contact.email."))
             )
         if lifetime.total_seconds() < 3600 or lifetime.days > 366:
             problems.append(FieldError("/days", "range", _("A token lives between one hour and 366 days.")))
@@ -166,11 +207,12 @@ class SessionService:
             prefix=token.public_id,
             token_hash=token.digest,
             permissions=wanted,
+            fields=only,
             expires_at=moment + lifetime,
         )
         db.add(row)
         db.flush()
-        events.record(db, events.token("token_created", row.id, owner.id, permissions=wanted))
+        events.record(db, events.token("token_created", row.id, owner.id, permissions=wanted, fields=only))
         return NewToken(token.text, row.id)
 
     def revoke_token(self, db: Session, token_id: UUID, user_id: UUID) -> None:

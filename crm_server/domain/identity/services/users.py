@@ -161,11 +161,11 @@ class UserService:
         before, after = {role.id for role in held}, {role.id for role in wanted}
         if before == after:
             return
-        was = administration(permission for role in held for permission in role.permissions)
+        was = _guarded(held)
         if "system" not in kinds and user.state == "active" and self._is_last_manager(db, user_id):
             raise Conflict(_("This is the last account that can manage users."))
         # The command line makes the first administrators; whoever has it is the operator of the machine.
-        if was != kinds and release is None and acting.id != SYSTEM_ID:
+        if was != _guarded(wanted) and release is None and acting.id != SYSTEM_ID:
             parameters = {"user": str(user_id), "roles": _keys(after), "before": _keys(before)}
             raise ApprovalRequired(GRANT, parameters)
         for role_id in before - after:
@@ -296,6 +296,12 @@ class UserService:
             )
         )
         return holders == {user_id}
+
+
+def _guarded(roles: Iterable[Role]) -> frozenset[str]:
+    """What of roles takes a second person to give and to take: administration, and emergency access."""
+    held = {permission for role in roles for permission in role.permissions}
+    return administration(held) | frozenset(held & {str(Permission.EMERGENCY_USE)})
 
 
 def _keys(found: Iterable[UUID]) -> list[str]:

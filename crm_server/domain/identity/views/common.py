@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.services import Client
 from crm_server.kernel.actor import Origin
+from crm_server.kernel.client import address_of
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import NotAllowed, NotFound
 from security.identity.sessions import is_fresh
@@ -37,18 +37,9 @@ def services_of(request: Request) -> IdentityServices:
 
 
 def client_of(request: Request) -> Client:
-    """Where a request comes from.
-
-    X-Forwarded-For is believed only as far as it was written by the proxies of the settings: the address is
-    the last one that isn't such a proxy. Anybody could write the rest.
-    """
-    trusted = request.registry.settings["kontor"].trusted_proxies
-    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    address = request.remote_addr or ""
-    while chain and _is_among(address, trusted):
-        address = chain.pop()
+    """Where a request comes from: its address as far as it can be believed, and its browser."""
     agent = request.user_agent
-    return Client(request.request_id, _address(address), agent[:300] if agent else None)
+    return Client(request.request_id, address_of(request), agent[:300] if agent else None)
 
 
 def set_session(response: Response, token: str) -> None:
@@ -142,18 +133,3 @@ def _page_before(request: Request) -> str:
     if referrer.startswith(f"{request.host_url}/"):
         return str(referrer.removeprefix(request.host_url))
     return "/"
-
-
-def _is_among(address: str, networks: Iterable[str]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-        return any(found in ipaddress.ip_network(one, strict=False) for one in networks)
-    except ValueError:
-        return False
-
-
-def _address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return None

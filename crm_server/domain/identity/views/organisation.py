@@ -1,4 +1,4 @@
-"""Roles with what they grant and who has them, teams, and the tree of territories."""
+"""Teams, and the tree of territories."""
 
 from __future__ import annotations
 
@@ -9,83 +9,15 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
-from crm_server.domain.identity import labels, queries
+from crm_server.domain.identity import queries
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
-from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
-from crm_server.permissions import Action, Permission, administration
+from crm_server.kernel.errors import ValidationFailed
+from crm_server.permissions import Permission
 from crm_server.web import flash
 
 if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
-
-
-@view_config(
-    route_name="roles",
-    request_method="GET",
-    permission=Permission.ROLES_MANAGE,
-    renderer=f"{TEMPLATES}/roles.jinja2",
-)
-def roles_page(request: Request) -> dict[str, Any]:
-    """The matrix: what each role may do with each kind of record, and everything else it may."""
-    roles = queries.roles(request.db)
-    counts = {role.id: len(queries.role_members(request.db, role.id)) for role in roles}
-    return {
-        "roles": roles,
-        "counts": counts,
-        "entities": request.registry.datamap.records(),
-        "actions": list(Action),
-        "action_labels": labels.ACTIONS,
-        "labels": labels.PERMISSIONS,
-        "granted": {role.id: frozenset(role.permissions) for role in roles},
-    }
-
-
-@view_config(
-    route_name="role",
-    request_method="GET",
-    permission=Permission.ROLES_MANAGE,
-    renderer=f"{TEMPLATES}/role.jinja2",
-)
-def role_page(request: Request, error: Any = None) -> dict[str, Any]:
-    """One role and who has it."""
-    role = queries.role(request.db, uuid_of(request))
-    return {
-        "role": role,
-        "members": queries.role_members(request.db, role.id),
-        "kinds": sorted(administration(role.permissions)),
-        "fields": sorted(role.field_rules.items()),
-        "error": error,
-    }
-
-
-@view_config(
-    route_name="role_member",
-    request_method="POST",
-    permission=Permission.ROLES_MANAGE,
-    renderer=f"{TEMPLATES}/role.jinja2",
-    step_up=True,
-)
-def change_member(request: Request) -> dict[str, Any] | Response:
-    """Give the role to somebody by log-in name, or take it away."""
-    role, users, db = queries.role(request.db, uuid_of(request)), services_of(request).users, request.db
-    try:
-        user = users.find(db, str(request.POST.get("login", "")))
-        held = queries.roles_of(db, user.id)
-        wanted = held - {role.id} if request.POST.get("remove") else held | {role.id}
-        asked = users.change_roles(db, user.id, wanted, str(request.POST.get("reason", "")))
-    except AppError as refused:
-        request.response.status_int = refused.status
-        db.rollback()
-        if isinstance(refused, NotFound):
-            return role_page(request, _("Nobody has this log-in name."))
-        problems = refused.errors if isinstance(refused, ValidationFailed) else []
-        return role_page(request, problems[0].message if problems else refused.detail or refused.title)
-    if asked is not None:
-        flash.add(request, "approval_asked")
-        return HTTPSeeOther(request.route_path("approval", id=asked.id))
-    flash.add(request, "roles_changed")
-    return HTTPSeeOther(request.route_path("role", id=role.id))
 
 
 @view_config(

@@ -12,6 +12,7 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
+from crm_server.domain.identity.services import factor_policy
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, ValidationFailed
@@ -38,6 +39,8 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
         "tokens": found.sessions.tokens(db, actor.id, now()),
         "permissions": labels.choices(request.registry.datamap, actor.permissions),
         "lifetimes": _LIFETIMES,
+        "asked": factor_policy.requirement(db, actor.id),
+        "forced": actor.reduced == "second_factor_required",
         "password_errors": [],
         "token_errors": [],
     } | more
@@ -173,6 +176,7 @@ def make_token(request: Request) -> dict[str, Any] | Response:
             str(request.POST.get("name", "")),
             map(str, request.POST.getall("permissions")),
             lifetime,
+            str(request.POST.get("fields", ""))[:40_000].replace(",", " ").split() or None,
         )
     except ValidationFailed as failed:
         return _security(request, 422, token_errors=[one.message for one in failed.errors])
