@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from compliance.audit.log.reading import LogReader
 from crm_server.domain.audit.guard import measure
 from crm_server.domain.audit.places import places
+from crm_server.domain.keys.health import troubles
 from crm_server.migrations import HEAD, manage
 from crm_server.search.client import SearchClient, SearchUnavailable
 from crm_server.search.places import socket_path
@@ -77,7 +78,14 @@ def examine(settings: Settings) -> list[Finding]:
             at_head = _schema(connection)
             findings.append(at_head)
             if at_head.level is Level.OK:
-                for check in (_rights, _jobs, partial(_sealing, settings), _partitions, _siem):
+                for check in (
+                    _rights,
+                    _jobs,
+                    partial(_sealing, settings),
+                    _partitions,
+                    _siem,
+                    partial(_keys, settings),
+                ):
                     findings += _safely(check, connection)
                 findings += _guard(settings)
     except DBAPIError as error:
@@ -295,6 +303,12 @@ def _sealing(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield Finding("checkpoint", Level.ERROR, f"{said} {late:,} events are not signed.", remedy)
     else:
         yield Finding("checkpoint", Level.OK, said)
+
+
+def _keys(settings: Settings, connection: Connection) -> Iterator[Finding]:
+    """Whether the key ring answers, and what of rotation, destruction and escrow is late."""
+    for found in troubles(settings, connection):
+        yield Finding("keys", Level(found.level), found.text, found.remedy)
 
 
 def _guard(settings: Settings) -> Iterator[Finding]:

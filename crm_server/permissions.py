@@ -62,6 +62,8 @@ class Permission(StrEnum):
     """Say where audit events are sent, how long they are kept, and what raises an alarm."""
     SETTINGS_READ = "system:settings:read"
     """See the state of the system."""
+    ACCESS_EXPLAIN = "security:access:read"
+    """Ask why anybody may or may not do something with a record."""
     CHANGES_READ = "integration:changes:read"
     """Follow the change feed."""
     EXPORTS_RELEASE = "release:exports:mass"
@@ -132,6 +134,12 @@ class BuiltInRole:
     scopes: Mapping[str, list[str]] = field(default_factory=rowrules.everything)
     """Row scopes (kernel/rowrules.py); all records by default."""
 
+    @property
+    def label(self) -> Text:
+        """The name in the reader's language."""
+        # The word is another one than that for somebody's superior.
+        return _("role_manager", default="Manager") if self.name == "Manager" else self.name
+
     def grants(self, datamap: DataMap) -> list[str]:
         """The names of all permissions of the role."""
         records = [
@@ -150,6 +158,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (
             Permission.USERS_MANAGE,
             Permission.CUSTOM_FIELDS_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.SHARED_VIEWS_MANAGE,
         ),
@@ -162,6 +171,7 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
         (),
         (
             Permission.ROLES_MANAGE,
+            Permission.ACCESS_EXPLAIN,
             Permission.SETTINGS_READ,
             Permission.EXPORTS_RELEASE,
             Permission.ADMINISTRATORS_RELEASE,

@@ -23,6 +23,7 @@ from crm_server.domain.pipeline.services import (
     StageService,
 )
 from crm_server.domain.saved_views.services import SavedViewService
+from crm_server.domain.sharing import services as sharing
 from crm_server.domain.tags import services as tags
 from crm_server.kernel.db import setting
 from crm_server.kernel.records import RecordService
@@ -55,7 +56,7 @@ OWN: tuple[type[RecordService], ...] = (
 )
 
 # What hangs on any kind of record without a foreign key goes with it.
-RecordService.after_purge = (documents.forget, tags.forget, custom_fields.forget)
+RecordService.after_purge = (documents.forget, tags.forget, sharing.forget, custom_fields.forget)
 
 
 @cache

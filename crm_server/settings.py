@@ -137,7 +137,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "trusted_proxies",
-        _names,
+        _networks,
         "",
         "addresses",
         "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",

@@ -10,16 +10,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import orjson
+from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
-PAYLOAD_CLEAR = 0
+PAYLOAD_SEALED = 1
+"""Format of a payload row: a sealed document of key class `audit`, bound to its event."""
+SALT_BYTES = 32
 POLICY_VERSION = 1
 
 
@@ -94,17 +98,78 @@ def commitment(salt: bytes, payload: bytes) -> bytes:
     return hmac.digest(salt, payload, hashlib.sha256)
 
 
-def rows_of(actor: Principal, events: Iterable[Event]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(rows of `audit.event`, rows of `audit.event_payload`) for a writer that has a faster way than INSERT."""
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload that is to be sealed.
+
+    Attributes:
+        subject: The data subject under whose key it goes; None where it is about nobody in particular.
+        keeper: Then who keeps it: whoever acted, or None for the installation.
+        content: Salt (32 bytes) and canonical JSON.
+    """
+
+    event_id: UUID
+    subject: UUID | None
+    keeper: UUID | None
+    content: bytes = field(repr=False)
+
+
+class PayloadVault(Protocol):
+    """Seals payloads; the application has one for each engine on which it writes."""
+
+    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> Sequence[bytes | None]:
+        """The sealed payloads in order; None for the payload of a person who was erased."""
+
+
+_vaults: WeakKeyDictionary[Engine, PayloadVault] = WeakKeyDictionary()
+
+
+def use_vault(engine: Engine, vault: PayloadVault) -> None:
+    """Seal the payloads that are written on an engine.
+
+    Without keys (migrations, which the owner runs) an event tells facts alone, as those of the trigger do: a payload is
+    never written in clear.
+    """
+    _vaults[engine] = vault
+
+
+def salted(payload: dict[str, Any]) -> tuple[bytes, bytes]:
+    """(commitment, content to seal) of a payload."""
+    salt, body = os.urandom(SALT_BYTES), canonical(payload)
+    return commitment(salt, body), salt + body
+
+
+def _sealed(connection: Connection, payloads: list[Payload]) -> dict[UUID, bytes | None]:
+    if not payloads:
+        return {}
+    vault = _vaults.get(connection.engine)
+    if vault is None:
+        return dict.fromkeys(one.event_id for one in payloads)
+    return dict(zip((one.event_id for one in payloads), vault.seal(connection, payloads), strict=True))
+
+
+def rows_of(
+    connection: Connection, actor: Principal, events: Iterable[Event]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(rows of `audit.event`, rows of `audit.event_payload`) for a writer that has a faster way than INSERT.
+
+    Payloads are sealed in the transaction of `connection`.
+    """
     moment = datetime.now(UTC)
-    rows: list[dict[str, Any]] = []
-    payloads: list[dict[str, Any]] = []
+    events = list(events)
+    commits: dict[UUID, bytes] = {}
+    payloads: list[Payload] = []
     for item in events:
-        commit = None
-        if item.payload is not None:
-            salt, body = os.urandom(32), canonical(item.payload)
-            commit = commitment(salt, body)
-            payloads.append({"event_id": item.event_id, "format": PAYLOAD_CLEAR, "body": salt + body})
+        if item.payload is None:
+            continue
+        commits[item.event_id], content = salted(item.payload)
+        # Changes of records about nobody are the installation's; what somebody looked for is theirs.
+        keeper = None if item.event_class == "change" else actor.id
+        payloads.append(Payload(item.event_id, next(iter(item.subjects), None), keeper, content))
+    sealed = _sealed(connection, payloads)
+    rows: list[dict[str, Any]] = []
+    for item in events:
+        left_out = item.event_id in sealed and sealed[item.event_id] is None
         rows.append(
             {
                 "event_id": item.event_id,
@@ -124,11 +189,16 @@ def rows_of(actor: Principal, events: Iterable[Event]) -> tuple[list[dict[str, A
                 "subject_ref": list(item.subjects) or None,
                 "purpose": actor.purpose,
                 "policy_version": POLICY_VERSION,
-                "meta": item.meta,
-                "payload_commit": commit,
+                "meta": item.meta | {"payload": "left_out"} if left_out else item.meta,
+                "payload_commit": None if left_out else commits.get(item.event_id),
             }
         )
-    return rows, payloads
+    bodies = [
+        {"event_id": key, "format": PAYLOAD_SEALED, "body": body}
+        for key, body in sealed.items()
+        if body is not None
+    ]
+    return rows, bodies
 
 
 _COLUMNS = (
@@ -158,11 +228,11 @@ _MOST_AT_ONCE = 500
 
 
 def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:
-    """Insert events and their payloads in the transaction of `connection`.
+    """Insert events and their sealed payloads in the transaction of `connection`.
 
     One statement for both, given to the driver as it is: every change pays for this.
     """
-    rows, payloads = rows_of(actor, events)
+    rows, payloads = rows_of(connection, actor, events)
     bodies = {row["event_id"]: row["body"] for row in payloads}
     for start in range(0, len(rows), _MOST_AT_ONCE):
         batch = rows[start : start + _MOST_AT_ONCE]
@@ -170,7 +240,7 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
         sealed = [row["event_id"] for row in batch if row["event_id"] in bodies]
         statement = ""
         if sealed:
-            places = ", ".join([f"(%s, {PAYLOAD_CLEAR}, %s)"] * len(sealed))
+            places = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * len(sealed))
             statement = (
                 f"with payload as (insert into audit.event_payload (event_id, format, body) values {places}) "
             )
@@ -183,9 +253,3 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
             row["meta"] = orjson.dumps(row["meta"]).decode()
             values += [row[name] for name in _COLUMNS]
         connection.exec_driver_sql(statement, tuple(values))
-
-
-def read_payload(body: bytes) -> dict[str, Any]:
-    """Open a payload row of format 0."""
-    loaded: dict[str, Any] = orjson.loads(body[32:])
-    return loaded

@@ -108,6 +108,13 @@ class AuditEvent(Base):
         # Keys are UUIDv7, so their order is that of time and pages of the log need no index on the time.
         Index("ix_event_actor", "actor_ref", "event_id"),
         Index("ix_event_xid", "xid", "event_id"),
+        # "Who looked at this person": lists and searches name every person whom they returned.
+        Index(
+            "ix_event_subject",
+            "subject_ref",
+            postgresql_using="gin",
+            postgresql_where=text("subject_ref is not null"),
+        ),
         Index(
             "ix_event_rare",
             "event_class",
@@ -121,7 +128,8 @@ class AuditEvent(Base):
 class AuditPayload(Base):
     """The personal part of an event: old and new values, search terms. Erasure deletes the row.
 
-    `format` 0 is canonical JSON in clear; other numbers are suites of sealed documents.
+    `format` 1 is a sealed document under the key of the event's data subject, class `audit`, bound to the event. Inside
+    stand the salt of the commitment and canonical JSON.
     """
 
     __tablename__ = "event_payload"

@@ -362,6 +362,30 @@ def replay(file: Path | None, as_json: bool) -> None:
 
 
 @keys.command()
+@click.option("--people", type=click.IntRange(2, 100_000), default=200, show_default=True)
+@click.option("--erased", type=click.IntRange(1, 50_000), default=20, show_default=True)
+@JSON
+def drill(people: int, erased: int, as_json: bool) -> None:
+    """Prove on a database of its own that erasure survives a restore: back up, erase, rotate, destroy, restore.
+
+    Nothing of the installation is touched. The evidence is kept in `drills` in the state folder. Exit code 1: the drill
+    failed.
+    """
+    from crm_server.domain.keys.drill import drill as run
+    from crm_server.settings import load
+
+    found = run(
+        load(),
+        people=people,
+        erased=min(erased, people - 1),
+        tell=lambda word: None if as_json else click.echo(f"  {word}"),
+    )
+    _say(as_json, found.plain(), "The drill passed." if found.passed else "The drill FAILED.")
+    if not found.passed:
+        sys.exit(1)
+
+
+@keys.command()
 @click.option(
     "--output",
     "-o",

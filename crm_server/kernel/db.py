@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit import capture
+from compliance.audit.events import use_vault
 from compliance.datamap import documents
 from crm_server.kernel import rowrules
 from crm_server.kernel.blindindex import hook as blindindex
@@ -86,6 +87,8 @@ def session_factory(
     Args:
         keys: Without them a session can't open or seal anything.
     """
+    if keys is not None:
+        use_vault(engine, keys.payloads)
     search = None if settings is None else client_of(settings)
     given = {SETTINGS: settings, KEYS: keys, SEARCH: search}
     info = {name: value for name, value in given.items() if value is not None}

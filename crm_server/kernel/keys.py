@@ -14,11 +14,13 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from compliance.audit.events import use_vault
 from compliance.datamap.text import _
 from crm_server.kernel import db
 from crm_server.kernel.clock import now
@@ -27,6 +29,7 @@ from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
 from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
 from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
+from crm_server.kernel.payloads import Payloads
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
 from security.crypto.document import DocumentKey, SealedColumn, key_check_value
@@ -37,7 +40,7 @@ from security.crypto.errors import (
     ProviderUnavailable,
 )
 from security.crypto.keyring import EpochKeys, EpochState
-from security.crypto.profile import Profile
+from security.crypto.profile import Profile, self_check
 from security.crypto.providers.ring import check_of
 from security.crypto.wrap import KeyWrapper, wrap_context
 
@@ -106,6 +109,8 @@ class Keys:
         self._tenant: UUID | None = None
         self._active: tuple[int, float] | None = None
         self._prepared = False
+        self.payloads = Payloads(self, engine)
+        use_vault(engine, self.payloads)
         self._listener = (
             KeyListener(settings.database_url, self.cache, self.forget_epochs) if listen else None
         )
@@ -125,6 +130,7 @@ class Keys:
             KeysRefused: with the reason and the way out.
         """
         try:
+            _checked(Profile(settings.crypto_profile))
             horizon_of(settings)
             keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
             try:
@@ -202,6 +208,53 @@ class Keys:
             if mark is not None:
                 self.cache.put(kid, key, mark)
         return opened
+
+    def for_sealing_many(
+        self, connection: Connection, subjects: Iterable[UUID], key_class: str
+    ) -> dict[UUID, DocumentKey | None]:
+        """The keys of many subjects for new documents, in two statements; None for those who were erased."""
+        wanted, word, tenant = list(dict.fromkeys(subjects)), str(key_class), self.tenant
+        store = SqlKeyStore(lambda: connection)
+        records = store.newest(tenant, word, wanted)
+        fresh, made = [], {}
+        epoch = self.active_epoch(lambda: connection)
+        wrapper = self.wrapper(epoch)
+        moment = now()
+        for subject in wanted:
+            if subject in records:
+                continue
+            random = os.urandom(48)
+            kid, dek = random[:16], random[16:]
+            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
+            fresh.append(
+                DataKeyRecord(
+                    kid=kid,
+                    owner=KeyOwner(tenant, subject, word),
+                    generation=1,
+                    epoch=epoch,
+                    state=KeyState.ACTIVE,
+                    wrapped=wrapper.wrap(dek, context),
+                    kcv=key_check_value(dek),
+                    created_at=moment,
+                )
+            )
+            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
+        beaten = store.add_many(fresh)
+        if beaten:
+            records |= store.newest(tenant, word, beaten)
+        data = self.on(lambda: connection)
+        known: dict[UUID, DocumentKey | None] = {}
+        for subject, record in records.items():
+            if record.wrapped is None:
+                known[subject] = None
+                continue
+            mark = self.cache.mark()
+            key = self.cache.get(record.kid)
+            if key is None:
+                key = data.open(record)
+                self.cache.put(record.kid, key, mark)
+            known[subject] = key
+        return {**made, **known}
 
     # Epochs ----------------------------------------------------------------------------------------------------------
 
@@ -373,6 +426,17 @@ class Keys:
         return f"Keys({self.ring.capabilities.name})"
 
 
+@cache
+def _checked(profile: Profile) -> None:
+    """Test every algorithm of the profile once in a process, and say in the log which modules compute them.
+
+    Raises:
+        ProfileRefused: one gives a wrong answer, or is missing.
+    """
+    found = self_check(profile)
+    log.info("algorithms checked", profile=profile.value, modules=sorted({one.module for one in found}))
+
+
 def _active_epoch(connection: Connection) -> int | None:
     found: int | None = connection.exec_driver_sql(
         "select number from keys.epoch where state = 'active'"
@@ -445,43 +509,7 @@ class SessionKeys:
 
     def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
         """The keys of many subjects for new documents, in two statements; None for those who were erased."""
-        wanted, word, tenant = list(dict.fromkeys(subjects)), str(key_class), self.tenant
-        store = SqlKeyStore(self.session.connection)
-        records = store.newest(tenant, word, wanted)
-        fresh, made = [], {}
-        epoch = self.keys.active_epoch(self.session.connection)
-        wrapper = self.keys.wrapper(epoch)
-        moment = now()
-        for subject in wanted:
-            if subject in records:
-                continue
-            random = os.urandom(48)
-            kid, dek = random[:16], random[16:]
-            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
-            fresh.append(
-                DataKeyRecord(
-                    kid=kid,
-                    owner=KeyOwner(tenant, subject, word),
-                    generation=1,
-                    epoch=epoch,
-                    state=KeyState.ACTIVE,
-                    wrapped=wrapper.wrap(dek, context),
-                    kcv=key_check_value(dek),
-                    created_at=moment,
-                )
-            )
-            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
-        beaten = store.add_many(fresh)
-        if beaten:
-            records |= store.newest(tenant, word, beaten)
-        known = {subject: self._usable(record) for subject, record in records.items()}
-        return {**made, **known}
-
-    def _usable(self, record: DataKeyRecord) -> DocumentKey | None:
-        if record.wrapped is None:
-            return None
-        found = self.keys.cache.get(record.kid)
-        return self.data.open(record) if found is None else found
+        return self.keys.for_sealing_many(self.session.connection(), subjects, key_class)
 
 
 def keys_of(session: Session) -> SessionKeys:

@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from compliance.datamap import EntityDef
+    from crm_server.kernel.actor import Actor
 
 
 def reaches(
-    session: Session, entity: EntityDef, record_id: UUID, act: RowAction, *, made: bool = False
+    session: Session,
+    entity: EntityDef,
+    record_id: UUID,
+    act: RowAction,
+    *,
+    made: bool = False,
+    actor: Actor | None = None,
 ) -> bool:
     """Whether the session's actor reaches a record in an act.
 
@@ -38,10 +45,11 @@ def reaches(
         record_id: Its key.
         act: What is to be done.
         made: A record that the actor may make counts as well: its parts come with it.
+        actor: Whom the transaction speaks for now, if that is not the session's actor.
     """
     if not rowrules.guarded(entity):
         return True
-    if Scope.ALL in rowrules.scopes_of(actor_of(session), entity.name, act):
+    if Scope.ALL in rowrules.scopes_of(actor or actor_of(session), entity.name, act):
         return True
     return bool(session.execute(_question(entity, act, made=made), {"id": record_id}).scalar_one())
 

@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
 
 from compliance.audit.capture import plain
-from compliance.audit.events import read_payload
 from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import Access, Semantic
 from compliance.datamap.text import _
@@ -36,6 +35,7 @@ from crm_server.kernel.errors import (
 )
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.integrity import explain
+from crm_server.kernel.keys import keys_of
 from crm_server.kernel.rowrules import RowAction
 from crm_server.kernel.values import Rejected, decode
 from security.crypto.errors import KeyErased
@@ -148,16 +148,16 @@ class RecordService:
         self._check_references(changed, errors)
         errors.raise_if_any()
         before = {name: getattr(record, name) for name in changed}
-        for name, value in changed.items():
-            setattr(record, name, value)
-        if custom and self.custom is not None and self.custom.save(self.entity, record, custom):
-            record.updated_at = now()
-        if changed or record in self.session.dirty:
-            record.updated_by = self._author()
-            # Whoever may change a record may hand it over, also where they don't see it any more then.
-            with as_system(self.session) if _PLACES & changed.keys() else nullcontext():
+        # Whoever may change a record may hand it over, also where they don't see it any more then.
+        with as_system(self.session) if _PLACES & changed.keys() else nullcontext():
+            for name, value in changed.items():
+                setattr(record, name, value)
+            if custom and self.custom is not None and self.custom.save(self.entity, record, custom):
+                record.updated_at = now()
+            if changed or record in self.session.dirty:
+                record.updated_by = self._author()
                 self._flush(record_id, raw, version)
-            self.saved(record, before)
+                self.saved(record, before)
         return record
 
     def delete(self, record_id: UUID, *, version: int | None = None) -> Any:
@@ -361,7 +361,7 @@ class RecordService:
     def _values_at(self, record: Any, version: int, theirs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values of an earlier version, by undoing the changes since; None when the history has a gap."""
         rows = self.session.execute(
-            select(AuditEvent.meta, AuditPayload.body)
+            select(AuditEvent.event_id, AuditEvent.meta, AuditPayload.body)
             .join(AuditPayload, AuditPayload.event_id == AuditEvent.event_id, isouter=True)
             .where(AuditEvent.object_ref == record.id, AuditEvent.object_type == self.entity.number)
             .where(AuditEvent.meta["version"].as_integer() > version)
@@ -369,11 +369,16 @@ class RecordService:
         ).all()
         if len(rows) != record.version - version:
             return None
-        values = dict(theirs)
-        for meta, body in rows:
-            if meta.get("fields") and body is None:
+        values, payloads, connection = (
+            dict(theirs),
+            keys_of(self.session).keys.payloads,
+            self.session.connection(),
+        )
+        for event_id, meta, body in rows:
+            opened = None if body is None else payloads.open(connection, event_id, body)
+            if meta.get("fields") and opened is None:
                 return None
-            for number, (old, _new) in (read_payload(body)["changes"] if body else {}).items():
+            for number, (old, _new) in (opened["changes"] if opened else {}).items():
                 item = self.entity.field_by_number(int(number))
                 if item is not None and item.name in values:
                     values[item.name] = old

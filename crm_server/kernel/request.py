@@ -15,6 +15,8 @@ from pyramid.request import Request
 from crm_server.kernel.ids import new_id
 from monitoring import metrics
 from monitoring.logs import request_line
+from security.web.hosts import is_served
+from security.web.proxies import client_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,10 +47,14 @@ def request_tween(
 ) -> Callable[[Request], Response]:
     """Checks the host name and the address, times the request, logs it without addresses, bodies or query strings."""
     hosts = frozenset(registry.settings["kontor"].hosts)
+    proxies = registry.settings["kontor"].trusted_proxies
 
     def tween(request: Request) -> Response:
         started = time.perf_counter()
-        if request.domain not in hosts:
+        said = request.environ.get("HTTP_X_FORWARDED_PROTO")
+        if said and proxies:
+            request.scheme = client_scheme(request.remote_addr, said, proxies, request.scheme)
+        if not is_served(request.host, hosts):
             # A page built with a wrong host name could send links and cookies elsewhere.
             response: Response = HTTPBadRequest("This host name is not served here.")
         elif not _is_text(request):

@@ -235,9 +235,10 @@ def reached(entity: EntityDef) -> str:
 
 def _reached_function(entity: EntityDef) -> str:
     """One query a scope, so that each finds its rows by an index. It runs with the rights of its owner, whom no policy
-    limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named by key.
+    limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named by key. A row
+    within several scopes comes several times, which costs less than looking for it.
     """
-    branches = " union ".join(
+    branches = " union all ".join(
         f"select b.id from {_table(entity.name)} b "
         f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}')) "
         f"and {condition(entity, scope, RowAction.READ, 'b')} and b.deleted_at is null"
@@ -277,6 +278,7 @@ def add_indexes(metadata: MetaData) -> None:
                 Index(
                     f"ix_{name}_{column.removesuffix('_id')}",
                     table.c[column],
+                    table.c.id,
                     postgresql_where=text("deleted_at is null"),
                 )
     people = metadata.tables["identity.user"]

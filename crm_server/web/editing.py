@@ -221,10 +221,15 @@ def _stages(request: Request) -> tuple[tuple[str, str], ...]:
     rows = reading.page_of(request, entity, query).rows
     pipelines = sorted({str(row["pipeline"]["name"]) for row in rows if row.get("pipeline")})
     if len(pipelines) < 2:
-        return tuple((str(row["id"]), str(row["name"])) for row in rows)
+        return tuple((str(row["id"]), request.ui.given(str(row["name"]))) for row in rows)
+    given = request.ui.given
     rows.sort(key=lambda row: str((row.get("pipeline") or {}).get("name", "")))
     return tuple(
-        (str(row["id"]), f"{(row.get('pipeline') or {}).get('name', '')} · {row['name']}") for row in rows
+        (
+            str(row["id"]),
+            f"{given(str((row.get('pipeline') or {}).get('name', '')))} · {given(str(row['name']))}",
+        )
+        for row in rows
     )
 
 

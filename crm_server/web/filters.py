@@ -122,7 +122,9 @@ def value_control(  # noqa: PLR0911 - a widget a type of field
     if policy.semantic is Semantic.REFERENCE:
         target = request.registry.datamap[policy.target or ""]
         if target.name in {"stage", "pipeline", "team", "territory", "price_list", "tag", "user"}:
-            options = tuple(reading.options(request, target))
+            options = tuple(
+                (key, reading.given(ui, target.name, name)) for key, name in reading.options(request, target)
+            )
             if target.name == "user":
                 options = (("me", ui.t(_("Me"))), *options)
             return forms.Control(

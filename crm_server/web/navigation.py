@@ -75,6 +75,7 @@ _MORE = (
 _ADMIN = (
     _Page("users", Permission.USERS_MANAGE, _("Users"), "users"),
     _Page("roles", Permission.ROLES_MANAGE, _("Roles"), "shield"),
+    _Page("explain", Permission.ACCESS_EXPLAIN, _("Access explained"), "info-circle"),
     _Page("teams", Permission.USERS_MANAGE, _("Teams"), "users-group"),
     _Page("territories", Permission.USERS_MANAGE, _("Territories"), "map"),
     _Page("directories", Permission.USERS_MANAGE, _("Directories"), "sitemap"),

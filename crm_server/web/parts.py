@@ -76,7 +76,7 @@ def _stages(request: Request, _entity: EntityDef, _key: UUID, row: dict[str, Any
         "items": [
             {
                 "id": str(stage.id),
-                "name": stage.name,
+                "name": request.ui.given(stage.name),
                 "kind": stage.kind,
                 "now": place == now,
                 "done": place < now and stage.kind == "open" and row.get("status") != "lost",
@@ -164,7 +164,7 @@ def _happening(request: Request, entity: EntityDef, key: UUID, one: Any) -> dict
     elif one.kind == "comment":
         body, href = data.get("body") or "", ui.record_url("case", one.record_id)
     elif one.kind == "stage":
-        title = " → ".join(part for part in (data.get("from_stage"), data.get("to_stage")) if part)
+        title = " → ".join(ui.given(part) for part in (data.get("from_stage"), data.get("to_stage")) if part)
         if data.get("amount") is not None:
             body = ui.money(data["amount"], data.get("currency"))
         if data.get("stage_kind") in {"won", "lost"}:

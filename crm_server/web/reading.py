@@ -169,6 +169,15 @@ def title_of(request: Request, entity: EntityDef, record_id: Any) -> str:
         return ""
 
 
+GIVEN = frozenset({"pipeline", "stage"})
+"""Kinds of records of which some are there from the first start, with names that are translated."""
+
+
+def given(ui: Any, target: str | None, name: Any) -> str:
+    """The title of a record that another one refers to, in the reader's language if it came with the product."""
+    return str(ui.given(str(name))) if target in GIVEN else str(name)
+
+
 def reference_title(row: dict[str, Any], item: FieldDef) -> str:
     """The title of what a reference field of a row leads to, or ""."""
     embedded = row.get(short(item.name))

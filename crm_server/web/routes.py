@@ -52,6 +52,7 @@ def includeme(config: Configurator) -> None:
     config.add_route("search", "/search")
     config.add_route("pick", f"/pick/{{entity:{entities}}}")
     config.add_route("bin", "/bin")
+    config.add_route("explain", "/access/explain")
     config.add_route("file", f"/files/{one}")
     config.add_route("file_remove", f"/files/{one}/remove")
     config.add_route("parts", "/parts/{part:[a-z_]+}")
@@ -84,6 +85,11 @@ def includeme(config: Configurator) -> None:
     config.add_route("record_tags", f"{generic}/{one}/tags", factory=context)
     config.add_route("record_untag", f"{generic}/{one}/tags/{{tag:{UUID_PATTERN}}}/remove", factory=context)
     config.add_route("record_timeline", f"{generic}/{one}/timeline", factory=context)
+    config.add_route("record_sharing", f"{generic}/{one}/sharing", factory=context)
+    config.add_route(
+        "record_share_stop", f"{generic}/{one}/sharing/{{share:{UUID_PATTERN}}}/stop", factory=context
+    )
+    config.add_route("record_hand_over", f"{generic}/{one}/hand-over", factory=context)
     config.add_route("record_files", f"{generic}/{one}/files", factory=context)
     config.add_route("view_save", f"{generic}/views", factory=context)
     config.add_route("view_delete", f"{generic}/views/{one}/delete", factory=context)

@@ -10,7 +10,7 @@ from compliance.datamap.text import _
 from crm_server.kernel.listing import SORTABLE
 from crm_server.kernel.opening import ERASED, UNREADABLE
 from crm_server.web.formats import as_phone
-from crm_server.web.reading import short
+from crm_server.web.reading import given, short
 from crm_server.web.ui import BADGE_FIELDS, NONE
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
         if not isinstance(embedded, dict):
             return _EMPTY
         shown = title_text(ui, embedded, "name")
-        return Cell(shown, ui.record_url(policy.target or "", embedded["id"])) if shown else _EMPTY
+        if not shown:
+            return _EMPTY
+        return Cell(given(ui, policy.target, shown), ui.record_url(policy.target or "", embedded["id"]))
     text = ui.text_of(policy, value, row)
     if policy.semantic is Semantic.CHOICE and name in BADGE_FIELDS and value in policy.choices:
         return Cell(text, badge=str(value))

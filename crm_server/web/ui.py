@@ -23,7 +23,7 @@ from compliance.datamap.text import _
 from crm_server.domain.audit import guard
 from crm_server.domain.documents.services import readable_by
 from crm_server.permissions import Permission
-from crm_server.web import flash, formats, navigation
+from crm_server.web import flash, formats, navigation, texts
 
 if TYPE_CHECKING:
     from pyramid.request import Request
@@ -145,6 +145,10 @@ class Ui:
         if isinstance(text, TranslationString):
             return str(self._request.localizer.translate(text))
         return str(text)
+
+    def given(self, name: str) -> str:
+        """The name of a role, pipeline or stage; those of the first start in the reader's language."""
+        return self.t(texts.GIVEN.get(name, name))
 
     def asset(self, name: str) -> str:
         """Address of a built file."""

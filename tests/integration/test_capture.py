@@ -10,13 +10,13 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from compliance.audit.capture import NoActorError
-from compliance.audit.events import read_payload
-from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.audit.models import AuditEvent
 from crm_server.domain.accounts.models import Account
 from crm_server.domain.identity.models import ApiToken, User
 from crm_server.domain.identity.services.login import Client
 from crm_server.domain.identity.services.sessions import SessionService
 from crm_server.kernel.ids import new_id
+from tests.payloads import payload_of
 
 
 def events_of(session: Session, record_id: UUID) -> list[AuditEvent]:
@@ -36,8 +36,7 @@ class TestCapture:
         (event,) = events_of(session, account.id)
         assert (event.event_class, event.action, event.object_type) == ("change", "create", 1)
         assert account.event_id == event.event_id
-        payload = session.get_one(AuditPayload, event.event_id)
-        assert read_payload(payload.body)["changes"]["20"] == [None, "Example GmbH"]
+        assert payload_of(session, event.event_id)["changes"]["20"] == [None, "Example GmbH"]
 
     def test_a_change_writes_the_old_and_the_new_value(self, session: Session) -> None:
         account = Account(name="Old")
@@ -47,9 +46,7 @@ class TestCapture:
         event = events_of(session, account.id)[-1]
         assert event.action == "update"
         assert event.meta == {"fields": [20], "version": 2}
-        assert read_payload(session.get_one(AuditPayload, event.event_id).body)["changes"] == {
-            "20": ["Old", "New"]
-        }
+        assert payload_of(session, event.event_id)["changes"] == {"20": ["Old", "New"]}
 
     def test_a_bulk_update_of_n_rows_writes_n_events(self, session: Session) -> None:
         accounts = [Account(name=f"Bulk {number}", grade="a") for number in range(5)]

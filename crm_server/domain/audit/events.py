@@ -34,6 +34,18 @@ def listed(filters: dict[str, Any], count: int) -> Event:
     )
 
 
+def table_exported(filters: dict[str, Any], count: int) -> Event:
+    """Events that were found were taken out as a table."""
+    return Event(
+        "export",
+        "audit_table",
+        severity=2,
+        object_type=AUDIT_EVENT,
+        meta={"count": count, "filters": sorted(filters)},
+        payload={"filters": {name: str(value) for name, value in filters.items()}} if filters else None,
+    )
+
+
 def seen(event_id: UUID) -> Event:
     """Somebody read one event with its values."""
     return Event("read", "audit_read", severity=2, object_type=AUDIT_EVENT, object_ref=event_id)
@@ -42,6 +54,20 @@ def seen(event_id: UUID) -> Event:
 def proved(event_id: UUID) -> Event:
     """Somebody took out the proof of an event."""
     return Event("export", "audit_proof", severity=2, object_type=AUDIT_EVENT, object_ref=event_id)
+
+
+def history_seen(entity: int, record: UUID, count: int) -> Event:
+    """Somebody read the history of a record with its values."""
+    return Event(
+        "read", "audit_history", severity=2, object_type=entity, object_ref=record, meta={"count": count}
+    )
+
+
+def history_proved(entity: int, record: UUID, count: int) -> Event:
+    """Somebody took out the proof of a record's history."""
+    return Event(
+        "export", "audit_proof", severity=2, object_type=entity, object_ref=record, meta={"count": count}
+    )
 
 
 def exported(count: int) -> Event:

@@ -13,13 +13,13 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from compliance.audit.events import PAYLOAD_CLEAR, read_payload
 from compliance.audit.models import AuditEvent, AuditLeaf, AuditPayload
 from compliance.datamap import Access
 from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.custom_fields.queries import names_by_number
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.db import actor_of
+from crm_server.kernel.keys import keys_of
 from crm_server.kernel.presenter import mask_kind
 from security.access.masks import mask
 
@@ -57,7 +57,11 @@ _MARGIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What is looked for; None means all. `person` acted, `record` is what it was done to."""
+    """What is looked for; None means all.
+
+    `person` acted, `record` is what it was done to, `subject` is the data subject whom it concerns: also as one of
+    those whom a list or a search returned.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -66,6 +70,8 @@ class Filters:
     action: str | None = None
     event_class: str | None = None
     outcome: str | None = None
+    subject: UUID | None = None
+    purpose: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are set, by name."""
@@ -178,7 +184,11 @@ def one(session: Session, datamap: DataMap, event_id: UUID) -> EventRow | None:
     if found is None:
         return None
     payload = session.get(AuditPayload, event_id)
-    opened = read_payload(payload.body) if payload is not None and payload.format == PAYLOAD_CLEAR else None
+    opened = (
+        None
+        if payload is None
+        else keys_of(session).keys.payloads.open(session.connection(), event_id, payload.body)
+    )
     index = session.scalar(select(AuditLeaf.index).where(AuditLeaf.event_id == event_id))
     names = people(session, datamap, {found.actor_ref})
     return _row(session, datamap, actor_of(session), found, names, payload=opened, index=index)
@@ -209,6 +219,62 @@ def seen_lately(session: Session, person: UUID, *, limit: int = 8) -> list[tuple
     return [(number, key, moment) for number, key, moment in rows]
 
 
+def history(
+    session: Session, datamap: DataMap, entity: EntityDef, record: UUID, *, limit: int = LARGEST_PAGE
+) -> list[EventRow]:
+    """The changes of one record with the values that the reader may see, newest first."""
+    query = (
+        select(AuditEvent)
+        .where(
+            AuditEvent.object_ref == record,
+            AuditEvent.object_type == entity.number,
+            AuditEvent.event_class == "change",
+        )
+        .order_by(AuditEvent.event_id.desc())
+        .limit(limit)
+    )
+    rows = list(session.scalars(query))
+    stored = {
+        row.event_id: row.body
+        for row in session.scalars(
+            select(AuditPayload).where(AuditPayload.event_id.in_([row.event_id for row in rows]))
+        )
+    }
+    wanted = [row.event_id for row in rows]
+    places = select(AuditLeaf.event_id, AuditLeaf.index).where(AuditLeaf.event_id.in_(wanted))
+    indexes: dict[UUID, int] = {row[0]: row[1] for row in session.execute(places)}
+    payloads, connection = keys_of(session).keys.payloads, session.connection()
+    opened = {key: payloads.open(connection, key, body) for key, body in stored.items()}
+    names, actor = people(session, datamap, {row.actor_ref for row in rows}), actor_of(session)
+    return [
+        _row(
+            session,
+            datamap,
+            actor,
+            row,
+            names,
+            payload=opened.get(row.event_id),
+            index=indexes.get(row.event_id),
+        )
+        for row in rows
+    ]
+
+
+def subject_of(session: Session, entity: EntityDef, record: UUID) -> UUID | None:
+    """The data subject of a record, as the log knows it: the record itself may be gone."""
+    found = session.scalars(
+        select(AuditEvent.subject_ref)
+        .where(
+            AuditEvent.object_ref == record,
+            AuditEvent.object_type == entity.number,
+            AuditEvent.subject_ref.is_not(None),
+        )
+        .order_by(AuditEvent.occurred_at.desc())
+        .limit(1)
+    ).first()
+    return found[0] if found else None
+
+
 def people(session: Session, datamap: DataMap, ids: set[UUID] | None = None) -> dict[UUID, str]:
     """Names of users by key: of those named, or of all."""
     user = datamap["user"].table
@@ -226,9 +292,12 @@ def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
         (AuditEvent.action, filters.action),
         (AuditEvent.event_class, filters.event_class),
         (AuditEvent.outcome, filters.outcome),
+        (AuditEvent.purpose, filters.purpose),
     ):
         if value is not None:
             query = query.where(column == value)
+    if filters.subject is not None:
+        query = query.where(AuditEvent.subject_ref.contains([filters.subject]))
     if filters.since is not None:
         query = query.where(
             AuditEvent.occurred_at >= filters.since, AuditEvent.event_id >= _key_at(filters.since - _MARGIN)

@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compliance.audit.log.reading import LogReader
+from sqlalchemy import select
+
+from compliance.audit.log.reading import LogReader, NotSealedError
+from compliance.audit.models import AuditEvent
 from crm_server.domain.audit import events
 from crm_server.domain.audit.places import places
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from compliance.datamap import EntityDef
     from crm_server.settings import Settings
 
 
@@ -37,14 +41,45 @@ def proof_archive(session: Session, settings: Settings, event_id: UUID) -> tuple
         NotSealedError: the event is younger than the newest checkpoint.
         MirrorDamaged: the mirror lacks what was signed.
     """
+    packed, indexes = _archive(session, settings, [event_id], "kontor-event")
+    events.record(session, events.proved(event_id))
+    return f"kontor-event-{indexes[0]}.zip", packed
+
+
+def history_archive(
+    session: Session, settings: Settings, entity: EntityDef, record: UUID
+) -> tuple[str, bytes]:
+    """A zip file that proves every sealed event about a record, oldest first, with the verifier.
+
+    Raises:
+        NotSealedError: there is none, or the newest is not under a checkpoint yet.
+        MirrorDamaged: the mirror lacks what was signed.
+    """
+    found = list(
+        session.scalars(
+            select(AuditEvent.event_id)
+            .where(AuditEvent.object_ref == record, AuditEvent.object_type == entity.number)
+            .order_by(AuditEvent.event_id)
+            .limit(_MOST_PROVED)
+        )
+    )
+    if not found:
+        raise NotSealedError
+    packed, _indexes = _archive(session, settings, found, "kontor-history")
+    events.record(session, events.history_proved(entity.number, record, len(found)))
+    return f"kontor-history-{record}.zip", packed
+
+
+_MOST_PROVED = 1000
+
+
+def _archive(session: Session, settings: Settings, wanted: list[UUID], name: str) -> tuple[bytes, list[int]]:
     with tempfile.TemporaryDirectory(prefix="kontor-proof-") as folder:
         made = Path(folder) / "bundle"
-        (index,) = reader(session, settings).prove(made, [event_id])
-        name = f"kontor-event-{index}"
+        indexes = reader(session, settings).prove(made, wanted)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(made.rglob("*")):
                 if path.is_file():
                     archive.write(path, f"{name}/{path.relative_to(made)}")
-    events.record(session, events.proved(event_id))
-    return f"{name}.zip", packed.getvalue()
+    return packed.getvalue(), indexes

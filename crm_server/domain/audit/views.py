@@ -14,7 +14,15 @@ from compliance.audit.log.reading import NotSealedError
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
 from crm_server.api.context import named
-from crm_server.domain.audit import events, queries, services, settings_views, sink_views, words
+from crm_server.domain.audit import (
+    events,
+    explorer_views,
+    queries,
+    services,
+    settings_views,
+    sink_views,
+    words,
+)
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import BadQuery, Conflict, NotFound
 from crm_server.permissions import Permission
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
 
-_FILTERS = ("since", "until", "person", "record", "action", "class", "outcome")
+_FILTERS = ("since", "until", "person", "record", "action", "class", "outcome", "subject", "purpose")
 _TEMPLATES = "crm_server.domain.audit:templates/audit"
 _PAGE = 50
 
@@ -50,9 +58,26 @@ def audit_page(request: Request) -> dict[str, Any]:
         "narrowed": bool(here),
         "problem": problem,
         "next": f"/audit?{urlencode({**here, 'after': following})}" if following else None,
+        "table": f"/audit-table?{urlencode(here)}",
+        "searches": [
+            (one, explorer_views.link_of(one))
+            for one in explorer_views.searches(request.db, request.actor.id)
+        ],
         "people": queries.people(request.db, request.registry.datamap),
         "words": words,
     }
+
+
+def save_search(request: Request) -> Response:
+    """Keep a search under a name."""
+    return explorer_views.save_search(request, dict.fromkeys(_FILTERS, ""))
+
+
+def table(request: Request) -> Response:
+    """The events that were found, as a file for a spreadsheet."""
+    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in _FILTERS}
+    filters = filters_of({name: text for name, text in given.items() if text}, request.ui.zone)
+    return explorer_views.table(request, filters)
 
 
 def event_page(request: Request) -> dict[str, Any]:
@@ -110,6 +135,8 @@ def filters_of(given: dict[str, str], zone: ZoneInfo) -> Filters:
         action=given.get("action"),
         event_class=_word("class", given.get("class"), queries.CLASSES),
         outcome=_word("outcome", given.get("outcome"), queries.OUTCOMES),
+        subject=_key("subject", given["subject"]) if "subject" in given else None,
+        purpose=given.get("purpose"),
     )
 
 
@@ -170,6 +197,13 @@ def includeme_api(config: Configurator) -> None:
 def includeme(config: Configurator) -> None:
     """Add the pages."""
     sink_views.includeme(config)
+    explorer_views.includeme(config)
+    config.add_route("audit_table", "/audit-table")
+    config.add_view(table, route_name="audit_table", request_method="GET", permission=Permission.AUDIT_READ)
+    config.add_route("audit_search_save", "/audit-searches")
+    config.add_view(
+        save_search, route_name="audit_search_save", request_method="POST", permission=Permission.AUDIT_READ
+    )
     settings_views.includeme(config)
     for route, pattern, view, renderer in (
         ("audit", "/audit", audit_page, f"{_TEMPLATES}/index.jinja2"),

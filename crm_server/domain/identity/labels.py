@@ -32,6 +32,7 @@ PERMISSIONS: dict[str, Text] = {
     Permission.SHARED_VIEWS_MANAGE: _("Share views with everybody"),
     Permission.AUDIT_READ: _("Read the audit log"),
     Permission.SETTINGS_READ: _("See the state of the system"),
+    Permission.ACCESS_EXPLAIN: _("Ask who may do what, and why"),
     Permission.CHANGES_READ: _("Follow the change feed"),
     Permission.EXPORTS_RELEASE: _("Release exports of many records"),
     Permission.ADMINISTRATORS_RELEASE: _("Release grants of administrators"),
@@ -58,7 +59,7 @@ LEVELS: dict[str, Text] = {
     "write": _("read and change"),
 }
 FACTORS: Mapping[str, Text] = FACTOR_POLICIES
-ROLES: Mapping[str, Text] = {str(one.name): one.name for one in BUILT_IN_ROLES}
+ROLES: Mapping[str, Text] = {str(one.name): one.label for one in BUILT_IN_ROLES}
 """Names of built-in roles; those of other roles stand as they were given."""
 _DESCRIPTIONS = {str(one.description): one.description for one in BUILT_IN_ROLES}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exists, func, select
 
+from crm_server.domain.identity.actors import actor_of_user
 from crm_server.domain.identity.factor_models import Passkey, TotpFactor
 from crm_server.domain.identity.models import (
     LoginSession,
@@ -84,6 +85,16 @@ class TerritoryNode:
     name: str
     depth: int
     members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A territory with those inside it."""
+
+    id: UUID
+    name: str
+    members: int
+    below: list[Branch] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +288,18 @@ def territories(db: Session) -> list[TerritoryNode]:
     return found
 
 
+def territory_tree(db: Session) -> list[Branch]:
+    """The territories at the top, each with those inside it."""
+    top: list[Branch] = []
+    path: list[Branch] = []
+    for node in territories(db):
+        branch = Branch(node.id, node.name, node.members)
+        del path[node.depth :]
+        (path[-1].below if path else top).append(branch)
+        path.append(branch)
+    return top
+
+
 def territory_members(db: Session, territory_id: UUID) -> set[UUID]:
     """Ids of those who have a territory itself, not through one above."""
     return set(
@@ -299,3 +322,29 @@ def _by_name(one: tuple[UUID, str, int]) -> str:
 
 def _like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+__all__ = [
+    "MOST_USERS",
+    "SessionRow",
+    "TeamRow",
+    "TerritoryNode",
+    "UserRow",
+    "actor_of_user",
+    "live_sessions",
+    "names_of",
+    "proved_at",
+    "role",
+    "role_members",
+    "role_names",
+    "roles",
+    "roles_of",
+    "team",
+    "team_members",
+    "teams",
+    "territories",
+    "territory",
+    "territory_members",
+    "user",
+    "users",
+]

@@ -241,7 +241,7 @@ class Bulk:
 
     def _log(self, events: Sequence[Event]) -> None:
         """The events and their payloads, by COPY as well."""
-        rows, payloads = rows_of(self._actor, events)
+        rows, payloads = rows_of(self._connection, self._actor, events)
         for model, items in ((AuditEvent, rows), (AuditPayload, payloads)):
             if items:
                 table: Any = model.__table__

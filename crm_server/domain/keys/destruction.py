@@ -107,6 +107,19 @@ def obstacles(connection: Connection, epoch: int) -> list[Obstacle]:
                 ),
             )
         )
+    tokens = connection.exec_driver_sql(
+        "select count(*) from search.token_index where epoch <= %s", (epoch,)
+    ).scalar_one()
+    if tokens:
+        found.append(
+            Obstacle(
+                "tokens",
+                _(
+                    "${number} blind indexes are made under this epoch. Make them anew: kontor tokens rebuild",
+                    mapping={"number": tokens},
+                ),
+            )
+        )
     escrow = connection.exec_driver_sql(
         "select exists (select from keys.escrow where epoch > %s and behind = 0 and opened_at is not null and gone_at "
         "is null)",

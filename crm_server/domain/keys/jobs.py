@@ -15,9 +15,11 @@ from crm_server.domain.keys import destruction, escrow, rotation
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.queries import KeyState, state_of
 from crm_server.domain.keys.work import work_of
+from crm_server.kernel.blindindex import upkeep
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict
 from crm_server.kernel.jobs import Job, task
+from crm_server.models import datamap
 from monitoring import metrics
 from security.crypto.errors import KeyRingError
 
@@ -56,11 +58,18 @@ def keys_care(job: Job) -> None:
     active = next(item for item in state.epochs if item.state == "active")
     if state.behind or (active.due is not None and active.due <= now()):
         done = rotation.rotate(work, fresh=not state.behind)
+        _renew_tokens(job)
         log.info("keys rotated", epoch=done.epoch, wrapped=done.wrapped, left=done.left)
     _keep_escrow(work, state)
     for epoch in state.epochs:
         if epoch.state == "retired" and epoch.veto_until is None and not epoch.approved:
             _ask(job, epoch.number)
+
+
+def _renew_tokens(job: Job) -> None:
+    """Blind indexes die with their epoch, so they are made anew under the one in use."""
+    for entity in upkeep.indexed_entities(datamap()):
+        upkeep.rebuild(job.factory, job.actor, entity)
 
 
 def _keep_escrow(work: KeyWork, state: KeyState) -> None:
@@ -92,6 +101,7 @@ def keys_rotate(job: Job) -> None:
     with job.session() as session:
         work = work_of(session, job.settings)
     rotation.rotate(work)
+    _renew_tokens(job)
     escrow.open_scratch(work, escrow.export(work).file)
 
 

@@ -147,15 +147,18 @@ class LeadService(PersonService):
             raise Conflict(
                 _("This lead was joined with a contact that was there before, which can't be undone.")
             )
-        made = [
-            self._untouched(self.datamap[name], key, lead.converted_at)
-            for name in ("opportunity", "contact", "account")
-            if (key := getattr(lead, f"converted_{name}_id")) in lead.converted_made
-        ]
-        documents.move(self.session, self.datamap, ("contact", lead.converted_contact_id), ("lead", lead.id))
-        self.other(ActivityService).leave_to_lead(lead.id, [record.id for record in made])
-        for record in made:
-            record.deleted_at, record.deleted_by = now(), self._author()
+        # What was made may have been handed over since, and hangs together whoever sees it.
+        with as_system(self.session):
+            made = [
+                self._untouched(self.datamap[name], key, lead.converted_at)
+                for name in ("opportunity", "contact", "account")
+                if (key := getattr(lead, f"converted_{name}_id")) in lead.converted_made
+            ]
+            documents.move(self.session, self.datamap, ("contact", lead.converted_contact_id), ("lead", lead.id))
+            self.other(ActivityService).leave_to_lead(lead.id, [record.id for record in made])
+            for record in made:
+                record.deleted_at, record.deleted_by = now(), self._author()
+            self._flush()
         lead.status, lead.converted_at, lead.converted_made = "working", None, None
         lead.converted_account_id = lead.converted_contact_id = lead.converted_opportunity_id = None
         lead.updated_by = self._author()

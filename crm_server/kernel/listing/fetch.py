@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from compliance.audit.events import canonical, commitment
+from compliance.audit.events import salted
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotFound
 from crm_server.kernel.ids import new_id
@@ -81,7 +80,8 @@ def fetch(
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    audit = add_audit(values, "list", facts(actor) | _searched(query, way))
+    told = facts(actor)
+    audit = add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
     key = (
         selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound, *audit.places
     )  # fmt: skip
@@ -152,13 +152,15 @@ def facts(actor: Actor) -> dict[str, Any]:
     }
 
 
-def _searched(query: ListQuery, way: Walk) -> dict[str, Any]:
+def _searched(
+    source: Hot | Session | Connection, actor: Actor, event_id: str, query: ListQuery, way: Walk
+) -> dict[str, Any]:
     """What was searched for is personal: it goes into the payload of the event, and not into the event."""
     if query.filter is None and query.q is None:
         return {}
-    salt = os.urandom(32)
-    body = canonical({"filter": terms(query.filter), "q": query.q, "sort": way.sort.field})
-    return {"payload_commit": commitment(salt, body), "payload_body": salt + body}
+    commit, content = salted({"filter": terms(query.filter), "q": query.q, "sort": way.sort.field})
+    body = keys_for(source).payloads.seal_alone(UUID(event_id), actor.id, content)
+    return {"payload_commit": commit, "payload_body": body}
 
 
 def terms(node: Any) -> Any:

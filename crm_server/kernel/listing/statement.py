@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from compliance.audit.events import PAYLOAD_SEALED
 from compliance.datamap import Semantic
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
@@ -143,7 +144,7 @@ def audit_clauses(audit: Audit, entity: EntityDef, source: str, *, single: bool)
         chosen += f", {place['payload_commit']}"
         clauses.append(
             "payload as (insert into audit.event_payload (event_id, format, body) "
-            f"values ({place['event_id']}, 0, {place['payload_body']}))"
+            f"values ({place['event_id']}, {PAYLOAD_SEALED}, {place['payload_body']}))"
         )
     clauses.append(f"event as (insert into audit.event ({columns}) select {chosen} from {source})")
     return clauses

@@ -2313,6 +2313,15 @@ def create_tables() -> None:
         schema="audit",
         postgresql_where=sa.text("event_class not in ('change', 'read')"),
     )
+    op.create_index(
+        "ix_event_subject",
+        "event",
+        ["subject_ref"],
+        unique=False,
+        schema="audit",
+        postgresql_using="gin",
+        postgresql_where=sa.text("subject_ref is not null"),
+    )
     op.create_index("ix_event_xid", "event", ["xid", "event_id"], unique=False, schema="audit")
     op.create_index(
         "uq_log_open",
@@ -2412,7 +2421,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_team",
         "account",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2420,7 +2429,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_account_territory",
         "account",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2610,7 +2619,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_team",
         "contact",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2618,7 +2627,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_territory",
         "contact",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2732,7 +2741,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_case_team",
         "case",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2805,7 +2814,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_team",
         "opportunity",
-        ["team_id"],
+        ["team_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2813,7 +2822,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_opportunity_territory",
         "opportunity",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2889,7 +2898,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_lead_territory",
         "lead",
-        ["territory_id"],
+        ["territory_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),

@@ -77,7 +77,7 @@ def _funnel(request: Request) -> dict[str, Any] | None:
     return {
         "rows": [
             {
-                "name": column.name,
+                "name": request.ui.given(column.name),
                 "count": column.count,
                 "amount": amount if column.sums is not None else None,
                 "width": round(100 * size / largest, 1),

@@ -9,6 +9,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap import Semantic
+from crm_server.kernel import rowrules
 from crm_server.kernel.errors import AppError, LostUpdate, NotFound, ValidationFailed
 from crm_server.kernel.listing import Condition, Sort
 from crm_server.permissions import Action
@@ -59,6 +60,7 @@ def show(request: Request) -> dict[str, Any]:
         "title": title,
         "sub": _subtitle(request, entity, row),
         "deleted": deleted,
+        "shareable": rowrules.guarded(entity),
         "sections": [] if deleted and not row else _sections(request, entity, row),
         "people": people,
         "crumbs": [(entity.policy.label_plural, f"/{entity.policy.collection}")],

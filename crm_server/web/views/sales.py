@@ -89,7 +89,7 @@ def ask_reason(request: Request) -> dict[str, Any]:
         "row": row,
         "title": row["name"],
         "stage": stage,
-        "stage_name": reading.title_of(request, datamap["stage"], stage),
+        "stage_name": request.ui.given(reading.title_of(request, datamap["stage"], stage)),
         "control": forms.Control(
             name="lost_reason",
             label=policy.label,

@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from compliance.audit.events import read_payload
-from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.audit.models import AuditEvent
 from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.activities.queries import timeline
 from crm_server.domain.custom_fields.definitions import definitions
@@ -21,6 +20,7 @@ from crm_server.kernel.errors import Conflict, LostUpdate, NotAllowed, Validatio
 from crm_server.models import datamap
 from crm_server.services import records
 from tests.integration.domain.conftest import Service, codes
+from tests.payloads import payload_of
 
 CONTACT = datamap()["contact"]
 
@@ -197,8 +197,7 @@ class TestValues:
         ).all()
         assert 10001 in created.meta["fields"]
         assert changed.meta == {"fields": [26, 10001], "version": 2}
-        payload = session.get_one(AuditPayload, changed.event_id)
-        assert read_payload(payload.body)["changes"]["10001"] == [43, 44]
+        assert payload_of(session, changed.event_id)["changes"]["10001"] == [43, 44]
 
     def test_a_change_of_a_custom_field_alone_is_noticed_as_one(
         self, session: Session, service: Service, fields: None

@@ -21,9 +21,9 @@ from crm_server.domain.identity.jobs import directory_sync, identity_purge
 from crm_server.domain.identity.models import LoginSession, Role, Team, User
 from crm_server.domain.identity.services.directories import brake, parse_server, source_of
 from crm_server.domain.identity.services.login import Step
-from crm_server.kernel.actor import Origin, system_actor
+from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import Conflict
+from crm_server.kernel.errors import Conflict, NotAllowed
 from crm_server.kernel.jobs import Job
 from crm_server.settings import Settings
 from security.identity.ldap import DirectoryFailure
@@ -203,6 +203,52 @@ class TestMapping:
                 role = session.scalars(select(Role.id).where(Role.name == name)).one()
                 with pytest.raises(Conflict):
                     world.services.groups.map_group(session, source_of(company), "x", "x", "role", role)
+
+    def test_a_role_that_became_an_administrators_after_it_was_mapped_is_not_given(  # AUTH-7
+        self, world: World, company: CompanyDirectory
+    ) -> None:
+        user = world.user()
+        with world.session() as session:
+            role = Role(name="Grows", permissions=["crm:contact:read"])
+            session.add(role)
+            session.flush()
+            world.services.groups.map_group(session, source_of(company), "g", "g", "role", role.id)
+            mappings = world.services.groups.of(session, source_of(company))
+            govern = world.services.groups.govern
+            given, _taken = govern(session, user, mappings, {"g"}, apply=False)
+            assert given == (f"role:{role.id}",)
+            role.permissions = ["system:users:manage"]
+            session.flush()
+            assert govern(session, user, mappings, {"g"}, apply=True) == ((), ())
+            session.rollback()
+
+    def test_nobody_gives_themselves_roles_by_way_of_a_mapping(
+        self, world: World, company: CompanyDirectory
+    ) -> None:
+        user = world.user()
+        actor = Actor(id=user.id, name="x", all_permissions=True)
+        with world.session(actor) as session:
+            role = session.scalars(select(Role.id).where(Role.name == "Manager")).one()
+            world.services.groups.map_group(session, source_of(company), "g", "g", "role", role)
+            mappings = world.services.groups.of(session, source_of(company))
+            with pytest.raises(NotAllowed):
+                world.services.groups.govern(session, user, mappings, {"g"}, apply=True)
+            session.rollback()
+
+    def test_log_in_goes_on_at_the_second_server_and_the_first_rests(  # AUTH-9
+        self, world: World, company: CompanyDirectory, slapd: Slapd
+    ) -> None:
+        with world.session() as session:
+            row = session.get_one(CompanyDirectory, company.id)
+            dead, alive = "ldaps://localhost:1", f"ldaps://localhost:{slapd.ldaps_port}"
+            row.servers = [dead, alive]
+            session.flush()
+            client = world.services.directories.client(row)
+            for _ in range(3):
+                found, reason = world.services.directories.authenticate(session, None, "lena", PASSWORD)
+                assert (found is not None, reason) == (True, None)
+            assert [client.breakers[one].resting for one in client.settings.servers] == [True, False]
+            session.rollback()
 
     def test_the_service_password_is_sealed(self, world: World, company: CompanyDirectory) -> None:
         with world.session() as session:

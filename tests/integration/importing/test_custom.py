@@ -19,8 +19,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 from webtest import TestApp
 
-from compliance.audit.events import read_payload
-from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.audit.models import AuditEvent
 from compliance.datamap import DataMap
 from crm_server.cli.export import export
 from crm_server.cli.importing import import_command
@@ -45,6 +44,7 @@ from crm_server.models import datamap
 from crm_server.services import records
 from crm_server.settings import Settings
 from security.access.masks import HIDDEN
+from tests.payloads import payload_of
 
 Upload = Callable[..., UUID]
 
@@ -421,5 +421,5 @@ def stored(reader: Session, contact: Contact) -> dict[str, Any]:
 
 
 def changes(reader: Session, event: AuditEvent) -> dict[str, Any]:
-    found: dict[str, Any] = read_payload(reader.get_one(AuditPayload, event.event_id).body)["changes"]
+    found: dict[str, Any] = payload_of(reader, event.event_id)["changes"]
     return found

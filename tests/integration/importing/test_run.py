@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from compliance.audit.events import read_payload
-from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.audit.models import AuditEvent
 from compliance.datamap import DataMap
 from crm_server.domain.accounts.models import Account
 from crm_server.domain.contacts.models import Contact
@@ -28,6 +27,7 @@ from crm_server.importing.mapping import Feed, ImportMapping
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
 from tests.data.importing import generate
+from tests.payloads import payload_of
 
 Upload = Callable[..., UUID]
 
@@ -97,7 +97,7 @@ class TestRun:
                 "create",
                 [contact.subject_id],
             )
-            payload = read_payload(reader.get_one(AuditPayload, event.event_id).body)
+            payload = payload_of(reader, event.event_id)
             assert payload["changes"][str(24)] == [None, contact.family_name]
             feed = reader.execute(
                 text("select operation, version from crm.change where record_id = :id"), {"id": contact.id}

@@ -13,14 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from compliance.audit.events import read_payload
-from compliance.audit.models import AuditEvent, AuditPayload
+from compliance.audit.models import AuditEvent
 from compliance.datamap.documents import DetachedDocumentError, UnfitValueError, erased
 from compliance.datamap.sealed import SealedInStatementError
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.keys import keys_of
 from security.crypto.errors import CommitmentMismatch, KeyErased
 from tests.integration.sealing.conftest import Patient
+from tests.payloads import payload_of
 
 Make = Callable[..., Patient]
 
@@ -204,14 +204,14 @@ class TestAudit:
         session.flush()
         event = session.get(AuditEvent, found.event_id)
         assert (event.action, event.meta["fields"]) == ("update", [22, 25])
-        payload = read_payload(session.get(AuditPayload, found.event_id).body)
+        payload = payload_of(session, found.event_id)
         assert payload["changes"] == {"22": ["anna@example.com", "new@example.com"], "25": [None, "3"]}
 
     def test_a_creation_tells_every_value_once(self, session: Session, patient: Make) -> None:
         found = patient(birth_date=date(1980, 2, 29))
         events = session.scalars(select(AuditEvent).where(AuditEvent.object_ref == found.id)).all()
         assert [(one.action, one.meta["fields"]) for one in events] == [("create", [21, 22, 23])]
-        payload = read_payload(session.get(AuditPayload, events[0].event_id).body)
+        payload = payload_of(session, events[0].event_id)
         assert payload["changes"]["23"] == [None, "1980-02-29"]
 
     def test_a_document_that_is_sealed_anew_by_core_is_told_by_the_database(
@@ -293,6 +293,8 @@ class TestTogether:
         session.add(Patient(subject_id=subject, name="Anna Kern"))
         session.flush()
         count = text("select count(*) from keys.data_key where subject = :subject")
-        assert session.scalar(count, {"subject": subject}) == 1
+        assert (
+            session.scalar(count, {"subject": subject}) == 2
+        )  # One for the document, one for the payload of its event.
         session.rollback()
         assert session.scalar(count, {"subject": subject}) == 0

@@ -186,22 +186,22 @@ class DirectoryService:
         known = list(db.scalars(select(User).where(User.source == source_of(row))))
         active = [user for user in known if user.state == "active"]
         changes: list[Change] = []
-        leaving = [user for user in active if not _stays(user, listing, mappings)]
+        leaving = {user.id for user in active if not _stays(user, listing, mappings)}
         held = len(leaving) > brake(len(active)) and not force
-        for user in leaving:
-            changes.append(Change(user.id, "disable"))
-            if apply and not held:
-                self._users.set_state(db, user.id, enabled=False)
-        for user in active:
-            person = listing.people.get(UUID(user.source_key)) if user.source_key else None
-            if person is None or user in leaving:
-                continue
-            if apply and self._groups.update(db, user, _profile(person)):
-                changes.append(Change(user.id, "update"))
-            groups = {str(group) for group, members in listing.members.items() if person.id in members}
-            given, taken = self._groups.govern(db, user, mappings, groups, apply=apply)
-            if given or taken:
-                changes.append(Change(user.id, "groups", given, taken))
+        changes += [Change(key, "disable") for key in leaving]
+        for key in leaving if apply and not held else ():
+            self._users.set_state(db, key, enabled=False)
+        staying = [(user, listing.people[UUID(user.source_key)]) for user in active if user.id not in leaving]
+        if apply:
+            updated = self._groups.update_all(db, [(user, _profile(person)) for user, person in staying])
+            changes += [Change(key, "update") for key in updated]
+        belongs: dict[UUID, set[str]] = {user.id: set() for user, _person in staying}
+        by_person = {person.id: user.id for user, person in staying}
+        for group, members in listing.members.items():
+            for one in members & by_person.keys():
+                belongs[by_person[one]].add(str(group))
+        governed = self._groups.govern_all(db, belongs, mappings, apply=apply)
+        changes += [Change(key, "groups", given, taken) for key, (given, taken) in governed.items()]
         result = Comparison(tuple(changes), len(active), len(leaving), held, len(listing.duplicates), apply)
         if apply:
             row.last_sync_at, row.last_sync = now(), result.plain()

@@ -9,19 +9,20 @@ them away. What no mapping names stays as administrators set it. No mapping make
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import events
 from crm_server.domain.identity.directory_models import GroupMapping
 from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
-from crm_server.kernel.errors import Conflict, Errors, NotFound
+from crm_server.kernel.db import actor_of
+from crm_server.kernel.errors import Conflict, Errors, NotAllowed, NotFound
 from crm_server.permissions import administration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy.orm import Session
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services.users import UserService
 
 KINDS = ("login", "role", "team", "territory")
+_EVENTS = {
+    "role": (events.ROLE, "role_taken", "role_given"),
+    "team": (events.TEAM, "team_left", "team_joined"),
+    "territory": (events.TERRITORY, "territory_left", "territory_joined"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +176,31 @@ class GroupService:
 
     def update(self, db: Session, user: User, profile: Profile) -> bool:
         """Take over name, address and log-in name; returns whether anything changed (AUTH-3)."""
-        wanted = {"name": profile.name[:200], "email": profile.usable_email}
-        if profile.login[:100] != user.login and self._free_login(
-            db, user.source, profile.login, profile.key
-        ):
-            wanted["login"] = profile.login[:100]
-        changed = {name: value for name, value in wanted.items() if getattr(user, name) != value}
-        for name, value in changed.items():
-            setattr(user, name, value)
-        if changed:
-            db.flush()
-        return bool(changed)
+        return user.id in self.update_all(db, [(user, profile)])
+
+    def update_all(self, db: Session, people: Sequence[tuple[User, Profile]]) -> set[UUID]:
+        """The same for many, in few statements; returns the ids of those that changed."""
+        names = {one.login[:100].lower() for user, one in people if one.login[:100] != user.login}
+        holders = {
+            one.login.lower() for one in db.scalars(select(User).where(func.lower(User.login).in_(names)))
+        }
+        changed: set[UUID] = set()
+        for user, profile in people:
+            wanted = {"name": profile.name[:200], "email": profile.usable_email}
+            login = profile.login[:100]
+            if login != user.login:
+                if login.lower() in holders:
+                    # Names that move from one to another must leave the first before they reach the second.
+                    db.flush()
+                if login.lower() not in holders or self._free_login(db, user.source, login, profile.key):
+                    wanted["login"] = login
+            fresh = {name: value for name, value in wanted.items() if getattr(user, name) != value}
+            for name, value in fresh.items():
+                setattr(user, name, value)
+            if fresh:
+                changed.add(user.id)
+        db.flush()
+        return changed
 
     def _free_login(self, db: Session, source: str, login: str, key: str) -> bool:
         """Make a log-in name free for the person with `key`.
@@ -206,35 +226,94 @@ class GroupService:
         *,
         apply: bool,
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Bring roles, teams and territories that mappings name in line with the groups."""
-        given: list[str] = []
-        taken: list[str] = []
+        """Bring roles, teams and territories that mappings name in line with a person's groups.
+
+        Returns what is given and what is taken, as "role:<id>" and the like.
+        """
+        return self.govern_all(db, {user.id: groups}, mappings, apply=apply).get(user.id, ((), ()))
+
+    def govern_all(
+        self,
+        db: Session,
+        people: Mapping[UUID, Collection[str]],
+        mappings: list[GroupMapping],
+        *,
+        apply: bool,
+    ) -> dict[UUID, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The same for many people with their groups, in few statements; tells of those alone for whom something
+        changes.
+
+        A role that makes administrators is left alone, also when it became one after it was mapped (AUTH-7).
+
+        Raises NotAllowed when somebody would change their own roles by this.
+        """
+        found: dict[UUID, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         for kind, model, column in (
             ("role", UserRole, UserRole.role_id),
             ("team", TeamMember, TeamMember.team_id),
             ("territory", TerritoryMember, TerritoryMember.territory_id),
         ):
             governed = {one.target_id for one in mappings if one.kind == kind and one.target_id}
+            if kind == "role" and governed:
+                roles = db.scalars(select(Role).where(Role.id.in_(governed)))
+                governed = {one.id for one in roles if not administration(one.permissions)}
             if not governed:
                 continue
-            wanted = {one.target_id for one in mappings if one.kind == kind and one.group_key in groups}
-            query = select(column).where(model.user_id == user.id, column.in_(governed))
-            there = set(db.scalars(query))
-            given += [f"{kind}:{one}" for one in sorted(map(str, wanted - there))]
-            taken += [f"{kind}:{one}" for one in sorted(map(str, there - wanted))]
-            if not apply or wanted == there:
-                continue
-            if kind == "role":
-                held = set(db.scalars(select(UserRole.role_id).where(UserRole.user_id == user.id)))
-                self._users.set_roles(db, user.id, {one for one in (held - governed) | wanted if one})
-                continue
-            db.execute(delete(model).where(model.user_id == user.id, column.in_(there - wanted)))
-            db.add_all(model(user_id=user.id, **{column.key: one}) for one in wanted - there)
-            db.flush()
-            number = events.TEAM if kind == "team" else events.TERRITORY
-            events.record(
-                db,
-                *(events.membership(f"{kind}_left", number, one, user.id) for one in there - wanted if one),
-                *(events.membership(f"{kind}_joined", number, one, user.id) for one in wanted - there if one),
-            )
-        return tuple(given), tuple(taken)
+            plan = _plan(db, people, [one for one in mappings if one.kind == kind], governed, model, column)
+            for user, (give, take) in plan.items():
+                before = found.get(user, ((), ()))
+                found[user] = (
+                    (*before[0], *(f"{kind}:{one}" for one in sorted(map(str, give)))),
+                    (*before[1], *(f"{kind}:{one}" for one in sorted(map(str, take)))),
+                )
+            if apply and plan:
+                self._carry_out(db, kind, model, column, plan)
+        return found
+
+    def _carry_out(
+        self,
+        db: Session,
+        kind: str,
+        model: Any,
+        column: Any,
+        plan: Mapping[UUID, tuple[set[UUID], set[UUID]]],
+    ) -> None:
+        if kind == "role" and actor_of(db).id in plan:
+            raise NotAllowed("own_roles", _("Somebody else has to change your roles."))
+        gone = [(user, one) for user, (_give, take) in plan.items() for one in take]
+        come = [(user, one) for user, (give, _take) in plan.items() for one in give]
+        if gone:
+            db.execute(delete(model).where(tuple_(model.user_id, column).in_(gone)))
+        db.add_all(model(user_id=user, **{column.key: one}) for user, one in come)
+        db.flush()
+        number, left, joined = _EVENTS[kind]
+        events.record(
+            db,
+            *(events.membership(left, number, one, user) for user, one in gone),
+            *(events.membership(joined, number, one, user) for user, one in come),
+        )
+        if kind == "role":
+            # So that the change counts at once.
+            self._users.end_sessions(db, plan.keys(), "roles_changed")
+
+
+def _plan(
+    db: Session,
+    people: Mapping[UUID, Collection[str]],
+    mappings: list[GroupMapping],
+    governed: set[UUID],
+    model: Any,
+    column: Any,
+) -> dict[UUID, tuple[set[UUID], set[UUID]]]:
+    """What each person gets and loses of one kind, without those who keep what they have."""
+    query = select(model.user_id, column).where(model.user_id.in_(list(people)), column.in_(governed))
+    there: dict[UUID, set[UUID]] = {}
+    for user, one in db.execute(query):
+        there.setdefault(user, set()).add(one)
+    plan = {}
+    for user, groups in people.items():
+        wanted = {one.target_id for one in mappings if one.group_key in groups and one.target_id in governed}
+        held = there.get(user, set())
+        if wanted != held:
+            plan[user] = ({one for one in wanted - held if one}, held - wanted)
+    return plan

@@ -180,7 +180,7 @@ class ScimService:
         user, kept = self.user(db, row, key)
         self._activate(db, row, user, kept, active=False)
         db.execute(delete(ScimMember).where(ScimMember.user_id == user.id))
-        self.govern(db, row, user)
+        self._govern_some(db, row, [user.id])
         db.delete(kept)
         db.flush()
         events.record(db, events.account("scim_user_removed", user.id))
@@ -252,8 +252,7 @@ class ScimService:
         )
         db.add_all(ScimMember(group_id=group.id, user_id=one) for one in wanted - before)
         db.flush()
-        for user in db.scalars(select(User).where(User.id.in_(before ^ wanted))):
-            self.govern(db, row, user)
+        self._govern_some(db, row, before ^ wanted)
         return group
 
     def delete_group(self, db: Session, row: SsoProvider, key: UUID) -> None:
@@ -263,16 +262,16 @@ class ScimService:
         db.delete(group)
         db.flush()
 
-    def govern(self, db: Session, row: SsoProvider, user: User) -> None:
-        """Give and take what a user's groups mean."""
-        groups = {str(key) for key, _name in self.groups_of(db, [user.id]).get(user.id, ())}
-        self._groups.govern(db, user, self._groups.of(db, source_of(row)), groups, apply=True)
+    def _govern_some(self, db: Session, row: SsoProvider, users: Collection[UUID]) -> None:
+        """Give and take what the groups of these users mean."""
+        groups = self.groups_of(db, users)
+        people = {one: {str(key) for key, _name in groups.get(one, ())} for one in users}
+        self._groups.govern_all(db, people, self._groups.of(db, source_of(row)), apply=True)
 
     def govern_all(self, db: Session, row: SsoProvider) -> None:
-        """The same for everybody, after a meaning was changed."""
+        """Give and take for everybody of a provider, after a meaning was changed."""
         if row.provisioning == "scim":
-            for user, _kept in self.users(db, row):
-                self.govern(db, row, user)
+            self._govern_some(db, row, [user.id for user, _kept in self.users(db, row)])
 
     def release_brake(self, db: Session, row: SsoProvider) -> None:
         """Let SCIM disable any number of accounts for one hour; an administrator's act."""

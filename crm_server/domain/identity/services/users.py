@@ -15,6 +15,7 @@ from compliance.datamap.text import _
 from crm_server.domain.approvals.services import ApprovalRequired, ApprovalService
 from crm_server.domain.identity import events
 from crm_server.domain.identity.models import (
+    LoginSession,
     Role,
     Team,
     TeamMember,
@@ -178,6 +179,14 @@ class UserService:
             *(events.membership("role_given", events.ROLE, key, user_id) for key in sorted(after - before)),
         )
         self._sessions.end_all(db, user_id, "roles_changed")
+
+    def end_sessions(self, db: Session, user_ids: Collection[UUID], reason: str) -> None:
+        """End all sessions of these users; those who have none cost nothing."""
+        live = select(LoginSession.user_id).where(
+            LoginSession.user_id.in_(user_ids), LoginSession.revoked_at.is_(None)
+        )
+        for user_id in set(db.scalars(live)):
+            self._sessions.end_all(db, user_id, reason)
 
     def change_own_password(
         self, db: Session, user_id: UUID, new: str, *, second_factor: bool, keep_session: UUID | None

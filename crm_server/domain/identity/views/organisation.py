@@ -1,9 +1,9 @@
-"""Teams, and the tree of territories."""
+"""Teams and the tree of territories: groups of people, on pages of one kind."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
@@ -11,132 +11,123 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
-from crm_server.kernel.errors import ValidationFailed
+from crm_server.kernel.errors import Conflict, ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
     from pyramid.request import Request
     from pyramid.response import Response
 
+    from compliance.datamap.text import Text
 
-@view_config(
-    route_name="teams",
-    request_method="GET",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/teams.jinja2",
+_MANAGED = {"permission": Permission.USERS_MANAGE}
+_MEMBERS = f"{TEMPLATES}/members.jinja2"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of group: the names of its routes, and what its pages ask."""
+
+    many: str
+    one: str
+    title: Text
+    listed: Callable[[Any], Any]
+    get: Callable[[Any, UUID], Any]
+    members: Callable[[Any, UUID], set[UUID]]
+    tree: bool
+
+
+_TEAMS = _Kind("teams", "team", _("Teams"), queries.teams, queries.team, queries.team_members, tree=False)
+_TERRITORIES = _Kind(
+    "territories",
+    "territory",
+    _("Territories"),
+    queries.territory_tree,
+    queries.territory,
+    queries.territory_members,
+    tree=True,
 )
-def teams_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
-    """All teams, and a form for a new one."""
-    return {"rows": queries.teams(request.db), "errors": errors or []}
+_KINDS = {name: kind for kind in (_TEAMS, _TERRITORIES) for name in (kind.many, kind.one)}
 
 
+def _kind(request: Request) -> _Kind:
+    return _KINDS[request.matched_route.name]
+
+
+@view_config(route_name="teams", request_method="GET", renderer=f"{TEMPLATES}/teams.jinja2", **_MANAGED)
 @view_config(
-    route_name="teams",
-    request_method="POST",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/teams.jinja2",
+    route_name="territories", request_method="GET", renderer=f"{TEMPLATES}/territories.jinja2", **_MANAGED
 )
-def create_team(request: Request) -> dict[str, Any] | Response:
-    """Create a team."""
+def groups_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
+    """All groups, and a form for a new one."""
+    kind = _kind(request)
+    found = {"rows": kind.listed(request.db), "errors": errors or []}
+    return found | ({"nodes": queries.territories(request.db)} if kind.tree else {})
+
+
+@view_config(route_name="teams", request_method="POST", renderer=f"{TEMPLATES}/teams.jinja2", **_MANAGED)
+@view_config(
+    route_name="territories", request_method="POST", renderer=f"{TEMPLATES}/territories.jinja2", **_MANAGED
+)
+def create_group(request: Request) -> dict[str, Any] | Response:
+    """Create a group."""
+    kind, users, name = _kind(request), services_of(request).users, str(request.POST.get("name", ""))
     try:
-        team = services_of(request).users.create_team(
-            request.db, str(request.POST.get("name", "")), str(request.POST.get("description", ""))
-        )
+        if kind.tree:
+            made: Any = users.create_territory(request.db, name, _parent(request))
+        else:
+            made = users.create_team(request.db, name, str(request.POST.get("description", "")))
     except ValidationFailed as failed:
         request.response.status_int = 422
-        return teams_page(request, [one.message for one in failed.errors])
+        return groups_page(request, [one.message for one in failed.errors])
     flash.add(request, "created")
-    return HTTPSeeOther(request.route_path("team", id=team.id))
+    return HTTPSeeOther(request.route_path(kind.one, id=made.id))
 
 
-@view_config(
-    route_name="team",
-    request_method="GET",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/members.jinja2",
-)
-def team_page(request: Request) -> dict[str, Any]:
-    """One team and its members."""
-    team = queries.team(request.db, uuid_of(request))
-    return {
-        "title": team.name,
-        "back": ("teams", _("Teams")),
+@view_config(route_name="team", request_method="GET", renderer=_MEMBERS, **_MANAGED)
+@view_config(route_name="territory", request_method="GET", renderer=_MEMBERS, **_MANAGED)
+def group_page(request: Request, error: Any = None) -> dict[str, Any]:
+    """One group, where it lies, and who is in it."""
+    kind = _kind(request)
+    group = kind.get(request.db, uuid_of(request))
+    page = {
+        "title": group.name,
+        "back": (kind.many, kind.title),
         "users": queries.users(request.db),
-        "chosen": queries.team_members(request.db, team.id),
+        "chosen": kind.members(request.db, group.id),
+        "error": error,
     }
+    if kind.tree:
+        nodes = [node for node in queries.territories(request.db) if node.id != group.id]
+        page |= {"nodes": nodes, "parent": group.parent_id}
+    return page
 
 
-@view_config(route_name="team", request_method="POST", permission=Permission.USERS_MANAGE)
-def set_team(request: Request) -> Response:
-    """Save the members of a team."""
-    team = queries.team(request.db, uuid_of(request))
-    services_of(request).users.set_team_members(request.db, team.id, _chosen(request))
-    flash.add(request, "saved")
-    return HTTPSeeOther(request.route_path("team", id=team.id))
-
-
-@view_config(
-    route_name="territories",
-    request_method="GET",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/territories.jinja2",
-)
-def territories_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
-    """The tree, and a form for a new territory."""
-    return {"nodes": queries.territories(request.db), "errors": errors or []}
-
-
-@view_config(
-    route_name="territories",
-    request_method="POST",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/territories.jinja2",
-)
-def create_territory(request: Request) -> dict[str, Any] | Response:
-    """Create a territory."""
-    parents = uuids([str(request.POST.get("parent", ""))])
+@view_config(route_name="team", request_method="POST", renderer=_MEMBERS, **_MANAGED)
+@view_config(route_name="territory", request_method="POST", renderer=_MEMBERS, **_MANAGED)
+def set_group(request: Request) -> dict[str, Any] | Response:
+    """Save the members of a group, and where it lies."""
+    kind, users, db = _kind(request), services_of(request).users, request.db
+    group = kind.get(db, uuid_of(request))
+    members = uuids(str(value) for value in request.POST.getall("members"))
     try:
-        made = services_of(request).users.create_territory(
-            request.db, str(request.POST.get("name", "")), next(iter(parents), None)
-        )
-    except ValidationFailed as failed:
-        request.response.status_int = 422
-        return territories_page(request, [one.message for one in failed.errors])
-    flash.add(request, "created")
-    return HTTPSeeOther(request.route_path("territory", id=made.id))
-
-
-@view_config(
-    route_name="territory",
-    request_method="GET",
-    permission=Permission.USERS_MANAGE,
-    renderer=f"{TEMPLATES}/members.jinja2",
-)
-def territory_page(request: Request) -> dict[str, Any]:
-    """One territory, where it lies, and who has it."""
-    territory = queries.territory(request.db, uuid_of(request))
-    return {
-        "title": territory.name,
-        "back": ("territories", _("Territories")),
-        "users": queries.users(request.db),
-        "chosen": queries.territory_members(request.db, territory.id),
-        "nodes": [node for node in queries.territories(request.db) if node.id != territory.id],
-        "parent": territory.parent_id,
-    }
-
-
-@view_config(route_name="territory", request_method="POST", permission=Permission.USERS_MANAGE)
-def set_territory(request: Request) -> Response:
-    """Save the place and the members of a territory."""
-    territory, users = queries.territory(request.db, uuid_of(request)), services_of(request).users
-    parent = next(iter(uuids([str(request.POST.get("parent", ""))])), None)
-    if parent != territory.parent_id:
-        users.move_territory(request.db, territory.id, parent)
-    users.set_territory_members(request.db, territory.id, _chosen(request))
+        if kind.tree:
+            if (parent := _parent(request)) != group.parent_id:
+                users.move_territory(db, group.id, parent)
+            users.set_territory_members(db, group.id, members)
+        else:
+            users.set_team_members(db, group.id, members)
+    except Conflict as refused:
+        db.rollback()
+        request.response.status_int = refused.status
+        return group_page(request, refused.detail or refused.title)
     flash.add(request, "saved")
-    return HTTPSeeOther(request.route_path("territory", id=territory.id))
+    return HTTPSeeOther(request.route_path(kind.one, id=group.id))
 
 
-def _chosen(request: Request) -> set[UUID]:
-    return uuids(str(value) for value in request.POST.getall("members"))
+def _parent(request: Request) -> UUID | None:
+    return next(iter(uuids([str(request.POST.get("parent", ""))])), None)

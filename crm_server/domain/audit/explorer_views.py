@@ -1,0 +1,188 @@
+"""Beside the log's pages: the history of one record, saved searches, and found events as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.response import Response
+from sqlalchemy import select
+
+from compliance.audit.log.reading import NotSealedError
+from compliance.datamap.text import _
+from crm_server.domain.audit import events, queries, services, words
+from crm_server.domain.audit.models import SavedSearch
+from crm_server.kernel.errors import Conflict, NotFound
+from crm_server.permissions import Permission
+from crm_server.web import flash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyramid.config import Configurator
+    from pyramid.request import Request
+    from sqlalchemy.orm import Session
+
+    from compliance.datamap import EntityDef
+    from crm_server.domain.audit.queries import Filters
+
+MOST_EXPORTED = 50_000
+MOST_SEARCHES = 50
+_HEADS = (
+    "time",
+    "person_id",
+    "person",
+    "class",
+    "action",
+    "outcome",
+    "reason",
+    "entity",
+    "record_id",
+    "purpose",
+    "fields",
+    "id",
+)
+
+
+def history_page(request: Request) -> dict[str, Any]:
+    """What was changed of one record, with old and new values as far as the reader may see them."""
+    entity, record = _record(request)
+    rows = queries.history(request.db, request.registry.datamap, entity, record)
+    events.record(request.db, events.history_seen(entity.number, record, len(rows)))
+    return {
+        "rows": rows,
+        "entity": entity,
+        "record": record,
+        "subject": queries.subject_of(request.db, entity, record),
+        "readable": entity.exposed and request.actor.may(f"crm:{entity.name}:read"),
+        "words": words,
+    }
+
+
+def history_proof(request: Request) -> Response:
+    """Every event about the record with its inclusion proof, as a file that anyone can verify without Kontor."""
+    entity, record = _record(request)
+    settings = request.registry.settings["kontor"]
+    try:
+        name, content = services.history_archive(request.db, settings, entity, record)
+    except NotSealedError:
+        raise Conflict(
+            _("The newest event is not sealed yet. It is after a second, if the sealer is running.")
+        ) from None
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body=content, content_type="application/zip", headers=headers)
+
+
+def _record(request: Request) -> tuple[EntityDef, UUID]:
+    entity = request.registry.datamap.entities.get(request.matchdict["entity"])
+    try:
+        record = UUID(request.matchdict["id"])
+    except ValueError:
+        raise NotFound from None
+    if entity is None:
+        raise NotFound
+    return entity, record
+
+
+def searches(session: Session, person: UUID) -> list[SavedSearch]:
+    """The saved searches of a person, by name."""
+    query = select(SavedSearch).where(SavedSearch.user_id == person).order_by(SavedSearch.name)
+    return list(session.scalars(query.limit(MOST_SEARCHES)))
+
+
+def link_of(search: SavedSearch) -> str:
+    """The address of a saved search."""
+    return f"/audit?{urlencode(search.filters)}"
+
+
+def save_search(request: Request, filters: Mapping[str, str]) -> Response:
+    """Keep what the form asks for under a name; the same name replaces."""
+    name = str(request.POST.get("name", "")).strip()[:100]
+    wanted = {key: str(request.POST.get(key, "")).strip()[:100] for key in filters}
+    wanted = {key: text for key, text in wanted.items() if text}
+    if name and wanted:
+        mine = searches(request.db, request.actor.id)
+        row = next((one for one in mine if one.name == name), None)
+        if row is None and len(mine) < MOST_SEARCHES:
+            request.db.add(SavedSearch(user_id=request.actor.id, name=name, filters=wanted))
+        elif row is not None:
+            row.filters = wanted
+        request.db.flush()
+        flash.add(request, "saved")
+    return HTTPSeeOther(f"/audit?{urlencode(wanted)}" if wanted else "/audit")
+
+
+def forget_search(request: Request) -> Response:
+    """Remove a search of one's own."""
+    try:
+        found = request.db.get(SavedSearch, UUID(request.matchdict["id"]))
+    except ValueError:
+        raise NotFound from None
+    if found is None or found.user_id != request.actor.id:
+        raise NotFound
+    request.db.delete(found)
+    request.db.flush()
+    flash.add(request, "removed")
+    return HTTPSeeOther("/audit")
+
+
+def table(request: Request, filters: Filters) -> Response:
+    """The events that were found as CSV (RFC 4180), without old and new values; at most 50,000."""
+    rows = list(_all(request, filters))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_HEADS)
+    for row in rows:
+        fields = " ".join(change.name for change in row.changes)
+        entity = row.entity.name if row.entity else None
+        values = (row.at.isoformat(), row.actor_id, row.actor, row.event_class, row.action, row.outcome)
+        writer.writerow(
+            _safe(one) for one in (*values, row.reason, entity, row.record, row.purpose, fields, row.id)
+        )
+    events.record(request.db, events.table_exported(filters.given(), len(rows)))
+    headers = {"Content-Disposition": 'attachment; filename="audit-events.csv"'}
+    return Response(
+        body=b"\xef\xbb\xbf" + text.getvalue().encode(),
+        content_type="text/csv",
+        charset="utf-8",
+        headers=headers,
+    )
+
+
+def _all(request: Request, filters: Filters) -> Iterator[queries.EventRow]:
+    after, count = None, 0
+    while True:
+        rows, after = queries.page(
+            request.db, request.registry.datamap, filters, limit=queries.LARGEST_PAGE, after=after
+        )
+        yield from rows
+        count += len(rows)
+        if after is None or count >= MOST_EXPORTED:
+            return
+
+
+def _safe(value: object) -> object:
+    """A spreadsheet takes text that begins so for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def includeme(config: Configurator) -> None:
+    """Add the pages."""
+    template = "crm_server.domain.audit:templates/audit/history.jinja2"
+    for route, pattern, view, method, renderer in (
+        ("audit_history", "/audit-history/{entity}/{id}", history_page, "GET", template),
+        ("audit_history_proof", "/audit-history/{entity}/{id}/proof", history_proof, "GET", None),
+        ("audit_search_forget", "/audit-searches/{id}/remove", forget_search, "POST", None),
+    ):
+        config.add_route(route, pattern)
+        config.add_view(
+            view,
+            route_name=route,
+            request_method=method,
+            permission=Permission.AUDIT_READ,
+            renderer=renderer,
+        )

@@ -1,0 +1,162 @@
+"""`kontor keys` as an operator uses it, and what the doctor says of keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
+
+from compliance.datamap import KeyClass
+from crm_server.cli.keys import keys as command
+from crm_server.domain.keys import escrow, health, rotation
+from crm_server.domain.keys.work import KeyWork
+from crm_server.kernel.actor import system_actor
+from crm_server.kernel.keys import KeysRefused, keys_of
+from crm_server.settings import Settings
+from security.crypto import profile
+from security.crypto.profile import Profile
+from tests.integration.keys.conftest import Site
+
+
+@pytest.fixture
+def kontor(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("KONTOR_DATABASE_URL", site.settings.database_url.replace("+psycopg2", ""))
+    monkeypatch.setenv("KONTOR_STATE_DIR", str(site.settings.state_dir))
+    monkeypatch.delenv("KONTOR_KEY_RING", raising=False)
+    return lambda *words, **more: CliRunner().invoke(command, [str(word) for word in words], **more)
+
+
+def subject_of(site: Site) -> str:
+    with site.session() as session:
+        subject = uuid4()
+        keys_of(session).for_sealing(subject, KeyClass.IDENTITY)
+        session.commit()
+    return str(subject)
+
+
+class TestCommand:
+    def test_a_whole_life_of_an_epoch(self, site: Site, kontor: Any):
+        subject_of(site)
+        state = json.loads(kontor("status", "--json").output)
+        assert (state["active"], state["live"]) == (1, 1)
+        assert "passphrase" in kontor("status").output
+        done = json.loads(kontor("rotate", "--json").output)
+        assert (done["epoch"], done["wrapped"], done["complete"]) == (2, 1, True)
+        dry = kontor("destroy", 1, "--dry-run")
+        assert dry.exit_code == 1
+        assert "No escrow" in dry.output
+        made = json.loads(kontor("escrow", "--check", "--json").output)
+        assert made["keys"] == 1
+        assert kontor("escrow", "--open", made["file"]).exit_code == 0
+        assert kontor("destroy", 1, "--dry-run").exit_code == 0
+        assert "Nothing was destroyed" in kontor("destroy", 1, "--confirm", "yes").output
+        asked = kontor("destroy", 1, "--request", "The epoch is over.")
+        assert "can be refused" in asked.output, asked.output
+        assert kontor("verify").exit_code == 0
+
+    def test_the_keys_of_a_person_are_erased_after_a_dry_run_and_a_typed_sentence(
+        self, site: Site, kontor: Any
+    ):
+        subject = subject_of(site)
+        dry = json.loads(kontor("erase", subject, "--dry-run", "--json").output)
+        assert dry["keys"] == {"identity": 1}
+        assert kontor("erase", subject, input="no\n").exit_code == 1
+        done = json.loads(
+            kontor("erase", subject, "--confirm", f"erase 1 keys of {subject}", "--json").output
+        )
+        assert done["event"]
+        assert len(site.keys.ledger.read()) == 1
+        assert "has no keys" in kontor("erase", subject).output
+
+    def test_damage_is_found_and_makes_the_exit_code(self, site: Site, kontor: Any):
+        subject_of(site)
+        with site.engine.begin() as connection:
+            connection.execute(text("update keys.data_key set wrapped = decode(repeat('00', 40), 'hex')"))
+        found = kontor("verify", "--json")
+        assert found.exit_code == 1
+        assert json.loads(found.output)["corrupt"] == 1
+
+    def test_a_quarantine_stops_everything_until_the_replay(self, site: Site, kontor: Any):
+        subject_of(site)
+        kontor("quarantine", "--reason", "restored for a test")
+        with pytest.raises(KeysRefused, match="restored for a test"):
+            site.open()
+        assert kontor("replay").exit_code == 0
+        site.open()
+
+    def test_an_unknown_node_is_told(self, kontor: Any):
+        assert "no such node" in kontor("forget-node", "nowhere").output
+
+    def test_the_inventory_is_a_cyclonedx_document_with_the_epochs(
+        self, kontor: Any, tmp_path: Path
+    ):  # ENC-20
+        assert kontor("inventory", "-o", tmp_path / "cbom.json").exit_code == 0
+        made = json.loads((tmp_path / "cbom.json").read_text())
+        assert made["bomFormat"] == "CycloneDX"
+        assert any("epoch" in item["name"].lower() for item in made["components"])
+
+    def test_the_drill_proves_erasure_across_a_restore_and_leaves_evidence(
+        self, site: Site, kontor: Any
+    ):  # ENC-10
+        done = json.loads(kontor("drill", "--people", 12, "--erased", 4, "--json").output)
+        assert (done["passed"], done["unreadable"], done["readable"]) == (True, 4, 8)
+        (kept,) = (site.settings.state_dir / "drills").iterdir()
+        assert json.loads(kept.read_text())["passed"]
+
+
+class TestStart:
+    def test_the_strict_profile_uses_suite_2_and_its_own_ring(self, site: Site, tmp_path: Path):
+        with pytest.raises(KeysRefused, match=r"strict|pbkdf2"):
+            site.open(crypto_profile="strict")
+
+    def test_a_wrong_answer_of_an_algorithm_refuses_the_start(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ):
+        from crm_server.kernel import keys
+
+        keys._checked.cache_clear()
+        monkeypatch.setitem(profile._TESTS, "AES-256-KW", (lambda: False, False))
+        broken = next(iter(profile._TESTS))
+        monkeypatch.setitem(profile._TESTS, broken, (lambda: False, False))
+        with pytest.raises(KeysRefused, match=r"self-check"):
+            site.open()
+        keys._checked.cache_clear()
+        assert Profile.STANDARD.suite == 1
+
+
+class TestDoctor:
+    def lines(self, site: Site, **changed: Any) -> list[tuple[str, str]]:
+        settings = Settings({**site.settings.values, **changed})
+        with site.engine.connect() as connection:
+            return [(one.level, one.text) for one in health.troubles(settings, connection)]
+
+    def test_all_is_well_with_an_escrow(self, site: Site):
+        subject_of(site)
+        work = KeyWork(site.keys, site.engine, site.settings, system_actor())
+        escrow.open_scratch(work, escrow.export(work).file)
+        assert self.lines(site) == [("ok", "Epoch 1 protects 1 keys (passphrase).")]
+
+    def test_what_is_late_or_missing_is_told(self, site: Site):
+        subject_of(site)
+        assert self.lines(site) == [("warning", "There is no escrow of the keys.")]
+        work = KeyWork(site.keys, site.engine, site.settings, system_actor())
+        rotation.rotate(work)
+        site.keys.ledger.quarantine("restored")
+        with site.engine.begin() as connection:
+            connection.execute(
+                text("update keys.epoch set retired_at = now() - interval '30 days' where number = 1")
+            )
+        told = [word for _level, word in self.lines(site)]
+        assert "in quarantine" in told[0]
+        assert "Epoch 1 should be destroyed" in told[1]
+
+    def test_a_ring_that_does_not_answer_is_an_error(self, site: Site):
+        (only, *_rest) = self.lines(site, key_passphrase="not the right one")
+        assert only[0] == "error"
+        assert "passphrase" in only[1]
