@@ -35,6 +35,7 @@ from crm_server.importing.readers import open_rows
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values.convert import Style, survey
 from crm_server.kernel import db
+from crm_server.kernel.blindindex import upkeep
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import ValidationFailed
 from crm_server.kernel.integrity import explain
@@ -144,6 +145,8 @@ class Runner:
         }
         dry = job.phase == "check"
         total = job.rows_total or 0
+        if not dry:
+            upkeep.prepare(self._sessions, self._actor, self._datamap[job.entity], total - job.rows_done)
         with self._sessions() as reading:
             # Chunks are read outside the transactions that write.
             connection = reading.connection(execution_options={"isolation_level": "AUTOCOMMIT"})

@@ -66,10 +66,11 @@ def drop_file(session: Session, job: Import) -> None:
 
 def open_file(session: Session, import_id: UUID, size: int) -> BinaryIO:
     """The stored file as a seekable binary file. Each chunk is fetched and opened when it is first read."""
-    file_id, header = session.execute(
-        select(Import.file_id, Import.stream).where(Import.id == import_id)
-    ).one()
-    cipher = reopen_file(session, import_id, file_id, bytes(header))
+    query = select(Import.file_id, Import.stream).where(Import.id == import_id)
+    file_id, header = session.execute(query).one()
+    if file_id is None or header is None:
+        raise LookupError("the file of this import was removed")
+    cipher = reopen_file(session, import_id, file_id, header)
     last = -(-padded_size(size) // CHUNK_SIZE) - 1
 
     def fetch(number: int) -> bytes:
