@@ -20,8 +20,10 @@ from compliance.datamap import Semantic
 from crm_server.domain.accounts.models import Account
 from crm_server.domain.cases.models import Case
 from crm_server.domain.pipeline.models import Opportunity, Pipeline, Stage
+from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.errors import BadQuery
+from crm_server.kernel.keys import Keys
 from crm_server.kernel.listing import (
     OPERATORS,
     Condition,
@@ -35,6 +37,7 @@ from crm_server.kernel.listing import (
 from crm_server.kernel.listing.fetch import _texts
 from crm_server.models import datamap
 from crm_server.services import records
+from crm_server.settings import Settings
 from tests.integration.api.conftest import Client, open_db
 
 DATA = datamap()
@@ -44,12 +47,12 @@ NAMES = ("Alpha", "alpha", "Beta_%", "Gamma\\x", "中文公司", "Ünique")
 
 
 @pytest.fixture(scope="module")
-def world(api_engine: Engine) -> Iterator[Session]:
+def world(api_engine: Engine, api_settings: Settings) -> Iterator[Session]:
     """Accounts with every kind of value, some empty; opportunities that refer to them. Rolled back at the end."""
     with api_engine.connect() as connection:
         outer = connection.begin()
         session = Session(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
-        session.info["kontor.actor"] = ACTOR
+        session.info |= {db.ACTOR: ACTOR, db.KEYS: Keys.open(api_settings, api_engine, listen=False)}
         accounts = [
             Account(
                 name=name,
