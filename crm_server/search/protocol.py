@@ -161,12 +161,10 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hits(msgspec.Struct, tag="hits", frozen=True):
-    """The records found, best first. `complete` is false while the index is still loading."""
+    """The records found, best first."""
 
     hits: list[Hit]
     more: bool = False
-    complete: bool = True
-    percent: int = 100
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):

@@ -154,7 +154,9 @@ class LeadService(PersonService):
                 for name in ("opportunity", "contact", "account")
                 if (key := getattr(lead, f"converted_{name}_id")) in lead.converted_made
             ]
-            documents.move(self.session, self.datamap, ("contact", lead.converted_contact_id), ("lead", lead.id))
+            documents.move(
+                self.session, self.datamap, ("contact", lead.converted_contact_id), ("lead", lead.id)
+            )
             self.other(ActivityService).leave_to_lead(lead.id, [record.id for record in made])
             for record in made:
                 record.deleted_at, record.deleted_by = now(), self._author()

@@ -19,7 +19,8 @@ from webtest import TestApp, TestResponse
 from crm_server.app import main
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.directory_models import GroupMapping
-from crm_server.domain.identity.models import LoginSession, Role, Team, TeamMember, User
+from crm_server.domain.identity.factor_models import Passkey
+from crm_server.domain.identity.models import LoginSession, Role, Team, TeamMember, User, UserRole
 from crm_server.domain.identity.queries import role_names
 from crm_server.domain.identity.services.sso import source_of
 from crm_server.domain.identity.sso_models import LoginRequest, SsoProvider, SsoSession
@@ -209,6 +210,26 @@ class TestAWholeProvider:
         done = through(browser, canaille, company, "erik", next="/profile/security")
         assert done.location == "https://localhost/profile/security"
         assert "sso+provider" in browser.get("/profile/security").text
+
+    def test_a_role_that_asks_for_a_passkey_takes_no_word_of_a_provider_for_it(  # AUTH-11
+        self, browser: TestApp, world: World, canaille: CanailleServer, company: SsoProvider
+    ) -> None:
+        canaille.person("fritz", "sellers")
+        through(browser, canaille, company, "fritz")
+        user = user_of(world, company, "fritz")
+        assert user is not None
+        with world.session() as session:
+            session.get_one(SsoProvider, company.id).trusted_methods = ["pwd"]
+            role = Role(name=f"Careful {user.id}", permissions=[], factors="passkey", factor_grace=0)
+            session.add(role)
+            session.flush()
+            session.add(UserRole(user_id=user.id, role_id=role.id))
+            session.add(Passkey(user_id=user.id, name="k", credential_id=user.id.bytes, public_key=b"k"))
+            session.commit()
+        browser.reset()
+        assert through(browser, canaille, company, "fritz").location.startswith(
+            "https://localhost/login/code"
+        )
 
     def test_log_out_offers_to_log_out_at_the_provider(
         self, browser: TestApp, canaille: CanailleServer, company: SsoProvider

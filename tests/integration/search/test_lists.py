@@ -322,6 +322,19 @@ class TestBounds:
         finally:
             hot.info[db.SEARCH] = known
 
+    def test_without_the_service_mail_and_telephone_are_found_by_the_blind_index(self, world: World) -> None:
+        known = world.hot.info.pop(db.SEARCH)
+        row = next(row for row in world.rows.values() if row["email"] and row["phone"])
+        try:
+            for path, value in (("email", row["email"].upper()), ("phone", row["phone"])):
+                query = ListQuery(filter=Condition(path, "eq", value), fields=("country",))
+                assert world.ids(query) == [row["id"]]
+            other = ListQuery(filter=Condition("email", "ne", row["email"]), fields=("country",))
+            with pytest.raises(SearchUnavailable):
+                world.ids(other)
+        finally:
+            world.hot.info[db.SEARCH] = known
+
     def test_a_cursor_carries_no_value_of_a_sealed_field(self, world: World) -> None:
         from base64 import urlsafe_b64decode
 

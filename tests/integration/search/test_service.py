@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 import threading
+import time
 from contextlib import suppress
 from uuid import UUID, uuid4
 
@@ -12,11 +13,13 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from crm_server.domain.contacts.models import Contact
+from crm_server.domain.keys.services import erase_subject
 from crm_server.kernel import db
 from crm_server.kernel.errors import TooManyRequests
+from crm_server.kernel.keys import Keys
 from crm_server.models import datamap
 from crm_server.search.client import SearchClient, SearchUnavailable
-from crm_server.search.protocol import Find, Match, Walk
+from crm_server.search.protocol import Find, Match, Refused, Walk
 from crm_server.search.protocol import Test as Condition
 from crm_server.search.server import SearchServer, SocketRefused
 from crm_server.search.service import SearchService
@@ -231,3 +234,34 @@ class TestProcess:
 
 def _split(ids: bytes) -> list[bytes]:
     return [ids[at : at + 16] for at in range(0, len(ids), 16)]
+
+
+class TestErasure:
+    def test_a_person_whose_keys_are_erased_is_gone_within_a_second(
+        self, client: SearchClient, people: People
+    ) -> None:
+        key = people.add("Vergessenheit", "Valentin", email="valentin@vergessen.example")
+        assert found(client, "vergessenheit") == [key]
+        with people.session() as session:
+            contact = session.get_one(Contact, key)
+            erase_subject(session, contact.subject_id)
+            db.commit(session)
+        erased = time.monotonic()
+        while client.find(Find("vergessenheit", {CONTACT.number: (NAME,)}, 5)).hits:
+            assert time.monotonic() - erased < 1
+        assert found(client, "valentin@vergessen") == []
+        asked = Match(CONTACT.number, Condition(NAME, "starts_with", "Vergess"), 10)
+        assert client.match(asked).ids == b""
+
+
+class TestLoading:
+    def test_while_it_loads_it_says_how_much_there_is_and_refuses_with_that(
+        self, search_settings: Settings, search_keys: Keys
+    ) -> None:
+        del search_keys
+        service = SearchService(search_settings)
+        service.loader.total, service.loader.loaded = 200, 125
+        assert (service.state().complete, service.state().percent) == (False, 62)
+        answer = service.answer(Find("a", {CONTACT.number: (NAME,)}, 5))
+        assert answer == Refused("loading", 62)
+        service.stop()

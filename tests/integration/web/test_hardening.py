@@ -147,3 +147,18 @@ class TestRequests:
             assert "; path=/" in lowered
             assert "samesite=" in lowered
             assert "domain=" not in lowered
+
+    def test_log_out_clears_the_browser(self, browser: TestApp) -> None:
+        token = browser.get("/login").html.select_one("input[name=csrf_token]")["value"]
+        answer = browser.post("/logout", {"csrf_token": token}, headers={"Origin": "https://localhost"})
+        assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
+        gone = [one for one in answer.headers.getall("Set-Cookie") if one.startswith("__Host-kontor=")]
+        assert gone
+        assert "max-age=0" in gone[0].lower()
+
+    def test_password_fields_are_masked_and_let_managers_fill_them(self, browser: TestApp) -> None:
+        field = browser.get("/login").html.select_one("#password")
+        assert field["type"] == "password"
+        assert field["autocomplete"] == "current-password"
+        assert int(field["maxlength"]) >= 64
+        assert browser.get("/login").html.select_one("#login")["autocomplete"] == "username"

@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, select
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import PendingLogin
 from crm_server.domain.identity.models import User
+from crm_server.domain.identity.services import factor_policy
 from crm_server.domain.identity.services.requests import take_request
 from crm_server.kernel import db as database
 from crm_server.kernel.actor import Actor, Origin, system_actor
@@ -154,7 +155,9 @@ class LoginService:
                 trusted for it).
             vouched: The provider's side of the session, as `SsoSessions.seal` made it.
         """
-        if second_factor or not self._factors.has_second_factor(db, user.id):
+        # A role that asks for a passkey takes no other factor, whoever vouches for it.
+        enough = second_factor and (method == "passkey" or not factor_policy.passkey_only(db, user.id))
+        if enough or not self._factors.has_second_factor(db, user.id):
             begun = self._begin(db, user, method, client, vouched)
             return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
         token = new_session_token()
