@@ -45,9 +45,7 @@ with db.open_session(db.session_factory(engine, settings, keys), system_actor())
 """
 
 
-@pytest.mark.parametrize(
-    "place,left", [("between", 0), ("before commit", 0), ("after commit", 1)], ids=str
-)
+@pytest.mark.parametrize("place,left", [("between", 0), ("before commit", 0), ("after commit", 1)], ids=str)
 def test_key_and_row_come_together_or_not_at_all(
     settings: Settings, engine: Engine, tmp_path: Path, place: str, left: int
 ) -> None:
