@@ -193,7 +193,8 @@ Answer = State | Ids | Hits | Grouped | Refused
 
 _requests = msgspec.msgpack.Decoder(Request)
 _answers = msgspec.msgpack.Decoder(Answer)
-_encode = msgspec.msgpack.Encoder().encode
+# A text may be a kind of text of its own, such as one that came with an address.
+_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 
 
 def send(channel: socket.socket, message: Request | Answer) -> None:

@@ -43,6 +43,9 @@ class TestPages:
         page = open_as("manager", width=width, dark=dark, locale=locale)
         speak(page, locale)
         paths = [*PAGES, *(first_row(page, collection) for collection in RECORDS)]
+        contact = first_row(page, "contacts")
+        explained = f"/access/explain?entity=contact&record={contact.rpartition('/')[2]}"
+        paths += [f"{contact}/sharing", explained]
         paths += [f"{first_row(page, 'leads')}/convert", f"{first_row(page, 'opportunities')}/edit"]
         found = []
         for path in paths:
