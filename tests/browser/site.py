@@ -24,6 +24,8 @@ from playwright.sync_api import sync_playwright
 
 from crm_server.demo import load as demo
 from crm_server.local import certificate
+from crm_server.settings import load
+from tests.searching import searching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +71,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         environment: Settings, among them KONTOR_DATABASE_URL of an empty, migrated database.
         contacts: How many contacts the demo data has.
     """
-    _logins, password = demo.load(environment["KONTOR_DATABASE_URL"], contacts)
+    _logins, password = demo.load(load(environment), contacts)
     with tempfile.TemporaryDirectory(prefix="kontor-browser-") as folder:
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()
@@ -91,7 +93,8 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         address = f"https://localhost:{port}"
         try:
             _wait(address, tls.authority, process, log)
-            yield Site(address, password)
+            with searching(load({"KONTOR_STATE_DIR": folder, **environment})):
+                yield Site(address, password)
         finally:
             process.terminate()
             try:
