@@ -84,6 +84,8 @@ def status(as_json: bool) -> None:
 def _lines(found: KeyState) -> Iterator[str]:
     yield f"provider  {found.provider}, profile {found.profile}"
     yield f"          {found.statement}"
+    for module in found.modules:
+        yield f"          checked: {module}"
     if found.away:
         yield f"          AWAY: {found.away}"
     yield f"keys      {found.live:,} live, {found.held:,} held, {found.erased:,} erased"
@@ -169,6 +171,20 @@ def verify(as_json: bool) -> None:
     )
     if found.corrupt:
         sys.exit(1)
+
+
+@keys.command()
+@JSON
+def reseal(as_json: bool) -> None:
+    """Seal documents anew that don't fit the profile in force, after a change of KONTOR_CRYPTO_PROFILE."""
+    from crm_server.domain.keys import reseal as resealing
+    from crm_server.models import datamap
+
+    with _work() as work, _bar("Sealing anew", quiet=as_json) as tell:
+        done = resealing.reseal(work, datamap(), tell)
+    _say(
+        as_json, done.plain(), f"{done.rows:,} rows sealed anew, {done.erased:,} left: their keys are erased."
+    )
 
 
 @keys.command()

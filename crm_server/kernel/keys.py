@@ -11,6 +11,7 @@ cached for minutes, and a listener drops those that are erased on any node (`crm
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from dataclasses import dataclass
@@ -93,8 +94,12 @@ class Keys:
     def __init__(
         self, settings: Settings, engine: Engine, ring: KeyRingProvider, *, listen: bool, restored: bool
     ) -> None:
+        # A process that holds keys leaves no picture of its memory behind (ENC-15).
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         self.node = node_of(settings)
         self.ledger = Ledger(folder_of(settings))
+        self.modules: tuple[str, ...] = ()
+        """The modules that passed the self-check, with their versions."""
         self._restored = restored
         self.profile = Profile(settings.crypto_profile)
         self.ring = ring
@@ -130,9 +135,10 @@ class Keys:
             KeysRefused: with the reason and the way out.
         """
         try:
-            _checked(Profile(settings.crypto_profile))
+            modules = _checked(Profile(settings.crypto_profile))
             horizon_of(settings)
             keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
+            keys.modules = modules
             try:
                 keys._prepare()
             except (OperationalError, ProgrammingError):
@@ -145,6 +151,11 @@ class Keys:
             cause = error.__cause__ if isinstance(error, KeysAway) else error
             raise KeysRefused(_refusal(settings, cause or error)) from None
         return keys
+
+    def announce(self) -> None:
+        """Say in the log which provider and profile are in force, and which modules compute the algorithms."""
+        name = self.ring.capabilities.name
+        log.info("keys opened", provider=name, profile=self.profile.value, modules=list(self.modules))
 
     def close(self) -> None:
         """Forget all keys and stop listening."""
@@ -427,14 +438,13 @@ class Keys:
 
 
 @cache
-def _checked(profile: Profile) -> None:
-    """Test every algorithm of the profile once in a process, and say in the log which modules compute them.
+def _checked(profile: Profile) -> tuple[str, ...]:
+    """Test every algorithm of the profile once in a process; returns the modules that compute them.
 
     Raises:
         ProfileRefused: one gives a wrong answer, or is missing.
     """
-    found = self_check(profile)
-    log.info("algorithms checked", profile=profile.value, modules=sorted({one.module for one in found}))
+    return tuple(sorted({one.module for one in self_check(profile)}))
 
 
 def _active_epoch(connection: Connection) -> int | None:

@@ -125,6 +125,7 @@ def includeme(config: Configurator) -> None:
     engine = db.create_app_engine(settings)
     config.registry.engine = engine
     config.registry.keys = Keys.open(settings, engine)
+    config.registry.keys.announce()
     config.registry.session_factory = db.session_factory(engine, settings, config.registry.keys)
     config.add_request_method(session_of, "db", reify=True)
     config.add_tween(

@@ -94,6 +94,7 @@ class Worker:
         engine = db.create_app_engine(self.settings, pool_size=self.concurrency + 1)
         try:
             keys = Keys.open(self.settings, engine)
+            keys.announce()
             factory = db.session_factory(engine, self.settings, keys)
             asyncio.run(self._run(factory, until_empty=until_empty))
             keys.close()

@@ -64,3 +64,32 @@ class TestViews:
             and getattr(view["callable"], "__name__", "") != "refuse"
         }
         assert public == PUBLIC
+
+    @pytest.mark.parametrize(
+        "route",
+        [
+            # Roles, emergency access and what makes or unmakes an administrator.
+            "role_new", "role_edit", "role_delete", "role_member", "role_restore", "emergency", "approval_act",
+            # Where people and groups come from.
+            "directory_new", "directory_edit", "directory_map", "directory_state",
+            "sso_provider_new", "sso_provider_edit", "sso_provider_map", "sso_provider_state",
+            "sso_provider_brake", "sso_provider_tokens",
+            # Accounts and factors of others, and one's own.
+            "user_new", "user_state", "user_link", "user_factors",
+            "own_app", "own_app_remove", "own_passkeys", "own_passkey_remove", "own_codes", "own_tokens",
+            # Mass export.
+            "export_release",
+        ],
+    )  # fmt: skip
+    def test_what_protects_accounts_and_data_asks_for_a_fresh_proof(  # AUTH-15
+        self, views: list[dict], route: str
+    ) -> None:
+        changing = [
+            view
+            for view in views
+            if view["route_name"] == route
+            and getattr(view["callable"], "__name__", "") != "refuse"
+            and "GET" not in (view["request_methods"] or ("POST",))
+        ]
+        assert changing
+        assert all(view.get("step_up") for view in changing)

@@ -65,6 +65,7 @@ class KeyState:
     statement: Any
     proves_destruction: bool
     profile: str
+    modules: tuple[str, ...]
     away: str | None
     active: int | None
     live: int
@@ -117,6 +118,7 @@ def state_of(connection: Connection, keys: Keys, settings: Settings) -> KeyState
         statement=capabilities.statement,
         proves_destruction=capabilities.can_prove_destruction,
         profile=keys.profile.value,
+        modules=keys.modules,
         away=_away(keys, active),
         active=active,
         live=total("active"),

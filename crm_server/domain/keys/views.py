@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _TEMPLATE = "crm_server.domain.keys:templates/keys/index.jinja2"
 STATES = {
     "active": (_("In use"), "green"),
-    "retired": (_("Waits for its destruction"), "yellow"),
+    "retired": (_("Waits for its destruction"), "orange"),
     "destroying": (_("Being destroyed"), "red"),
     "destroyed": (_("Destroyed"), "gray"),
 }

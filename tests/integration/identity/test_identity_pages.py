@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import time_machine
@@ -292,6 +292,111 @@ class TestPasskeys:
         ]
 
 
+class TestPasskeyAlone:
+    """A log-in with nothing but a passkey (AUTH-14)."""
+
+    def enrolled(self, browser: Browser, world: World) -> tuple[Any, Authenticator, dict[str, str]]:
+        user, key = world.user("User"), Authenticator()
+        log_in(browser, user.login)
+        page = browser.get("/profile/security/passkeys")
+        options = page.html.select_one("#passkey-options").string
+        made = {"answer": key.register(options, origin=ORIGIN, party="localhost"), "name": "Key"}
+        assert browser.post_json("/profile/security/passkeys", made, headers=csrf_of(page)).status_int == 200
+        browser.reset()
+        return user, key, csrf_of(browser.get("/login"))
+
+    def test_it_opens_a_session_once_for_the_browser_that_asked(
+        self, browser: Browser, world: World, application: object
+    ) -> None:
+        _user, key, headers = self.enrolled(browser, world)
+        options = browser.get("/login/with-passkey?next=/profile/security").text
+        answer = key.sign(options, origin=ORIGIN, party="localhost")
+        stranger = new_browser(application)
+        refused = stranger.post_json(
+            "/login/with-passkey", answer, headers=csrf_of(stranger.get("/login")), expect_errors=True
+        )
+        assert refused.status_int == 422
+        cookies = dict(browser.cookies)
+        done = browser.post_json("/login/with-passkey?next=/profile/security", answer, headers=headers)
+        assert done.json["next"].endswith("/profile/security")
+        assert "passkey" in browser.get("/profile/security").text
+        for name, value in cookies.items():
+            browser.set_cookie(name, value)
+        again = browser.post_json("/login/with-passkey", answer, headers=headers, expect_errors=True)
+        assert again.status_int in (400, 403, 422)
+
+    def test_wrong_origins_people_and_states_are_refused_and_told_apart_in_the_audit_log(
+        self, browser: Browser, world: World
+    ) -> None:
+        user, key, headers = self.enrolled(browser, world)
+        other = world.user()
+
+        def attempt(**change: object) -> int:
+            options = browser.get("/login/with-passkey").text
+            given = {"origin": ORIGIN, "party": "localhost"} | {
+                name: value for name, value in change.items() if name in ("origin", "party")
+            }
+            answer = key.sign(options, **given)  # type: ignore[arg-type]
+            answer["response"] |= change.get("response", {})  # type: ignore[operator]
+            answer |= {name: value for name, value in change.items() if name == "id"}
+            found = browser.post_json("/login/with-passkey", answer, headers=headers, expect_errors=True)
+            return int(found.status_int)
+
+        handle = base64.urlsafe_b64encode(other.id.bytes).rstrip(b"=").decode()
+        for change, reason in (
+            ({"origin": "https://evil.example"}, "passkey_InvalidAuthenticationResponse"),
+            ({"id": "AAAA"}, "unknown_passkey"),
+            ({"id": "%"}, "unknown_passkey"),
+            ({"response": {"userHandle": handle}}, "passkey_of_somebody_else"),
+        ):
+            assert attempt(**change) == 422
+            assert world.reasons("passkey")[-1] == reason
+        with world.session() as session:
+            world.services.users.set_state(session, user.id, enabled=False)
+            session.commit()
+        assert attempt() == 422
+        assert world.reasons("passkey")[-1] == "account_disabled"
+
+    def test_a_step_up_by_passkey_counts_for_its_own_session_alone(  # AUTH-15
+        self, browser: Browser, world: World, application: object
+    ) -> None:
+        user, key, _headers = self.enrolled(browser, world)
+        victim = world.user("User")
+        log_in(browser, victim.login)
+        headers = csrf_of(browser.get("/confirm?next=/profile"))
+        options = browser.get("/confirm/passkey?next=/profile").text
+        answer = key.sign(options, origin=ORIGIN, party="localhost")
+        refused = browser.post_json("/confirm/passkey", answer, headers=headers, expect_errors=True)
+        assert refused.status_int == 422
+        assert world.reasons("step_up", victim)[-1] == "wrong_proof"
+        assert user.id != victim.id
+
+
+class TestAStolenSession:
+    def test_a_copy_dies_with_the_next_proof_and_with_log_out_and_its_owner_sees_it(  # AUTH-15, AUTH-16
+        self, browser: Browser, world: World, application: object
+    ) -> None:
+        user = world.user()
+        log_in(browser, user.login)
+
+        def thief() -> Browser:
+            made = new_browser(application)
+            made.set_cookie(COOKIE, browser.cookies[COOKIE].strip('"'))
+            return made
+
+        first = thief()
+        assert first.get("/profile").status_int == 200
+        page = browser.get("/confirm?next=/profile/security")
+        filled = having(page, "proof")
+        filled["proof"] = GOOD
+        filled.submit()
+        assert first.get("/profile", expect_errors=True).status_int == 303
+        second = thief()
+        assert second.get("/profile").status_int == 200
+        form(browser.get("/profile/security"), "/logout").submit()
+        assert second.get("/profile", expect_errors=True).status_int == 303
+
+
 class TestOwnSecurity:
     def test_sessions_are_listed_and_ended(
         self, browser: Browser, application: object, world: World
@@ -421,9 +526,9 @@ class TestAdministration:
             if parent:
                 create["parent"].select(text=next(o[2] for o in create["parent"].options if parent in o[2]))
             create.submit()
-        rows = [row.get_text() for row in admin.get("/territories").html.select("main td:first-child")]
-        at = next(index for index, text in enumerate(rows) if "Test world" in text)
-        assert rows[at + 1].strip() == "Test Europe"
+        inside = admin.get("/territories").html.select(".k-tree .k-tree a")
+        world_item = next(one for one in inside if one.get_text() == "Test Europe").find_parent("ul").parent
+        assert world_item.select_one("a").get_text() == "Test world"
 
     def test_the_system_administrator_gives_no_roles(self, admin: Browser) -> None:
         admin.get("/roles", status=403)
