@@ -18,6 +18,7 @@ from crm_server.api.openapi_actions import ATTACHMENT_PATHS, action_paths, actio
 from crm_server.api.openapi_approvals import approval_paths, approval_schemas
 from crm_server.api.openapi_domains import domain_paths, domain_schemas
 from crm_server.api.openapi_imports import import_paths, import_schemas
+from crm_server.api.openapi_roles import role_paths, role_schemas
 from crm_server.api.schema import read_schema, write_schema
 from crm_server.api.texts import localizer
 from crm_server.models import datamap
@@ -59,11 +60,13 @@ def document() -> dict[str, Any]:
         | access_paths(data)
         | import_paths(data)
         | approval_paths(data)
+        | role_paths()
         | ATTACHMENT_PATHS
         | part.OTHER_PATHS
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
-    schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas() | approval_schemas()
+    schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas()
+    schemas |= approval_schemas() | role_schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,6 +81,7 @@ def document() -> dict[str, Any]:
             {"name": item.policy.collection, "description": _says(item.policy.label_plural)}
             for item in data.records()
         ]
+        + [{"name": "roles", "description": "What people may do."}]
         + [{"name": "approvals", "description": "What nobody may do alone."}]
         + [{"name": "imports", "description": "Files on their way in, and lists on their way out."}]
         + [{"name": "system", "description": "What there is, and what changed."}],

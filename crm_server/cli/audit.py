@@ -221,3 +221,54 @@ def partitions(*, ahead: int, as_json: bool) -> None:
         click.echo(json.dumps({"made": made, "months_ahead": row.months_ahead, "misplaced": row.misplaced}))
     else:
         click.echo(f"Room for {row.months_ahead} more months; {len(made)} partitions made.")
+
+
+@audit.command()
+@click.argument("name")
+@click.option(
+    "--reason", required=True, help="Why the log can't be continued; it is sealed, so no personal data."
+)
+@click.option(
+    "--approved-by",
+    "approvals",
+    multiple=True,
+    required=True,
+    type=click.UUID,
+    help="Id of a person who approved; at least two.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Newest signed checkpoint of the old log, from a witness for example. Default: that of the mirror.",
+)
+@JSON
+def fork(
+    *, name: str, reason: str, approvals: tuple[Any, ...], checkpoint: Path | None, as_json: bool
+) -> None:
+    """Begin a new log NAME after one that can't be continued: its first leaf explains the break.
+
+    Only where the sealer refuses to go on (LogContradiction) and neither database nor mirror can be brought back.
+    Runs on the sealer's host, with its settings, while no sealer runs.
+    """
+    from compliance.audit.log.fork import ForkRefusedError
+    from compliance.audit.log.note import NoteError
+    from compliance.audit.log.source import SourceError
+    from compliance.audit.log.state import StateError
+    from crm_server.domain.audit import sealing
+    from crm_server.settings import load
+
+    try:
+        kept = sealing.fork(
+            load(database_url=""),
+            name,
+            reason=reason,
+            approvals=tuple(str(key) for key in approvals),
+            checkpoint=checkpoint,
+        )
+    except (ForkRefusedError, SourceError, StateError, NoteError) as error:
+        raise click.ClickException(f"Nothing was changed: {error}.") from error
+    if as_json:
+        click.echo(json.dumps({"log": name, "old_files": str(kept)}))
+    else:
+        click.echo(f"The log {name} is open. The old log's files are kept in {kept}.")
+        click.echo(f"Set KONTOR_AUDIT_LOG_NAME={name}, start the sealer, and tell auditors and witnesses.")

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.browser.conftest import Opener, violations
+from tests.browser.site import Site
 from tests.browser.test_pages import LOOKS, speak
 
 
@@ -21,7 +22,8 @@ class TestAuditLog:
         page.goto("/audit")
         event = page.locator("tbody tr td a").first.get_attribute("href")
         assert event is not None
-        for path in ("/audit", event, "/audit?until=2020-01-01"):
+        pages = ("/audit-alerts", "/audit-retention", "/audit-sinks", "/audit-sinks/new")
+        for path in ("/audit", event, "/audit?until=2020-01-01", "/audit?action=create", *pages):
             page.goto(path)
             found += violations(page)
             wide = page.evaluate("document.documentElement.scrollWidth")
@@ -41,3 +43,34 @@ class TestAuditLog:
         page.locator("tbody tr td a").first.click()
         page.wait_for_url(re.compile("/audit/[0-9a-f-]{36}"))
         assert "Record created" in page.locator("h1").inner_text()
+
+    def test_a_sink_is_set_up_and_its_test_event_is_shown(self, open_as: Opener, site: Site) -> None:
+        page = open_as("audit", "/audit-sinks/new")
+        page.fill("#proof", site.password)
+        page.locator("form button[type=submit]").last.click()
+        page.wait_for_selector("#name")
+        assert violations(page) == []
+        page.fill("#name", "Archive")
+        page.select_option("#transport", "file")
+        page.fill("#address", "../audit.log")
+        page.select_option("#format", "ocsf")
+        page.locator("main form button[type=submit]").last.click()
+        assert "A plain name" in page.locator("#address-error").inner_text()
+        page.fill("#address", "audit.log")
+        page.locator("main form button[type=submit]").last.click()
+        page.wait_for_url(re.compile("/audit-sinks/[0-9a-f-]{36}$"))
+        assert violations(page) == []
+        page.get_by_role("button", name="Send a test event").click()
+        page.wait_for_url(re.compile("/test$"))
+        assert (
+            '"activity_name"' in page.locator("main pre").inner_text()
+            or "test" in page.locator("main pre").inner_text()
+        )
+        assert violations(page) == []
+
+    def test_the_history_of_a_record_is_reached_from_the_log(self, open_as: Opener) -> None:
+        page = open_as("audit", "/audit?action=create&class=change")
+        page.locator("tbody tr td a").first.click()
+        page.get_by_role("link", name="History", exact=True).click()
+        page.wait_for_url(re.compile("/audit-history/"))
+        assert violations(page) == []

@@ -27,7 +27,7 @@ from compliance.audit.log.source import SourceError
 from compliance.audit.log.state import StateError
 from compliance.audit.log.tiles import Mirror, MirrorDamaged
 from compliance.audit.log.tree import consistency_proof
-from compliance.audit.log.witness import request_body
+from compliance.audit.witness.protocol import request_body
 
 logger = logging.getLogger(__name__)
 

@@ -53,17 +53,37 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 
 # One type an event class and action; other actions of a class follow the schema of the class.
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "authentication": ("login", "logout", "password_change", "factor_enable", "factor_disable"),
+    "authentication": (
+        "login",
+        "logout",
+        "session_ended",
+        "password_change",
+        "factor_enable",
+        "factor_disable",
+    ),
     "account": ("account_create", "account_disable", "account_lock", "account_unlock", "account_delete"),
-    "authorization": ("check", "grant", "revoke"),
-    "change": ("create", "update", "delete", "merge"),
-    "read": ("view", "list", "search", "print"),
-    "export": ("export",),
-    "configuration": ("configure",),
-    "job": ("start", "stop"),
+    "authorization": ("check", "deny", "explain", "grant", "revoke"),
+    "change": ("create", "update", "delete", "restore", "purge", "merge", "tag", "untag", "share", "unshare"),
+    "read": (
+        *("read", "view", "list", "search", "print", "changes", "download"),
+        *("audit_list", "audit_read", "audit_history"),
+    ),
+    "export": ("export", "audit_proof", "audit_export", "audit_table"),
+    "configuration": (
+        *("configure", "password_changed", "password_set", "factor_added", "factor_removed", "link_made"),
+        *("user_enabled", "user_disabled", "token_created", "token_revoked"),
+        *("role_created", "role_changed", "role_deleted", "role_given", "role_taken"),
+        *("emergency_begun", "emergency_ended", "emergency_reviewed"),
+        *("approval_requested", "approval_seconded", "approval_released", "approval_vetoed"),
+        *("approval_withdrawn", "approval_expired", "approval_executed", "approval_failed"),
+        *("sink_test", "sink_resend", "sink_secrets_set"),
+    ),
+    "job": ("start", "stop", "import", "import_undo"),
     "rights": ("create", "update", "close"),
     "compliance": ("create", "update", "close"),
-    "detection": ("create",),
+    "detection": (
+        *("create", "alert_hours", "alert_mass_reads", "alert_denials", "alert_honey", "document_unreadable"),
+    ),
     "audit": ("reconciliation", "log_fork", "prune", "pruned", "unsealable_event", "test"),
 }
 

@@ -62,6 +62,14 @@ def months_of(session: Session) -> dict[str, int]:
     return {name: found.get(name, USUAL_MONTHS) for name in CLASSES}
 
 
+def check(event_class: str, months: int, errors: Errors) -> None:
+    """Note what is wrong with keeping a class for so many months."""
+    if event_class not in CLASSES:
+        errors.add("/class", "choice", _("There is no such choice."))
+    if not LEAST_MONTHS <= months <= 1200:
+        errors.add("/months", "range", _("Audit events are kept for at least six months."))
+
+
 def keep(session: Session, event_class: str, months: int) -> None:
     """Say how long a class is kept.
 
@@ -69,10 +77,7 @@ def keep(session: Session, event_class: str, months: int) -> None:
         ValidationFailed: no such class, or less than six months.
     """
     errors = Errors()
-    if event_class not in CLASSES:
-        errors.add("/class", "choice", _("There is no such choice."))
-    if not LEAST_MONTHS <= months <= 1200:
-        errors.add("/months", "range", _("Audit events are kept for at least six months."))
+    check(event_class, months, errors)
     errors.raise_if_any()
     rule = session.scalars(select(RetentionRule).where(RetentionRule.event_class == event_class)).first()
     if rule is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -15,10 +16,12 @@ import psycopg2.extensions
 
 from compliance.audit.log import keyfile
 from compliance.audit.log.files import write_atomically
+from compliance.audit.log.fork import fork_log
 from compliance.audit.log.note import NoteError, Signer, VerifierKey
 from compliance.audit.log.postgres import PostgresSource, open_log
 from compliance.audit.log.sealer import SealerConfig
 from compliance.audit.log.service import SealerStatus, WitnessAddress, run_sealer, sealing_lag
+from compliance.audit.log.state import StateFile
 from crm_server.domain.audit.guard import free_part
 from crm_server.domain.audit.places import connect, log_name, places
 from crm_server.settings import SettingsError
@@ -75,6 +78,43 @@ def seal(settings: Settings, stop: threading.Event) -> None:
         status=status,
     )
     watcher.join(_MEASURE_SECONDS + 1)
+
+
+def fork(
+    settings: Settings, name: str, *, reason: str, approvals: tuple[str, ...], checkpoint: Path | None = None
+) -> Path:
+    """Close the log and open a successor whose first leaf explains the break (AUD-8). No sealer may run meanwhile.
+
+    Args:
+        name: Of the new log; afterwards `KONTOR_AUDIT_LOG_NAME` has to say it.
+        reason: Why, without personal data; it is sealed.
+        approvals: Keys of at least two persons who approved.
+        checkpoint: The newest signed checkpoint of the old log that anybody has; that of the mirror by default.
+
+    Returns:
+        Where the old log's files lie now.
+
+    Raises:
+        ForkRefusedError: something that explains the break is missing.
+        SourceError: another sealer runs, or the database refused.
+        StateError, NoteError, OSError: a file can't be used.
+    """
+    where = places(settings)
+    last = (checkpoint or where.mirror / "checkpoint").read_bytes()
+
+    def connection() -> psycopg2.extensions.connection:
+        return connect(settings.sealer_database_url, "kontor-sealer", settings.connect_timeout)
+
+    tenant = _tenant(connection, threading.Event())
+    source = PostgresSource(connection, tenant or "", standbys=settings.audit_standbys)
+    try:
+        with StateFile(where.state) as state:
+            fork_log(source, state, name, last, reason=reason, approvals=approvals, tenant=tenant or "")
+    finally:
+        source.close()
+    kept = where.mirror.with_name(f"{where.mirror.name}.{int(time.time())}")
+    where.mirror.rename(kept)
+    return kept
 
 
 def signing_key(where: Places) -> Ed25519PrivateKey:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.httpexceptions import HTTPSeeOther
 
-from crm_server.domain.audit import alerts, events, queries, retention, words
+from crm_server.domain.audit import alerts, events, queries, releasing, retention, words
 from crm_server.domain.audit.queries import Filters
-from crm_server.kernel.errors import NotFound, ValidationFailed
+from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
 from crm_server.kernel.jobs import defer
 from crm_server.permissions import Permission
 from crm_server.web import flash
@@ -73,19 +73,24 @@ def retention_page(request: Request, **more: Any) -> dict[str, Any]:
 
 
 def change_retention(request: Request) -> dict[str, Any] | Response:
-    """Say how long the classes are kept."""
+    """Ask a second person to let classes be kept for another time."""
+    changed: dict[str, int] = {}
+    for name, months in retention.months_of(request.db).items():
+        text = str(request.POST.get(name, months))
+        wanted = int(text) if text.isdecimal() and len(text) < 5 else 0
+        if wanted != months:
+            changed[name] = wanted
+    if not changed:
+        return HTTPSeeOther(request.route_path("audit_retention"))
     try:
-        for name, months in retention.months_of(request.db).items():
-            text = str(request.POST.get(name, months))
-            wanted = int(text) if text.isdecimal() and len(text) < 5 else 0
-            if wanted != months:
-                retention.keep(request.db, name, wanted)
-    except ValidationFailed as refused:
+        asked = releasing.ask(request.db, changed, str(request.POST.get("reason", "")))
+    except AppError as refused:
         request.db.rollback()
-        request.response.status_int = 422
-        return retention_page(request, error=refused.errors[0].message)
-    flash.add(request, "saved")
-    return HTTPSeeOther(request.route_path("audit_retention"))
+        request.response.status_int = refused.status
+        said = refused.errors[0].message if isinstance(refused, ValidationFailed) else refused.detail
+        return retention_page(request, error=said or refused.title)
+    flash.add(request, "approval_asked")
+    return HTTPSeeOther(request.route_path("approval", id=asked))
 
 
 def prune_now(request: Request) -> Response:

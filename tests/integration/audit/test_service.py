@@ -16,7 +16,8 @@ from compliance.audit.log.note import COSIGNATURE, Signer
 from compliance.audit.log.postgres import PostgresSource
 from compliance.audit.log.sealer import LogContradiction, SealerConfig
 from compliance.audit.log.service import SealerStatus, WitnessAddress, run_sealer, sealing_lag
-from compliance.audit.log.witness import Witness, serve
+from compliance.audit.witness.protocol import Witness
+from compliance.audit.witness.server import serve
 
 from .conftest import ORIGIN, Cluster, insert_events, prepare
 

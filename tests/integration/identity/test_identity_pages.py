@@ -526,9 +526,9 @@ class TestAdministration:
             if parent:
                 create["parent"].select(text=next(o[2] for o in create["parent"].options if parent in o[2]))
             create.submit()
-        rows = [row.get_text() for row in admin.get("/territories").html.select("main td:first-child")]
-        at = next(index for index, text in enumerate(rows) if "Test world" in text)
-        assert rows[at + 1].strip() == "Test Europe"
+        inside = admin.get("/territories").html.select(".k-tree .k-tree a")
+        world_item = next(one for one in inside if one.get_text() == "Test Europe").find_parent("ul").parent
+        assert world_item.select_one("a").get_text() == "Test world"
 
     def test_the_system_administrator_gives_no_roles(self, admin: Browser) -> None:
         admin.get("/roles", status=403)

@@ -228,6 +228,47 @@ class TestMakingRoles:
         assert browser.get("/api/v1/contacts", status=403).json["reason"] == SEE
 
 
+class TestApi:
+    def test_a_role_is_made_previewed_changed_and_removed(self, application: object, world: World) -> None:
+        browser = browser_of(application, world.user("Security administrator"))
+        token = csrf_of(browser.get("/roles"))
+        body = {
+            "name": f"Api {uuid4().hex[:6]}",
+            "permissions": [SEE, EXPORT],
+            "scopes": {"contact:read": ["own"]},
+        }
+        made = browser.post_json("/api/v1/roles", body, headers=token, status=201)
+        address, tag = made.headers["Location"], made.headers["ETag"]
+        assert made.json["scopes"] == {"contact:read": ["own"]}
+        found = browser.post_json(f"{address}/preview", {"permissions": [SEE]}, headers=token).json
+        assert [one["permission"] for one in found["lost"]] == [EXPORT]
+        assert browser.get(address).json["version"] == made.json["version"]
+        browser.patch_json(address, {"permissions": [SEE]}, headers=token, status=428)
+        done = browser.patch_json(address, {"permissions": [SEE]}, headers=token | {"If-Match": tag})
+        assert EXPORT not in done.json["permissions"]
+        stale = browser.patch_json(
+            address, {"permissions": []}, headers=token | {"If-Match": tag}, status=412
+        )
+        assert stale.json["theirs"]["permissions"] == done.json["permissions"]
+        assert browser.get(f"{address}/members").json == {"data": []}
+        browser.delete(address, headers=token | {"If-Match": done.headers["ETag"]}, status=204)
+        browser.get(address, status=404)
+
+    @pytest.mark.parametrize(
+        "body", [{"name": 5}, {"permissions": "all"}, {"scopes": {"x": 1}}, {"wrong": 1}]
+    )
+    def test_bad_bodies_are_told_at_their_place(
+        self, application: object, world: World, body: dict[str, object]
+    ) -> None:
+        browser = browser_of(application, world.user("Security administrator"))
+        token = csrf_of(browser.get("/roles"))
+        refused = browser.post_json("/api/v1/roles", body, headers=token, status=422)
+        assert refused.json["errors"][0]["pointer"].startswith("/")
+
+    def test_who_does_not_give_roles_sees_none(self, application: object, world: World) -> None:
+        browser_of(application, world.user("Manager")).get("/api/v1/roles", status=403)
+
+
 class TestSecondFactorByRole:  # AUTH-11
     def test_who_lacks_it_can_do_nothing_but_set_it_up(self, application: object, world: World) -> None:
         role, person = a_role(world, factors="any"), world.user("User")

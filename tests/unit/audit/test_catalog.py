@@ -23,6 +23,7 @@ from compliance.audit.siem.catalog import (
 )
 from compliance.audit.siem.event import Policy
 from compliance.audit.siem.formats import FORMATS
+from crm_server.domain.audit.words import ACTIONS
 
 from .siem_events import everything
 
@@ -45,6 +46,11 @@ def test_every_field_that_is_sent_is_in_the_dictionary() -> None:
     }
     assert sent <= set(FIELDS)
     assert set(FIELDS) - sent <= {"meta"}
+
+
+def test_every_action_that_the_product_has_a_word_for_is_in_the_pack() -> None:
+    known = {action for actions in EVENT_TYPES.values() for action in actions}
+    assert set(ACTIONS) - known == set()
 
 
 def test_an_unknown_type_has_no_schema() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from compliance.audit.log import checkpoint, note
@@ -17,7 +19,9 @@ from compliance.audit.log.checkpoint import Checkpoint
 from compliance.audit.log.note import COSIGNATURE, Signer
 from compliance.audit.log.sealer import add_cosignatures
 from compliance.audit.log.tree import EMPTY_ROOT, consistency_proof
-from compliance.audit.log.witness import Witness, request_body, serve
+from compliance.audit.witness.__main__ import main
+from compliance.audit.witness.protocol import Witness, request_body
+from compliance.audit.witness.server import serve
 
 from .helpers import ORIGIN, SmallLog, event
 
@@ -173,3 +177,17 @@ class TestHttp:
         connection.request("POST", "/add-checkpoint", b"x" * 70_000)
         assert connection.getresponse().status == 413
         connection.close()
+
+
+class TestCommand:
+    def test_it_makes_its_key_once_and_serves_what_its_configuration_says(self, tmp_path: Path) -> None:
+        runner, path = CliRunner(), tmp_path / "witness.pem"
+        made = runner.invoke(main, ["keygen", "--name", "w.example", "--key", str(path)])
+        assert made.output.startswith("w.example+")
+        assert runner.invoke(main, ["keygen", "--name", "w.example", "--key", str(path)]).exit_code == 1
+        config = tmp_path / "witness.json"
+        config.write_text(json.dumps({"name": "w.example", "key": str(path), "directory": str(tmp_path)}))
+        refused = runner.invoke(main, ["serve", "--config", str(config)])
+        assert "lacks logs" in refused.output
+        config.write_text("no")
+        assert "no JSON object" in runner.invoke(main, ["serve", "--config", str(config)]).output

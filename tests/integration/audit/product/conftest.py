@@ -97,6 +97,21 @@ class Site:
             time.sleep(0.1)
         raise AssertionError((self.state / "sealer.log").read_text())
 
+    def wait_until_signed(self, origin: str, seconds: float = 30) -> int:
+        """Return the size of a log of this name when every event has a leaf in some log."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            ((waiting, size, signed),) = self.run(
+                "select (select count(*) from audit.event e where not exists "
+                "(select from audit.leaf l where l.event_id = e.event_id)), g.size, "
+                "(select coalesce(max(c.size), 0) from audit.checkpoint c where c.log = g.number) "
+                f"from audit.log g where origin = '{origin}'"
+            )
+            if not waiting and size == signed:
+                return int(signed)
+            time.sleep(0.1)
+        raise AssertionError((self.state / "sealer.log").read_text())
+
 
 @pytest.fixture
 def site(cluster: Cluster, template: str, tmp_path: Path) -> Iterator[Site]:

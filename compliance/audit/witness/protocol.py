@@ -1,23 +1,10 @@
-"""A C2SP tlog-witness: cosigns a log's checkpoints for as long as the log only grows. Runs on another
-department's host.
-
-It keeps one small file a log, needs no database and none of the log's events, and answers `POST
-/add-checkpoint` and `GET /<origin hash>/checkpoint`. With its cosignatures a log that showed two people two
-histories would need the witness's key too.
-
-    python -m compliance.audit.log.witness --config witness.json
-
-Put a reverse proxy with TLS before it, or bind it to a management network. The sealer is its only client.
-"""
+"""The protocol of C2SP tlog-witness without HTTP: what a witness answers, and what it must never cosign."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
 import hashlib
-import http.server
-import json
 import re
 import threading
 import time
@@ -26,16 +13,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from compliance.audit.log import checkpoint as checkpoints
 from compliance.audit.log.checkpoint import Checkpoint
 from compliance.audit.log.files import write_atomically
-from compliance.audit.log.note import COSIGNATURE, Note, NoteError, Signer, VerifierKey
+from compliance.audit.log.note import Note, NoteError, Signer, VerifierKey
 from compliance.audit.log.tree import EMPTY_ROOT, ProofError, verify_consistency
 
-MAX_REQUEST = 64 * 1024
 MAX_PROOF = 63
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
 
@@ -150,63 +133,3 @@ def _read_request(request: bytes) -> tuple[int, list[bytes], Checkpoint, Note]:
         proof.append(value)
     claimed, note = checkpoints.parse(rest)
     return int(old[1]), proof, claimed, note
-
-
-def handler(witness: Witness) -> type[http.server.BaseHTTPRequestHandler]:
-    """Return the request handler of a witness."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 10
-
-        def do_POST(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length) > MAX_REQUEST:
-                self.close_connection = True
-                self._answer(Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
-                return
-            body = self.rfile.read(int(length))
-            path = self.path == "/add-checkpoint"
-            self._answer(witness.add_checkpoint(body) if path else Answer(HTTPStatus.NOT_FOUND))
-
-        def do_GET(self) -> None:
-            found = re.fullmatch(r"/([0-9a-f]{64})/checkpoint", self.path)
-            self._answer(witness.last_checkpoint(found[1]) if found else Answer(HTTPStatus.NOT_FOUND))
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: requests hold signed facts only, and the answer says all there is."""
-
-        def _answer(self, answer: Answer) -> None:
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.kind)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-    return Handler
-
-
-def serve(witness: Witness, host: str, port: int) -> http.server.ThreadingHTTPServer:
-    """Return a bound server; the caller runs `serve_forever`."""
-    return http.server.ThreadingHTTPServer((host, port), handler(witness))
-
-
-def main() -> None:
-    """Run from a JSON file: name, key (PEM file), directory, host, port, logs (verifier keys)."""
-    parser = argparse.ArgumentParser(description="Witness of transparency logs (C2SP tlog-witness).")
-    parser.add_argument("--config", type=Path, required=True)
-    settings = json.loads(parser.parse_args().config.read_text())
-    private = load_pem_private_key(Path(settings["key"]).read_bytes(), None)
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SystemExit("the witness's key must be an Ed25519 key in PEM form")
-    logs: dict[str, list[VerifierKey]] = {}
-    for line in settings["logs"]:
-        key = VerifierKey.parse(line)
-        logs.setdefault(key.name, []).append(key)
-    witness = Witness(Signer(settings["name"], private, COSIGNATURE), logs, Path(settings["directory"]))
-    with serve(witness, settings.get("host", "127.0.0.1"), int(settings.get("port", 8480))) as server:
-        server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

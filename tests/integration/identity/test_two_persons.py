@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from webtest import TestApp, TestResponse
 
+import crm_server.approvals  # noqa: F401 - registers the kinds
 from crm_server.app import main
+from crm_server.cli.approvals import approvals
 from crm_server.domain.approvals.models import Approval
+from crm_server.domain.approvals.services import ApprovalService
 from crm_server.domain.identity.models import Role, User, UserRole
 from crm_server.domain.identity.services import granting
 from crm_server.kernel import db
 from crm_server.settings import Settings
-from tests.integration.identity.conftest import (  # noqa: F401 - fixtures
-    World,
-    fresh_limits,
-    identity_engine,
-    identity_settings,
-    world,
-)
+from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of, form, log_in, new_browser, only
 
 
 @pytest.fixture(scope="module")
-def application(identity_settings: Settings) -> Iterator[object]:  # noqa: F811
+def application(identity_settings: Settings) -> Iterator[object]:
     made = main(Settings({**identity_settings.values, "export_release_rows": 3}))
     made.registry.identity.login._refusal_seconds = 0
     yield made
@@ -40,19 +39,19 @@ def browser_of(application: object, user: User) -> TestApp:
     return browser
 
 
-def roles_of(world: World, user: User) -> set[str]:  # noqa: F811
+def roles_of(world: World, user: User) -> set[str]:
     with world.session() as session:
         return set(session.scalars(select(Role.name).join(UserRole).where(UserRole.user_id == user.id)))
 
 
-def role_page(world: World, browser: TestApp, name: str) -> TestResponse:  # noqa: F811
+def role_page(world: World, browser: TestApp, name: str) -> TestResponse:
     with world.session() as session:
         key = session.scalars(select(Role.id).where(Role.name == name)).one()
     return browser.get(f"/roles/{key}")
 
 
 class TestAdministrators:
-    def test_a_second_person_makes_an_administrator(self, application: object, world: World) -> None:  # noqa: F811
+    def test_a_second_person_makes_an_administrator(self, application: object, world: World) -> None:
         first, other = world.user("Security administrator"), world.user("Audit administrator")
         person = world.user("User")
         browser = browser_of(application, first)
@@ -72,13 +71,13 @@ class TestAdministrators:
         assert "Carried out" in done.text
         assert roles_of(world, person) == {"User", "System administrator"}
 
-    def test_a_reason_is_asked_for(self, application: object, world: World) -> None:  # noqa: F811
+    def test_a_reason_is_asked_for(self, application: object, world: World) -> None:
         browser, person = browser_of(application, world.user("Security administrator")), world.user("User")
         give = form(role_page(world, browser, "Audit administrator"), "/members")
         give["login"] = person.login
         assert "Give a reason" in give.submit(status=422).text
 
-    def test_an_ordinary_role_needs_nobody_else(self, application: object, world: World) -> None:  # noqa: F811
+    def test_an_ordinary_role_needs_nobody_else(self, application: object, world: World) -> None:
         browser, person = browser_of(application, world.user("Security administrator")), world.user()
         give = form(role_page(world, browser, "Reader"), "/members")
         give["login"] = person.login
@@ -88,7 +87,7 @@ class TestAdministrators:
     def test_a_release_after_the_roles_have_changed_gives_nothing(
         self,
         application: object,
-        world: World,  # noqa: F811
+        world: World,
     ) -> None:
         first, other, person = (
             world.user("Security administrator"), world.user("Audit administrator"), world.user("User"),
@@ -104,7 +103,7 @@ class TestAdministrators:
         assert "have changed since" in page.text
         assert roles_of(world, person) == set()
 
-    def test_the_database_refuses_two_kinds_of_administration(self, world: World) -> None:  # noqa: F811
+    def test_the_database_refuses_two_kinds_of_administration(self, world: World) -> None:
         person = world.user("System administrator")
         give = text(
             "insert into identity.user_role (user_id, role_id) "
@@ -123,11 +122,32 @@ class TestAdministrators:
         assert granting.GRANT == "administrators.grant"
 
 
+class TestAuditSettings:
+    def test_a_second_person_lets_audit_events_be_kept_for_another_time(
+        self,
+        application: object,
+        world: World,
+    ) -> None:
+        browser = browser_of(application, world.user("Audit administrator"))
+        page = form(browser.get("/audit-retention"), "/audit-retention/set")
+        page["read"] = "12"
+        assert "Give a reason" in page.submit(status=422).text
+        page["reason"] = "The law asks for one year"
+        asked = page.submit()
+        assert form(browser.get("/audit-retention"), "/audit-retention/set")["read"].value == "72"
+        second = browser_of(application, world.user("Security administrator"))
+        shown = second.get(asked.location)
+        assert "72 → 12" in shown.text
+        assert "Carried out" in form(shown, "/release").submit().follow().text
+        after = form(browser.get("/audit-retention"), "/audit-retention/set")
+        assert after["read"].value == "12"
+
+
 class TestMassExport:
     def test_more_records_than_policy_lets_take_a_second_person(
         self,
         application: object,
-        world: World,  # noqa: F811
+        world: World,
     ) -> None:
         first, other = world.user("Manager"), world.user("Manager")
         browser = browser_of(application, first)
@@ -148,11 +168,11 @@ class TestMassExport:
         assert browser.get(address).body.count(b"Lamp") == 5
         assert browser.get(address).status_int == 303
 
-    def test_a_small_export_passes(self, application: object, world: World) -> None:  # noqa: F811
+    def test_a_small_export_passes(self, application: object, world: World) -> None:
         browser = browser_of(application, world.user("Manager"))
         assert browser.get("/products/export?filter[name]=none-of-this-name").status_int == 200
 
-    def test_a_program_is_told_and_asks(self, application: object, world: World) -> None:  # noqa: F811
+    def test_a_program_is_told_and_asks(self, application: object, world: World) -> None:
         browser = browser_of(application, world.user("Manager"))
         token = csrf_of(browser.get("/approvals"))
         for number in range(4):
@@ -168,7 +188,7 @@ class TestMassExport:
         withdrawn = browser.post_json(f"/api/v1/approvals/{asked.json['id']}/withdraw", {}, headers=token)
         assert withdrawn.json["state"] == "withdrawn"
 
-    def test_a_token_cannot_release(self, application: object, world: World) -> None:  # noqa: F811 - AUTH-15
+    def test_a_token_cannot_release(self, application: object, world: World) -> None:
         first, other = world.user("Manager"), world.user("Manager")
         factory = db.session_factory(world.engine)
         browser = browser_of(application, first)
@@ -187,3 +207,28 @@ class TestMassExport:
         assert refused.json["reason"] == "step_up_required"
         with db.open_session(factory, world.session().info[db.ACTOR]) as session:
             assert session.get_one(Approval, asked).state == "pending"
+
+
+class TestCommand:
+    def test_requests_are_listed_shown_and_withdrawn_but_never_released(
+        self, world: World, identity_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = identity_settings.database_url.replace("postgresql+psycopg2", "postgresql")
+        monkeypatch.setenv("KONTOR_DATABASE_URL", url)
+        with world.session() as session:
+            parameters = {"entity": "contact", "format": "csv", "query": []}
+            asked = ApprovalService(session).request("records.export", parameters, "nightly copy")
+            session.commit()
+
+        def run(*arguments: str) -> Result:
+            return CliRunner().invoke(approvals, arguments)
+
+        rows = json.loads(run("list", "--state", "pending", "--json").output)
+        (row,) = [one for one in rows if one["id"] == str(asked.id)]
+        assert row["persons_needed"] == 2
+        assert "nightly copy" in run("show", str(asked.id)).output
+        assert "release:exports:mass" in run("kinds").output
+        assert "release" not in approvals.commands
+        assert run("withdraw", str(asked.id)).exit_code == 0
+        assert run("withdraw", str(asked.id)).exit_code == 1
+        assert run("list", "--state", "nonsense").exit_code == 2
