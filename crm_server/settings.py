@@ -348,6 +348,9 @@ class Settings:
     values: Mapping[str, Any]
 
     def __getattr__(self, name: str) -> Any:
+        # Another process, which unpickles settings, asks for special methods before there are values.
+        if name.startswith("__") or name == "values":
+            raise AttributeError(name)
         try:
             return self.values[name]
         except KeyError:

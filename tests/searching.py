@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.client import SearchClient, SearchUnavailable
+from crm_server.search.places import socket_path
 from crm_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ def wait_until_complete(client: SearchClient, seconds: float = 20) -> None:
 def searching(settings: Settings) -> Iterator[SearchClient]:
     """A running, complete service for the database of `settings`, whose `search_socket` names its socket."""
     process = start(settings)
-    client = SearchClient(settings.search_socket)
+    client = SearchClient(socket_path(settings))
     try:
         wait_until_complete(client)
         yield client
     finally:
         client.close()
-        process.terminate()
+        if process.is_alive():
+            process.terminate()
         process.join(10)
-        settings.search_socket.unlink(missing_ok=True)
+        socket_path(settings).unlink(missing_ok=True)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _UNSEALABLE = frozenset({Semantic.ID, Semantic.REFERENCE, Semantic.JSON, Semantic.BYTES, Semantic.UUID_LIST})
 """Keys are needed by statements; bytes are sealed as streams of chunks by whoever writes them (ENC-16)."""
-NOT_YET = frozenset({"contact", "lead", "activity", "case", "attachment", "custom_value", "import_row"})
 
 
 class UndeclaredError(Exception):
@@ -55,7 +54,7 @@ def check_mapper(mapper: Mapper[Any], class_: type[Any]) -> None:
         problems += [f"{where}: {text}" for text in incoherent(policy, column)]
         if isinstance(entity, EntityPolicy):
             problems += [f"{where}: {text}" for text in _misplaced(policy, entity)]
-            problems += [f"{where}: {text}" for text in _in_clear(policy, entity)]
+            problems += [f"{where}: {text}" for text in _in_clear(policy)]
     problems += _sealing(class_, table, entity, numbers)
     if problems:
         raise UndeclaredError("The data map is incomplete:\n  " + "\n  ".join(problems))
@@ -113,9 +112,9 @@ def _misplaced(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
     return []
 
 
-def _in_clear(policy: FieldPolicy, entity: EntityPolicy) -> list[str]:
+def _in_clear(policy: FieldPolicy) -> list[str]:
     """A column whose key class is a person's would hold in clear what must be sealed (ENC-2)."""
-    if policy.sealed and policy.semantic is not Semantic.BYTES and entity.name not in NOT_YET:
+    if policy.sealed and policy.semantic is not Semantic.BYTES:
         key_class = policy.handling.key_class
         return [f"key class {key_class} on a plain column; declare it with sealed(…) instead of field(…)"]
     return []

@@ -47,7 +47,7 @@ def demo(scale: str, if_empty: bool, today: datetime | None, processes: int, as_
         length=loader.SCALES[scale], label="Loading made-up data", file=sys.stderr, show_pos=True
     ) as bar:
         logins, password = loader.load(
-            settings.database_url,
+            settings,
             loader.SCALES[scale],
             today=end,
             processes=processes,

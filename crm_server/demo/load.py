@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, func, select, text
-from sqlalchemy.orm import Session
 
 from crm_server.demo import names
+from crm_server.demo.sealing import ChunkSealer, classes_of, tenant_key
 from crm_server.demo.world import CHUNK, COLUMNS, Stage, Surroundings, World
 from crm_server.domain.accounts.models import Account
 from crm_server.domain.catalog.models import Price, PriceList, Product
@@ -30,13 +30,19 @@ from crm_server.domain.pipeline.models import Stage as StageModel
 from crm_server.domain.tags.models import Tag
 from crm_server.kernel import db
 from crm_server.kernel.actor import Origin, system_actor
+from crm_server.kernel.blindindex.tokens import EntityTokens
+from crm_server.kernel.keys import Keys
 from crm_server.kernel.loading import copy_into
+from crm_server.models import datamap
 from security.identity.password import PasswordHasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from crm_server.settings import Settings
 
 SCALES = {"small": 1_000, "medium": 100_000, "large": 1_000_000}
 _BATCH = 5_000
@@ -93,7 +99,7 @@ def missing(engine: Engine, contacts: int) -> list[int]:
 
 
 def load(
-    url: str,
+    settings: Settings,
     contacts: int,
     *,
     today: date | None = None,
@@ -103,7 +109,7 @@ def load(
     """Fill an empty database, or go on where an earlier load was cut off.
 
     Args:
-        url: Address of the application role.
+        settings: Where the database and the key ring are.
         contacts: How many contacts; everything else is in proportion. `SCALES` names the usual numbers.
         today: The day at which the made-up history ends; today by default.
         processes: How many processes load.
@@ -112,17 +118,30 @@ def load(
     Returns:
         The users and their common password.
     """
+    url: str = settings.database_url
     engine = create_engine(url, hide_parameters=True)
     wanted = missing(engine, contacts)
+    keys = _keys(settings)
     password = "-".join(secrets.token_hex(3) for _ in range(3))
-    with Session(engine) as session:
-        session.info[db.ACTOR] = system_actor(Origin.CLI)
+    with db.open_session(db.session_factory(engine, settings, keys), system_actor(Origin.CLI)) as session:
         around = _foundations(session, today or datetime.now(UTC).date(), password)
         first_case = _reserve_cases(session, contacts)
+        # Made before the processes begin, so that none of them waits for another's.
+        for key_class in classes_of(list(datamap())):
+            tenant_key(keys, session.connection(), key_class)
+        for entity in datamap():
+            EntityTokens(keys, session.connection(), entity.model, expected=contacts)
         session.commit()
     engine.dispose()
     jobs = [
-        (url, index, min(CHUNK, contacts - index * CHUNK), around, first_case + index * CHUNK)
+        (
+            settings,
+            index,
+            min(CHUNK, contacts - index * CHUNK),
+            around,
+            first_case + index * CHUNK,
+            contacts,
+        )
         for index in wanted
     ]
     done = contacts - sum(job[2] for job in jobs)
@@ -148,24 +167,36 @@ def _run(jobs: list[tuple[Any, ...]], processes: int) -> Iterator[int]:
 
 
 def _load_chunk(job: tuple[Any, ...]) -> int:
-    url, index, contacts, around, first_case = job
+    settings, index, contacts, around, first_case, expected = job
     chunk = World(index, contacts, around, first_case).make()
-    engine = create_engine(url, hide_parameters=True)
-    raw = engine.raw_connection()
+    engine = create_engine(settings.database_url, hide_parameters=True)
     try:
-        # COPY is psycopg2's own.
-        driver: Any = raw.dbapi_connection
-        with driver.cursor() as cursor:
-            cursor.execute(*db.telling(system_actor(Origin.CLI)))
-            for table, columns in COLUMNS.items():
-                for rows in _batches(chunk.rows[table]):
+        with db.connect(engine, system_actor(Origin.CLI)) as connection:
+            sealer = ChunkSealer(_keys(settings), connection, datamap(), expected)
+            # COPY is psycopg2's own.
+            driver: Any = connection.connection.dbapi_connection
+            with driver.cursor() as cursor:
+                for table, columns in COLUMNS.items():
                     schema, _dot, name = table.partition(".")
-                    copy_into(cursor, schema, name, columns, io.StringIO(_lines(rows)))
-        raw.commit()
+                    for rows in _batches(chunk.rows[table]):
+                        names, stored = sealer.rows(table, columns, rows)
+                        copy_into(cursor, schema, name, names, io.StringIO(_lines(stored)))
+                        sealer.index(table, columns, rows)
+            connection.commit()
     finally:
-        raw.close()
         engine.dispose()
     return int(contacts)
+
+
+_opened: dict[str, Keys] = {}
+
+
+def _keys(settings: Settings) -> Keys:
+    """The keys of this process: opening a ring takes a while, and each process loads many chunks."""
+    url: str = settings.database_url
+    if url not in _opened:
+        _opened[url] = Keys.open(settings, create_engine(url, hide_parameters=True), listen=False)
+    return _opened[url]
 
 
 def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

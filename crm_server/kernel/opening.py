@@ -26,7 +26,7 @@ from compliance.datamap.text import _
 from crm_server.kernel.db import KEYS, actor_of
 from crm_server.kernel.errors import AppError
 from monitoring import metrics
-from security.crypto.errors import CryptoError, DocumentMoved, KeyMissing
+from security.crypto.errors import CryptoError, KeyMissing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -102,11 +102,26 @@ class Opener:
     keys: Keys
     troubles: list[Trouble] = field(default_factory=list)
     _mark: int = 0
+    _known: dict[bytes, DocumentKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._mark = self.keys.cache.mark()
 
-    def open(self, entity: EntityDef, document: DocumentDef, blob: Any) -> Mapping[int, Any] | str:
+    def prefetch(self, blobs: Iterable[bytes]) -> None:
+        """Get the keys of many packed documents at once: from the cache, else unwrapped together."""
+        wanted = {blob[127:143]: blob for blob in blobs if blob[40] == _HAS_KEY}
+        found = self.keys.cache.get_many(wanted)
+        missing = [_key_row(self.keys.tenant, blob) for kid, blob in wanted.items() if kid not in found]
+        if missing:
+            try:
+                opened = self.keys.unwrap(missing, self._mark)
+            except CryptoError:
+                # One of them is damaged. Which one is told when its document is opened; the others still do.
+                opened = {}
+            found |= {kid: key for kid, key in opened.items() if key is not None}
+        self._known |= found
+
+    def open(self, entity: EntityDef, document: DocumentDef, blob: bytes | None) -> Mapping[int, Any] | str:
         """The fields of a packed document by number.
 
         Returns:
@@ -114,59 +129,47 @@ class Opener:
         """
         if blob is None:
             return {}
-        content = bytes(blob)
-        state = content[40]
+        state = blob[40]
         if state == _ERASED_KEY:
             return ERASED
-        record = content[:16]
+        record = blob[:16]
         try:
             if state != _HAS_KEY:
-                raise KeyMissing(content[43:59])
-            body = content[125:]
-            key = self.keys.cache.get(body[2:18]) or self._unwrap(content, body[2:18])
-            subject = content[16:32]
+                raise KeyMissing(blob[43:59])
+            key = self._known.get(blob[127:143]) or self._unwrap(blob)
+            subject = blob[16:32]
             if subject == _NOBODY:
                 subject = self.keys.tenant.bytes
             return self.keys.column(entity.number, document.key_class).open(
-                key, body, record, subject, int.from_bytes(content[32:40], "big")
+                key, blob[125:], record, subject, int.from_bytes(blob[32:40], "big")
             )
         except CryptoError as error:
             self.troubles.append(Trouble(entity.number, UUID(bytes=record), document.key_class, error))
             return error.code
 
-    def _unwrap(self, content: bytes, kid: bytes) -> DocumentKey:
-        key_class = content[73:85].decode("ascii").rstrip()
-        row = (
-            kid,
-            self.keys.tenant,
-            UUID(bytes=content[41:57]),
-            key_class,
-            int.from_bytes(content[57:61], "big"),
-            int.from_bytes(content[61:65], "big"),
-            None,
-            content[85:125],
-            content[65:73],
-        )
-        key = self.keys.unwrap((row,), self._mark)[kid]
+    def _unwrap(self, blob: bytes) -> DocumentKey:
+        kid = blob[127:143]
+        key = self.keys.unwrap((_key_row(self.keys.tenant, blob),), self._mark)[kid]
         if key is None:
-            raise DocumentMoved("The key of the document was erased while it was read.")
+            raise KeyMissing(kid)
+        self._known[kid] = key
         return key
 
-    def fill(self, row: dict[str, Any], entity: EntityDef, wanted: Wanted, blobs: Sequence[Any]) -> None:
+    def fill(
+        self, row: dict[str, Any], entity: EntityDef, wanted: Wanted, blobs: Sequence[bytes | None]
+    ) -> None:
         """Put sealed fields into a row, or None and the reason.
 
         Args:
             wanted: Which fields of which documents, in the order of `blobs`.
             blobs: The packed documents.
         """
-        for (document, names), blob in zip(wanted, blobs, strict=True):
-            fields = self.open(entity, document, blob)
+        for one, blob in zip(wanted, blobs, strict=True):
+            fields = self.open(entity, one.document, blob)
             if isinstance(fields, str):
                 row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
                 fields = {}
-            get = fields.get
-            for number, name in names:
-                row[name] = get(number)
+            row.update(zip(one.names, map(fields.get, one.numbers), strict=True))
 
     def raise_alarms(self, source: Hot | Session | Connection, actor: Actor, *, strict: bool = False) -> None:
         """Tell of documents that did not open: metric, log, audit event.
@@ -187,8 +190,16 @@ class Opener:
             raise DocumentUnreadable(told[0].error.code)
 
 
-Wanted = Sequence[tuple["DocumentDef", Sequence[tuple[int, str]]]]
-"""Documents that an answer needs, each with (number, name) of the fields wanted from it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class WantedFields:
+    """What an answer needs of one document: fields by number, and their names in the row."""
+
+    document: DocumentDef
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+Wanted = Sequence[WantedFields]
 
 
 def wanted_documents(
@@ -200,7 +211,31 @@ def wanted_documents(
         item = entity.fields[name]
         if item.sealed:
             found.setdefault(item.policy.handling.key_class, []).append((item.number, name))
-    return tuple((entity.documents[key_class], tuple(fields)) for key_class, fields in found.items())
+    return tuple(
+        WantedFields(entity.documents[key_class], *map(tuple, zip(*fields, strict=True)))
+        for key_class, fields in found.items()
+        if fields
+    )
+
+
+def _key_row(tenant: UUID, blob: bytes) -> tuple[Any, ...]:
+    """The data key of a packed document as a row that `Keys.unwrap` reads."""
+    return (
+        blob[127:143],
+        tenant,
+        UUID(bytes=blob[41:57]),
+        blob[73:85].decode("ascii").rstrip(),
+        int.from_bytes(blob[57:61], "big"),
+        int.from_bytes(blob[61:65], "big"),
+        None,
+        blob[85:125],
+        blob[65:73],
+    )
+
+
+def as_bytes(blobs: Iterable[Any]) -> list[bytes | None]:
+    """Packed documents as the driver gives them, as bytes."""
+    return [None if blob is None else bytes(blob) for blob in blobs]
 
 
 def keys_for(source: Hot | Session | Connection) -> Keys:
@@ -236,13 +271,16 @@ def read_rows(
     plain = [name for name in chosen if not entity.fields[name].sealed]
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
-    blobs = [literal_column(packed(entity, document, alias), LargeBinary) for document, _names in wanted]
+    blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
     opener = Opener(keys_for(session)) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )
     found = {}
-    for values in session.execute(query):
+    rows = session.execute(query).all()
+    if opener is not None:
+        opener.prefetch(blob for values in rows for blob in values[len(plain) :] if blob is not None)
+    for values in rows:
         row = dict(zip(plain, values, strict=False))
         if opener is not None:
             opener.fill(row, entity, wanted, values[len(plain) :])

@@ -26,6 +26,7 @@ _GRANTS = (
     ("crm_server.migrations", "sql/search.sql"),
     ("compliance.audit.log", "grants.sql"),
     ("crm_server.migrations", "sql/rowrules.sql"),
+    ("crm_server.migrations", "sql/feed.sql"),
 )
 
 

@@ -48,6 +48,15 @@ class Database:
             self._connection.autocommit = True
         return self._connection
 
+    def unlock(self) -> None:
+        """Open the key ring now, and not when the first sealed record is waited for.
+
+        Raises:
+            KeysRefused: it can't be opened.
+        """
+        if any(reader.sealed for reader in self.readers.values()):
+            self._vault.opener()
+
     @contextmanager
     def cursor(self) -> Iterator[Any]:
         """A cursor whose statements are transactions of their own."""

@@ -32,11 +32,12 @@ _PAUSE, _LATE_LOOK = 0.25, 5.0
 _RETRY = 0.5
 _PAGE, _WRITE = 5_000, 200
 _HEAD = "select pg_snapshot_xmin(pg_current_snapshot())::text"
+# One row at least, which tells the horizon of the very snapshot that the changes are read with.
 _ORDERED = """
-select xid::text, seq, entity, uuid_send(record_id), pg_snapshot_xmin(pg_current_snapshot())::text from crm.change
- where (xid, seq) > (%s::text::xid8, %s) order by xid, seq limit %s
+select pg_snapshot_xmin(pg_current_snapshot())::text, f.xid, f.seq, f.entity, f.record_id
+  from (select 1) one left join kontor.feed_after(%s::text::xid8, %s, %s) f on true
 """
-_NEWEST = "select seq, entity, uuid_send(record_id) from crm.change where seq > %s order by seq limit %s"
+_NEWEST = "select seq, entity, record_id from kontor.feed_newest(%s, %s)"
 _ERASED = "select distinct uuid_send(subject) from keys.data_key where kid = any(%s)"
 _ERASED_LATELY = """
 select distinct uuid_send(subject) from keys.data_key
@@ -52,7 +53,6 @@ class Feed:
         self._xid, self._seq = "0", -1
         self._newest = -1
         self._seen: dict[int, int] = {}
-        self._horizon = ""
         self._looked = 0.0
         self._stopping = threading.Event()
         self._done = threading.Condition()
@@ -66,13 +66,10 @@ class Feed:
 
     def begin(self) -> None:
         """Note where the feed is now; the first load reads everything that was committed before."""
+        self._database.unlock()
         with self._database.cursor() as cursor:
             cursor.execute(_HEAD)
             self._xid = cursor.fetchone()[0]
-            cursor.execute(
-                "select coalesce(max(seq), -1) from crm.change where xid < %s::text::xid8", (self._xid,)
-            )
-            self._newest = cursor.fetchone()[0]
         self._listen()
 
     def start(self) -> None:
@@ -94,7 +91,7 @@ class Feed:
         """Seconds since everything committed was known."""
         return time.monotonic() - self._current
 
-    def refresh(self, seconds: float = 0.5) -> None:
+    def refresh(self, seconds: float = 2.0) -> None:
         """Wait until everything that was committed before this call is known, or the time is over."""
         with self._done:
             self._asked += 1
@@ -162,11 +159,9 @@ class Feed:
         connection = self._database.connection
         connection.poll()
         with self._database.cursor() as cursor:
-            cursor.execute(_HEAD)
-            horizon = cursor.fetchone()[0]
-            if horizon != self._horizon or time.monotonic() - self._looked > _LATE_LOOK:
+            if time.monotonic() - self._looked > _LATE_LOOK or len(self._seen) < _PAGE:
                 self._ordered(cursor)
-                self._horizon, self._looked = horizon, time.monotonic()
+                self._looked = time.monotonic()
             else:
                 self._unordered(cursor)
         while connection.notifies:
@@ -177,10 +172,11 @@ class Feed:
         while True:
             cursor.execute(_ORDERED, (xid, seq, _PAGE))
             rows = cursor.fetchall()
-            fresh = [(row[2], bytes(row[3])) for row in rows if row[1] not in self._seen]
-            self._take(cursor, fresh)
-            for row_xid, row_seq, _entity, _id, horizon in rows:
-                if int(row_xid) < int(horizon):
+            horizon = int(rows[0][0])
+            rows = [row[1:] for row in rows if row[2] is not None]
+            self._take(cursor, [(row[2], bytes(row[3])) for row in rows if row[1] not in self._seen])
+            for row_xid, row_seq, _entity, _id in rows:
+                if int(row_xid) < horizon:
                     self._xid, self._seq = row_xid, row_seq
                     self._seen.pop(row_seq, None)
                 else:
@@ -193,6 +189,7 @@ class Feed:
         self._seen = {number: by for number, by in self._seen.items() if by >= passed}
 
     def _unordered(self, cursor: Any) -> None:
+        """The same past what was taken already, while many changes wait for a transaction that stays open."""
         rows = [()] * _PAGE
         while len(rows) == _PAGE:
             cursor.execute(_NEWEST, (self._newest, _PAGE))

@@ -16,12 +16,6 @@ import unicodedata
 from functools import lru_cache
 from itertools import product
 
-# The dictionary of phrases takes 50 MB and serves running text; names are read letter by letter.
-os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")
-os.environ.setdefault("PYPINYIN_NO_DICT_COPY", "true")
-
-from pypinyin import Style, lazy_pinyin
-
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _SPACE = re.compile(r"\s+")
 _KEY_BYTES = 120
@@ -59,11 +53,16 @@ def has_han(text: str) -> bool:
 @lru_cache(maxsize=30_000)
 def reading(character: str) -> str:
     """The pinyin of one character without tone, or the character itself."""
+    # The readings take memory that only the service needs; pages fold texts as well. The dictionary of phrases takes
+    # 50 MB more and serves running text, where names are read letter by letter.
+    os.environ.setdefault("PYPINYIN_NO_PHRASES", "true")
+    os.environ.setdefault("PYPINYIN_NO_DICT_COPY", "true")
+    from pypinyin import Style, lazy_pinyin
+
     found = lazy_pinyin(character, style=Style.NORMAL)[0]
     return str(found).replace("ü", "v")
 
 
-@lru_cache(maxsize=20_000)
 def romanised(text: str) -> tuple[str, ...]:
     """How a Chinese text may be typed in Latin letters: whole ("zhangwei") and by initials ("zw").
 

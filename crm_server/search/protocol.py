@@ -161,12 +161,10 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hits(msgspec.Struct, tag="hits", frozen=True):
-    """The records found, best first. `complete` is false while the index is still loading."""
+    """The records found, best first."""
 
     hits: list[Hit]
     more: bool = False
-    complete: bool = True
-    percent: int = 100
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
@@ -195,7 +193,8 @@ Answer = State | Ids | Hits | Grouped | Refused
 
 _requests = msgspec.msgpack.Decoder(Request)
 _answers = msgspec.msgpack.Decoder(Answer)
-_encode = msgspec.msgpack.Encoder().encode
+# A text may be a kind of text of its own, such as one that came with an address.
+_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 
 
 def send(channel: socket.socket, message: Request | Answer) -> None:

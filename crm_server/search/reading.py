@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.db import create_app_engine
 from crm_server.kernel.keys import Keys
-from crm_server.kernel.opening import Opener, packed, wanted_documents
+from crm_server.kernel.opening import Opener, as_bytes, packed, wanted_documents
 from crm_server.search.fields import IndexedEntity, Kind, indexed_entities
 from crm_server.search.store import Doc, record_words, text_of
 
@@ -82,7 +82,7 @@ class RowReader:
         self.entity, self.held, self._vault = entity, held, vault
         self.table = f'"{entity.table.schema}"."{entity.table.name}"'
         sealed = [item.name for item in held.fields if entity.fields[item.name].sealed]
-        self._documents = [document for document, _names in wanted_documents(entity, sealed)]
+        self._documents = [one.document for one in wanted_documents(entity, sealed)]
         plain = [item for item in held.fields if item.name not in sealed]
         columns = [_column(item.name, item.kind) for item in plain]
         columns += [packed(entity, document, "t") for document in self._documents]
@@ -98,6 +98,11 @@ class RowReader:
         self._select = (
             f"select uuid_send(t.id), t.deleted_at is not null, {', '.join(columns)} from {self.table} t"
         )
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it opens documents."""
+        return bool(self._documents)
 
     def by_ids(self, cursor: Cursor, keys: Iterable[bytes]) -> Iterator[Doc]:
         """The records of the given ids that there are."""
@@ -149,6 +154,10 @@ class RowReader:
 
     def _docs(self, cursor: Cursor, opener: Opener | None) -> Iterator[Doc]:
         while rows := cursor.fetchmany(_AT_ONCE):
+            if opener is not None:
+                first = len(rows[0]) - len(self._documents)
+                rows = [(*row[:first], *as_bytes(row[first:])) for row in rows]
+                opener.prefetch(blob for row in rows for blob in row[first:] if blob is not None)
             for row in rows:
                 yield Doc(bytes(row[0]), row[1], self.values(row[2:], opener))
         if opener is not None:
@@ -164,7 +173,7 @@ class RowReader:
         first = len(row) - len(self._documents)
         found: list[Any] = list(row[:first])
         for document, blob in zip(self._documents, row[first:], strict=True):
-            fields = opener.open(self.entity, document, blob)
+            fields = opener.open(self.entity, document, *as_bytes((blob,)))
             found.append({} if isinstance(fields, str) else fields)
         return tuple(
             found[place] if number is None else _plain(found[place].get(number))

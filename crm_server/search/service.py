@@ -19,7 +19,6 @@ from crm_server.search.protocol import (
     Find,
     Grouped,
     Groups,
-    Hits,
     Keep,
     Match,
     Rank,
@@ -156,10 +155,6 @@ class SearchService:
             if wait:
                 return Refused("limited", wait)
         if not self.complete:
-            if isinstance(request, Find):
-                # Something is better than nothing while a person waits, as long as the page says so.
-                found = self.engine.find(request)
-                return Hits(found.hits, found.more, complete=False, percent=self.state().percent)
             return Refused("loading", self.state().percent)
         self.feed.refresh()
         match request:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compliance.datamap import Semantic
+from compliance.datamap.text import _
 from crm_server.kernel.listing import SORTABLE
+from crm_server.kernel.opening import ERASED, UNREADABLE
 from crm_server.web.formats import as_phone
 from crm_server.web.reading import given, short
 from crm_server.web.ui import BADGE_FIELDS, NONE
@@ -55,12 +57,12 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
         return _EMPTY
     if policy.semantic is Semantic.REFERENCE:
         embedded = row.get(short(name))
-        if not isinstance(embedded, dict) or not embedded.get("name"):
+        if not isinstance(embedded, dict):
             return _EMPTY
-        return Cell(
-            given(ui, policy.target, embedded["name"]),
-            ui.record_url(policy.target or "", embedded["id"]),
-        )
+        shown = title_text(ui, embedded, "name")
+        if not shown:
+            return _EMPTY
+        return Cell(given(ui, policy.target, shown), ui.record_url(policy.target or "", embedded["id"]))
     text = ui.text_of(policy, value, row)
     if policy.semantic is Semantic.CHOICE and name in BADGE_FIELDS and value in policy.choices:
         return Cell(text, badge=str(value))
@@ -74,9 +76,18 @@ def cell(ui: Ui, name: str, policy: FieldPolicy, row: dict[str, Any]) -> Cell:  
     return Cell(text)
 
 
+def title_text(ui: Ui, row: dict[str, Any], title: str) -> str:
+    """What names a record; of somebody erased, or whose document doesn't open, that word stands there instead."""
+    if row.get(title):
+        return str(row[title])
+    if row.get(ERASED):
+        return ui.t(_("Erased"))
+    return ui.t(_("Can't be opened")) if row.get(UNREADABLE) else ""
+
+
 def title_cell(ui: Ui, entity: EntityDef, row: dict[str, Any], base: str | None = None) -> Cell:
     """The cell that names a record and leads to it."""
-    text = str(row.get(entity.policy.title) or NONE)
+    text = title_text(ui, row, entity.policy.title) or NONE
     return Cell(text, base or ui.record_url(entity.name, row["id"]))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, NoReturn, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -49,6 +49,18 @@ class BoundedCache(Generic[K, V]):
                 return None
             self._items.move_to_end(key)
             return item[1]
+
+    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """Return those that are here and not too old, for readers of many rows: one lock for all."""
+        found: dict[K, V] = {}
+        with self._lock:
+            now, items = self._clock(), self._items
+            for key in keys:
+                item = items.get(key)
+                if item is not None and item[0] > now:
+                    items.move_to_end(key)
+                    found[key] = item[1]
+        return found
 
     def mark(self) -> int:
         """Return a mark to be taken before a value is fetched and handed to :meth:`put`."""

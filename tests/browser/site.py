@@ -24,6 +24,8 @@ from playwright.sync_api import sync_playwright
 
 from crm_server.demo import load as demo
 from crm_server.local import certificate
+from crm_server.settings import load
+from tests.searching import searching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,8 +71,9 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         environment: Settings, among them KONTOR_DATABASE_URL of an empty, migrated database.
         contacts: How many contacts the demo data has.
     """
-    _logins, password = demo.load(environment["KONTOR_DATABASE_URL"], contacts)
     with tempfile.TemporaryDirectory(prefix="kontor-browser-") as folder:
+        own = {"KONTOR_STATE_DIR": folder, "KONTOR_KEY_RING": f"{folder}/keyring", **environment}
+        _logins, password = demo.load(load(own), contacts)
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()
         command = [
@@ -83,7 +86,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env={**os.environ, "KONTOR_STATE_DIR": folder, "KONTOR_LOG_FORMAT": "text", **environment},
+                env={**os.environ, "KONTOR_LOG_FORMAT": "text", **own},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
@@ -91,7 +94,8 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         address = f"https://localhost:{port}"
         try:
             _wait(address, tls.authority, process, log)
-            yield Site(address, password)
+            with searching(load(own)):
+                yield Site(address, password)
         finally:
             process.terminate()
             try:

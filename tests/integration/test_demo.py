@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from crm_server.local.postgres import Cluster
+    from crm_server.settings import Settings
 
 AROUND = Surroundings(
     today=date(2026, 6, 1),
@@ -49,14 +51,18 @@ class TestWorld:
             ), phone
 
 
+def _settings(cluster: Cluster, name: str, settings: Settings) -> Settings:
+    return replace(settings, values={**settings.values, "database_url": cluster.url_for(manage.APP, name)})
+
+
 def _stop(_job: object) -> int:
     raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
-def loaded(cluster: Cluster, template: str) -> Connection:
+def loaded(cluster: Cluster, template: str, settings: Settings) -> Connection:
     copy_database(cluster, template, "kontor_demo")
-    load.load(cluster.url_for(manage.APP, "kontor_demo"), 1000, today=date(2026, 6, 1))
+    load.load(_settings(cluster, "kontor_demo", settings), 1000, today=date(2026, 6, 1))
     engine = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_demo"))
     with engine.connect() as connection:
         yield connection
@@ -72,18 +78,18 @@ class TestLoading:
         assert counts["crm.case"] > 50
 
     def test_a_load_that_was_cut_off_is_continued_and_a_whole_one_is_not_doubled(
-        self, cluster: Cluster, template: str, monkeypatch: pytest.MonkeyPatch
+        self, cluster: Cluster, template: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         copy_database(cluster, template, "kontor_demo_again")
-        url = cluster.url_for(manage.APP, "kontor_demo_again")
+        own = _settings(cluster, "kontor_demo_again", settings)
         engine = manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_demo_again"))
         # After the users and before the first chunk.
         monkeypatch.setattr(load, "_load_chunk", _stop)
         with pytest.raises(KeyboardInterrupt):
-            load.load(url, 300, today=date(2026, 6, 1))
+            load.load(own, 300, today=date(2026, 6, 1))
         monkeypatch.undo()
         assert load.missing(engine, 300) == [0]
-        load.load(url, 300, today=date(2026, 6, 1))
+        load.load(own, 300, today=date(2026, 6, 1))
         assert load.count(engine)["crm.contact"] == 300
         assert load.missing(engine, 300) == []
 

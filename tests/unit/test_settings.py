@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,8 @@ class TestSettings:
             check=True,
         ).stdout
         assert Path("docs/settings.md").read_text(encoding="utf-8") == made
+
+
+def test_settings_reach_another_process() -> None:
+    settings = load({"KONTOR_DATABASE_URL": "postgresql://user@host/kontor"})
+    assert pickle.loads(pickle.dumps(settings)).database_url == settings.database_url

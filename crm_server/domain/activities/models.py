@@ -8,7 +8,19 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Computed, Index, text
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityKind,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Search,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
 from crm_server.domain.choices import PRIORITIES
 from crm_server.kernel.handling import BUSINESS, PERSON_NOTE, SYSTEM
@@ -57,10 +69,12 @@ class Activity(Record, Base):
         default="task",
         server_default=text("'task'"),
     )
-    title: Mapped[str] = field(
+    sealed_identity: Mapped[bytes | None] = sealed_document(19, KeyClass.IDENTITY)
+    sealed_version: Mapped[int] = document_version(18)
+    title: Sealed[str] = sealed(
         21, Semantic.TEXT, _("Subject"), PERSON_NOTE, required=True, search=Search.TEXT
     )
-    body: Mapped[str | None] = field(22, Semantic.LONG_TEXT, _("Text"), PERSON_NOTE)
+    body: Sealed[str | None] = sealed(22, Semantic.LONG_TEXT, _("Text"), PERSON_NOTE)
     status: Mapped[str] = field(
         23,
         Semantic.CHOICE,

@@ -70,10 +70,12 @@ class Case(Record, Base):
         nullable=False,
         server_default=Identity(start=1001),
     )
-    title: Mapped[str] = field(
+    sealed_support: Mapped[bytes | None] = sealed_document(19, KeyClass.SUPPORT)
+    sealed_version: Mapped[int] = document_version(18)
+    title: Sealed[str] = sealed(
         21, Semantic.TEXT, _("Subject"), SUPPORT_NOTE, required=True, search=Search.TEXT
     )
-    description: Mapped[str | None] = field(22, Semantic.LONG_TEXT, _("Description"), SUPPORT_NOTE)
+    description: Sealed[str | None] = sealed(22, Semantic.LONG_TEXT, _("Description"), SUPPORT_NOTE)
     status: Mapped[str] = field(
         23,
         Semantic.CHOICE,
@@ -126,7 +128,7 @@ class Case(Record, Base):
         29, Semantic.DATETIME, _("Resolved at"), BUSINESS, managed=True
     )
     closed_at: Mapped[datetime | None] = field(30, Semantic.DATETIME, _("Closed at"), BUSINESS, managed=True)
-    resolution: Mapped[str | None] = field(31, Semantic.LONG_TEXT, _("Resolution"), SUPPORT_NOTE)
+    resolution: Sealed[str | None] = sealed(31, Semantic.LONG_TEXT, _("Resolution"), SUPPORT_NOTE)
     subject_id: Mapped[UUID | None] = field(
         32,
         Semantic.REFERENCE,

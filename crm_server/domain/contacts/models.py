@@ -8,10 +8,30 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityKind, EntityPolicy, Search, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityKind,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Search,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
 from crm_server.domain.choices import LIFECYCLE, SOURCES
-from crm_server.kernel.handling import BUSINESS, CONTACT_DETAIL, NAME, PERSON_FACT, PERSON_NOTE, SYSTEM
+from crm_server.kernel.handling import (
+    BUSINESS,
+    CONTACT_DETAIL,
+    NAME,
+    PERSON_FACT,
+    PERSON_NOTE,
+    PERSON_SEGMENT,
+    SYSTEM,
+)
 from crm_server.kernel.model import Audited, Record
 
 SALUTATIONS = {"mr": _("Mr"), "ms": _("Ms"), "mx": _("Mx"), "dr": _("Dr"), "prof": _("Prof.")}
@@ -30,7 +50,10 @@ ROLES = {
 
 
 class Contact(Record, Base):
-    """A person. `name` is composed by the service after the custom of the language; the parts are what is kept."""
+    """A person. `name` is composed by the service after the custom of the language; the parts are what is kept.
+
+    In clear stays what identifies nobody alone and what lists are filtered by in the database.
+    """
 
     __tablename__ = "contact"
     __entity__ = EntityPolicy(
@@ -66,48 +89,50 @@ class Contact(Record, Base):
         ondelete="SET NULL",
     )
     salutation: Mapped[str | None] = field(
-        22, Semantic.CHOICE, _("Salutation"), PERSON_FACT, choices=SALUTATIONS
+        22, Semantic.CHOICE, _("Salutation"), PERSON_SEGMENT, choices=SALUTATIONS
     )
-    given_name: Mapped[str | None] = field(
+    sealed_identity: Mapped[bytes | None] = sealed_document(19, KeyClass.IDENTITY)
+    sealed_version: Mapped[int] = document_version(18)
+    given_name: Sealed[str | None] = sealed(
         23, Semantic.TEXT, _("Given name"), NAME, search=Search.TEXT, max_length=100
     )
-    family_name: Mapped[str] = field(
+    family_name: Sealed[str] = sealed(
         24, Semantic.TEXT, _("Family name"), NAME, required=True, search=Search.TEXT, max_length=100
     )
-    name: Mapped[str] = field(
+    name: Sealed[str] = sealed(
         25, Semantic.TEXT, _("Name"), NAME, required=True, managed=True, search=Search.TEXT, max_length=250
     )
-    job_title: Mapped[str | None] = field(26, Semantic.TEXT, _("Job title"), PERSON_FACT)
-    department: Mapped[str | None] = field(27, Semantic.TEXT, _("Department"), PERSON_FACT)
-    email: Mapped[str | None] = field(28, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
-    email_private: Mapped[str | None] = field(
+    job_title: Sealed[str | None] = sealed(26, Semantic.TEXT, _("Job title"), PERSON_FACT)
+    department: Sealed[str | None] = sealed(27, Semantic.TEXT, _("Department"), PERSON_FACT)
+    email: Sealed[str | None] = sealed(28, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
+    email_private: Sealed[str | None] = sealed(
         29, Semantic.EMAIL, _("Second e-mail"), CONTACT_DETAIL, search=Search.EXACT
     )
-    phone: Mapped[str | None] = field(30, Semantic.PHONE, _("Phone"), CONTACT_DETAIL, search=Search.EXACT)
-    mobile: Mapped[str | None] = field(31, Semantic.PHONE, _("Mobile"), CONTACT_DETAIL, search=Search.EXACT)
-    street: Mapped[str | None] = field(32, Semantic.TEXT, _("Street"), CONTACT_DETAIL)
-    postal_code: Mapped[str | None] = field(
+    phone: Sealed[str | None] = sealed(30, Semantic.PHONE, _("Phone"), CONTACT_DETAIL, search=Search.EXACT)
+    mobile: Sealed[str | None] = sealed(31, Semantic.PHONE, _("Mobile"), CONTACT_DETAIL, search=Search.EXACT)
+    street: Sealed[str | None] = sealed(32, Semantic.TEXT, _("Street"), CONTACT_DETAIL)
+    postal_code: Sealed[str | None] = sealed(
         33, Semantic.TEXT, _("Postal code"), CONTACT_DETAIL, max_length=20
     )
-    city: Mapped[str | None] = field(34, Semantic.TEXT, _("City"), CONTACT_DETAIL)
-    region: Mapped[str | None] = field(35, Semantic.TEXT, _("State or province"), CONTACT_DETAIL)
-    country: Mapped[str | None] = field(36, Semantic.COUNTRY, _("Country"), PERSON_FACT)
-    birth_date: Mapped[date | None] = field(37, Semantic.DATE, _("Date of birth"), NAME)
-    language: Mapped[str | None] = field(38, Semantic.LANGUAGE, _("Language"), PERSON_FACT)
+    city: Sealed[str | None] = sealed(34, Semantic.TEXT, _("City"), CONTACT_DETAIL)
+    region: Sealed[str | None] = sealed(35, Semantic.TEXT, _("State or province"), CONTACT_DETAIL)
+    country: Mapped[str | None] = field(36, Semantic.COUNTRY, _("Country"), PERSON_SEGMENT)
+    birth_date: Sealed[date | None] = sealed(37, Semantic.DATE, _("Date of birth"), NAME)
+    language: Mapped[str | None] = field(38, Semantic.LANGUAGE, _("Language"), PERSON_SEGMENT)
     lifecycle_stage: Mapped[str | None] = field(
-        39, Semantic.CHOICE, _("Life-cycle stage"), PERSON_FACT, choices=LIFECYCLE
+        39, Semantic.CHOICE, _("Life-cycle stage"), PERSON_SEGMENT, choices=LIFECYCLE
     )
-    source: Mapped[str | None] = field(40, Semantic.CHOICE, _("Source"), PERSON_FACT, choices=SOURCES)
+    source: Mapped[str | None] = field(40, Semantic.CHOICE, _("Source"), PERSON_SEGMENT, choices=SOURCES)
     reports_to_id: Mapped[UUID | None] = field(
         41,
         Semantic.REFERENCE,
         _("Reports to"),
-        PERSON_FACT,
+        PERSON_SEGMENT,
         target="contact",
         references="crm.contact.id",
         ondelete="SET NULL",
     )
-    description: Mapped[str | None] = field(42, Semantic.LONG_TEXT, _("Description"), PERSON_NOTE)
+    description: Sealed[str | None] = sealed(42, Semantic.LONG_TEXT, _("Description"), PERSON_NOTE)
     external_id: Mapped[str | None] = field(
         43, Semantic.TEXT, _("External id"), BUSINESS, search=Search.EXACT, max_length=100
     )
@@ -132,13 +157,10 @@ class Contact(Record, Base):
 
     __table_args__ = (
         Index("ix_contact_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_contact_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index(
             "ix_contact_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")
         ),
-        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
-        Index("ix_contact_email", text("lower(email)"), "id"),
-        Index("ix_contact_account", "account_id", "name", postgresql_where=text("deleted_at is null")),
+        Index("ix_contact_account", "account_id", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_contact_subject", "subject_id"),
         Index(
             "uq_contact_external_id",

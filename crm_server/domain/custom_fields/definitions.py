@@ -50,8 +50,6 @@ COLUMN_OF = {
 }
 """The types that a custom field can have, and the column of `custom_value` that holds each."""
 
-_NOT_YET = frozenset({2, 3, 12, 14})
-
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -83,8 +81,7 @@ class Definition:
     @property
     def column(self) -> str | None:
         """The column of `custom_value` that holds its values; None where they are sealed with their record."""
-        sealed = self.policy.sealed and self.entity not in _NOT_YET
-        return None if sealed else COLUMN_OF[self.policy.semantic]
+        return None if self.policy.sealed else COLUMN_OF[self.policy.semantic]
 
     def label(self, locale: str) -> str:
         """The label in a language, else in English."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped
 
 from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
 from compliance.datamap.text import _
-from crm_server.kernel.handling import BUSINESS, PERSON_NOTE, SYSTEM
+from crm_server.kernel.handling import BUSINESS, PERSON_SEGMENT, SYSTEM
 from crm_server.kernel.model import Record
 
 
@@ -60,7 +60,10 @@ class CustomField(Record, Base):
 
 
 class CustomValue(Base):
-    """The value of a custom field on a record, in the column of its type."""
+    """The value of a custom field on a record, in the column of its type.
+
+    Sealed custom fields have no row here: they lie in the document of their record.
+    """
 
     __tablename__ = "custom_value"
     __entity__ = EntityPolicy(
@@ -97,8 +100,8 @@ class CustomValue(Base):
         references="crm.custom_field.id",
         ondelete="CASCADE",
     )
-    text_value: Mapped[str | None] = field(3, Semantic.LONG_TEXT, _("Text"), PERSON_NOTE)
-    int_value: Mapped[int | None] = field(4, Semantic.INTEGER, _("Number"), PERSON_NOTE, sql=BigInteger())
-    date_value: Mapped[date | None] = field(5, Semantic.DATE, _("Date"), PERSON_NOTE)
-    time_value: Mapped[datetime | None] = field(6, Semantic.DATETIME, _("Time"), PERSON_NOTE)
-    bool_value: Mapped[bool | None] = field(7, Semantic.BOOLEAN, _("Yes or no"), PERSON_NOTE)
+    text_value: Mapped[str | None] = field(3, Semantic.LONG_TEXT, _("Text"), PERSON_SEGMENT)
+    int_value: Mapped[int | None] = field(4, Semantic.INTEGER, _("Number"), PERSON_SEGMENT, sql=BigInteger())
+    date_value: Mapped[date | None] = field(5, Semantic.DATE, _("Date"), PERSON_SEGMENT)
+    time_value: Mapped[datetime | None] = field(6, Semantic.DATETIME, _("Time"), PERSON_SEGMENT)
+    bool_value: Mapped[bool | None] = field(7, Semantic.BOOLEAN, _("Yes or no"), PERSON_SEGMENT)

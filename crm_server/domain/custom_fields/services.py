@@ -273,7 +273,7 @@ class CustomFieldService(SettingService):
             return
         for sentence in incoherent(policy):
             errors.add("/policy", "incoherent", Text(sentence))
-        if policy.sealed and policy.handling.key_class not in entity.documents and entity.documents:
+        if policy.sealed and policy.handling.key_class not in entity.documents:
             errors.add(
                 "/policy/handling",
                 "no_document",

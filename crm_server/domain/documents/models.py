@@ -1,19 +1,34 @@
-"""Attachments and their chunks. The content is never one value, so that no request holds a whole file."""
+"""Attachments and their chunks. The content is never one value, so that no request holds a whole file.
+
+Name, exact size and hash lie in the sealed document, and the padded content in sealed chunks: the database knows of a
+file its type, and its size to within an eighth.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, SmallInteger
+from sqlalchemy import ForeignKeyConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityKind,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
-from crm_server.kernel.handling import BUSINESS, PERSON_NOTE, SYSTEM
+from crm_server.kernel.handling import BUSINESS, PERSON_FACT, PERSON_NOTE, SYSTEM, TECHNICAL
 from crm_server.kernel.model import Record
 
 CHUNK_BYTES = 64 * 1024
-"""Size of a chunk; the last one is shorter (ENC-16)."""
+"""Size of a chunk before it is sealed; the last one is shorter (ENC-16)."""
 
 
 class Attachment(Record, Base):
@@ -47,14 +62,18 @@ class Attachment(Record, Base):
         sql=SmallInteger(),
     )
     record_id: Mapped[UUID] = field(21, Semantic.ID, _("Record"), SYSTEM, required=True, managed=True)
-    filename: Mapped[str] = field(22, Semantic.TEXT, _("File name"), PERSON_NOTE, required=True)
+    sealed_identity: Mapped[bytes | None] = sealed_document(19, KeyClass.IDENTITY)
+    sealed_version: Mapped[int] = document_version(18)
+    filename: Sealed[str] = sealed(22, Semantic.TEXT, _("File name"), PERSON_NOTE, required=True)
     media_type: Mapped[str] = field(
         23, Semantic.TEXT, _("Type"), BUSINESS, required=True, managed=True, max_length=100
     )
-    size: Mapped[int] = field(
-        24, Semantic.INTEGER, _("Size"), BUSINESS, required=True, managed=True, sql=BigInteger()
+    size: Sealed[int] = sealed(
+        24, Semantic.INTEGER, _("Size"), PERSON_FACT, required=True, managed=True, minimum=1, maximum=2**53
     )
-    sha256: Mapped[bytes] = field(25, Semantic.BYTES, _("SHA-256"), SYSTEM, required=True, managed=True)
+    sha256: Sealed[str] = sealed(
+        25, Semantic.TEXT, _("SHA-256"), PERSON_FACT, required=True, managed=True, max_length=64
+    )
     subject_id: Mapped[UUID | None] = field(
         26,
         Semantic.REFERENCE,
@@ -66,9 +85,16 @@ class Attachment(Record, Base):
         ondelete="SET NULL",
     )
 
+    stream: Mapped[bytes] = field(
+        27, Semantic.BYTES, _("Head of the sealed content"), TECHNICAL, required=True, managed=True
+    )
+    stream_version: Mapped[int] = field(
+        28, Semantic.INTEGER, _("Version of the sealed content"), TECHNICAL, required=True, managed=True
+    )
+
 
 class AttachmentChunk(Base):
-    """64 KiB of an attachment."""
+    """64 KiB of the padded content of an attachment, sealed."""
 
     __tablename__ = "attachment_chunk"
     __entity__ = EntityPolicy(

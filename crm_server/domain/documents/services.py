@@ -17,12 +17,15 @@ from compliance.datamap.text import _
 from crm_server.domain.base import DomainService
 from crm_server.domain.documents.filetypes import check_package, media_type
 from crm_server.domain.documents.models import CHUNK_BYTES, Attachment, AttachmentChunk
+from crm_server.domain.documents.sealing import StoredContent, begin, reopen
 from crm_server.kernel import reach
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import open_session, setting
-from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound, TooLarge
+from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound, PersonErased, TooLarge
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.rowrules import RowAction
+from security.crypto.chunks import open_stream, seal_stream
+from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,33 +62,33 @@ class AttachmentService(DomainService):
         """
         entity, record = self._place(place, "update")
         name = clean_filename(filename)
-        key, hashed = new_id(), hashlib.sha256()
-        limit: int = setting(self.session, "upload_limit")
-        kind, size, number, batch = "", 0, 0, []
-        for body in _chunks_of(stream):
-            if not number:
-                kind = media_type(name, body)
-            size += len(body)
-            if size > limit:
-                raise TooLarge(_("Files may have at most ${n} MB.", mapping={"n": limit // 1_000_000}))
-            hashed.update(body)
+        key, subject = new_id(), subject_of(entity, record)
+        content = _Incoming(stream, name, setting(self.session, "upload_limit"))
+        try:
+            cipher = begin(self.session, key, subject)
+        except KeyErased:
+            raise PersonErased from None
+        batch: list[dict[str, Any]] = []
+        for number, body in enumerate(seal_stream(cipher, content)):
             batch.append({"attachment_id": key, "number": number, "body": body})
-            number += 1
             if len(batch) == _BATCH:
                 self._write(batch)
-        if not number:
+        if not content.size:
             raise BadRequest(_("The file is empty."))
         self._write(batch)
-        check_package(name, io.BufferedReader(_Stored(self.session, key, size), CHUNK_BYTES))
+        stored = StoredContent(self.session, cipher, key, content.size)
+        check_package(name, io.BufferedReader(stored, CHUNK_BYTES))
         found = Attachment(
             id=key,
             record_type=entity.number,
             record_id=place[1],
             filename=name,
-            media_type=kind,
-            size=size,
-            sha256=hashed.digest(),
-            subject_id=subject_of(entity, record),
+            media_type=content.kind,
+            size=content.size,
+            sha256=content.hashed.hexdigest(),
+            subject_id=subject,
+            stream=cipher.header,
+            stream_version=1,
             owner_id=self._author(),
             created_by=self._author(),
             updated_by=self._author(),
@@ -126,6 +129,10 @@ class AttachmentService(DomainService):
                     "Files may hold personal data in clear, and your role sees personal data masked or not at all."
                 ),
             )
+        try:
+            reopen(self.session, found, found.subject_id)
+        except KeyErased:
+            raise NotFound(_("This file was erased together with the person whom it was about.")) from None
         event = Event(
             "read",
             "download",
@@ -184,21 +191,27 @@ def stream(factory: sessionmaker[Session], actor: Actor, attachment_id: UUID) ->
     this has asked `AttachmentService.open` first.
     """
     with open_session(factory, actor) as session:
-        following = 0
-        while True:
-            rows = session.execute(
-                select(AttachmentChunk.number, AttachmentChunk.body)
-                .where(AttachmentChunk.attachment_id == attachment_id, AttachmentChunk.number >= following)
-                .order_by(AttachmentChunk.number)
-                .limit(_BATCH)
-            ).all()
-            # Between two reads no connection is held: a slow reader must not starve the others.
-            session.rollback()
-            for _number, body in rows:
-                yield bytes(body)
-            if len(rows) < _BATCH:
-                return
-            following = rows[-1].number + 1
+        found = session.get_one(Attachment, attachment_id)
+        cipher = reopen(session, found, found.subject_id)
+        yield from open_stream(cipher, _bodies(session, attachment_id))
+
+
+def _bodies(session: Session, attachment_id: UUID) -> Iterator[bytes]:
+    following = 0
+    while True:
+        rows = session.execute(
+            select(AttachmentChunk.number, AttachmentChunk.body)
+            .where(AttachmentChunk.attachment_id == attachment_id, AttachmentChunk.number >= following)
+            .order_by(AttachmentChunk.number)
+            .limit(_BATCH)
+        ).all()
+        # Between two reads no connection is held: a slow reader must not starve the others.
+        session.rollback()
+        for _number, body in rows:
+            yield bytes(body)
+        if len(rows) < _BATCH:
+            return
+        following = rows[-1].number + 1
 
 
 def readable_by(actor: Actor) -> bool:
@@ -218,7 +231,7 @@ def download_headers(attachment: Attachment) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "Cache-Control": "private, no-store",
-        "ETag": f'"{attachment.sha256.hex()}"',
+        "ETag": f'"{attachment.sha256}"',
     }
 
 
@@ -259,57 +272,29 @@ def clean_filename(text: str) -> str:
     return name or "file"
 
 
-class _Stored(io.RawIOBase):
-    """A file that has just been stored, to look into here and there without holding it."""
+class _Incoming:
+    """A file on its way in: counted, hashed, and looked at while it is sealed."""
 
-    def __init__(self, session: Session, key: UUID, size: int) -> None:
-        super().__init__()
-        self._session, self._key, self._size, self._at = session, key, size, 0
-        self._held: tuple[int, bytes] = (-1, b"")
+    def __init__(self, stream_in: BinaryIO, name: str, limit: int) -> None:
+        self._stream, self._name, self._limit = stream_in, name, limit
+        self.size, self.kind, self.hashed = 0, "", hashlib.sha256()
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
+    def read(self, size: int, /) -> bytes:
+        """Exactly so many bytes, however little each read of the stream gives, and less at its end.
 
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read up to the end of the chunk that the place lies in."""
-        number, start = divmod(self._at, CHUNK_BYTES)
-        if self._held[0] != number:
-            body = self._session.scalar(
-                select(AttachmentChunk.body).where(
-                    AttachmentChunk.attachment_id == self._key, AttachmentChunk.number == number
-                )
-            )
-            self._held = (number, bytes(body or b""))
-        part = self._held[1][start : start + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
-
-
-def _chunks_of(stream_in: BinaryIO) -> Iterator[bytes]:
-    """Exactly 64 KiB each but the last, however little each read gives."""
-    held = b""
-    while True:
-        part = stream_in.read(CHUNK_BYTES - len(held))
-        if not part:
-            break
-        held += part
-        if len(held) == CHUNK_BYTES:
-            yield held
-            held = b""
-    if held:
-        yield held
+        Raises:
+            TooLarge, UnsupportedMedia: see `AttachmentService.store`.
+        """
+        body = b""
+        while len(body) < size and (part := self._stream.read(size - len(body))):
+            body += part
+        if body and not self.size:
+            self.kind = media_type(self._name, body)
+        self.size += len(body)
+        if self.size > self._limit:
+            raise TooLarge(_("Files may have at most ${n} MB.", mapping={"n": self._limit // 1_000_000}))
+        self.hashed.update(body)
+        return body
 
 
 __all__ = ["AttachmentService", "download_headers", "forget", "move", "readable_by", "stream"]

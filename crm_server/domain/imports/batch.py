@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 
 from compliance.audit.capture import plain
 from compliance.datamap import DataMap, EntityDef
@@ -19,6 +19,7 @@ from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import Rules, check_currency
+from crm_server.domain.imports.sealing import seal_notes
 from crm_server.importing.errors import ValueProblem, _
 from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
 from crm_server.importing.rows import SourceRow
@@ -26,6 +27,8 @@ from crm_server.importing.values.numbers import Amount
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
 
@@ -103,17 +106,17 @@ class Batch:
         """What the rows say, without asking the database; may run in another thread."""
         return [self._parse(ordinal, row) for ordinal, row in rows]
 
-    def run(self, connection: Connection, works: list[Work]) -> Counts:
+    def run(self, session: Session, works: list[Work]) -> Counts:
         """Does the rows; the caller commits. Returns how many of each outcome, and ``field code`` of each
         problem.
         """
         self._fresh.clear()
         made = self._resolver.created
-        self._resolve(connection, works)
+        self._resolve(session, works)
         for work in works:
             self._finish(work)
         keys = {work.key for work in works if work.key is not None and not work.failed}
-        existing = self._finder.find(connection, keys)
+        existing = self._finder.find(session, keys)
         creates: list[tuple[Work, Existing | None]] = []
         changes: list[tuple[Work, Existing]] = []
         notes: list[dict[str, Any]] = []
@@ -128,9 +131,10 @@ class Batch:
                 kind = "warning" if problem.warning else "problem"
                 counts[f"{kind}:{problem.field} {problem.code}"] += 1
         if not self._dry:
-            self._write(connection, creates, changes, notes, counts)
+            self._write(session, creates, changes, notes, counts)
         if notes:
-            connection.execute(insert(ImportRow.__table__), notes)  # type: ignore[arg-type]
+            seal_notes(session, self._import_id, notes)
+            session.execute(insert(ImportRow.__table__), notes)  # type: ignore[arg-type]
         counts["referenced"] = self._resolver.created - made
         return counts
 
@@ -147,8 +151,8 @@ class Batch:
             problems.append(FieldProblem("", row.problem, _ROW_PROBLEMS[row.problem]))
         return Work(ordinal, row.number, values, problems)
 
-    def _resolve(self, connection: Connection, works: Sequence[Work]) -> None:
-        self._resolver.use(connection)
+    def _resolve(self, session: Session, works: Sequence[Work]) -> None:
+        self._resolver.use(session)
         wanted = []
         for work in works:
             if work.failed:
@@ -323,13 +327,14 @@ class Batch:
 
     def _write(
         self,
-        connection: Connection,
+        session: Session,
         creates: Sequence[tuple[Work, Existing | None]],
         changes: Sequence[tuple[Work, Existing]],
         notes: list[dict[str, Any]],
         counts: Counts,
     ) -> None:
-        bulk = Bulk(connection, self._datamap, self._entity, self._actor)
+        connection = session.connection()
+        bulk = Bulk(session, self._datamap, self._entity, self._actor)
         records = [work.values for work, _fresh in creates]
         for record in records:
             bulk.compose(record)

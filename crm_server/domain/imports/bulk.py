@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, bindparam, cast, column, update, values
+from sqlalchemy import Table, bindparam, cast, column, update, values
 
 from compliance.audit.capture import plain
 from compliance.audit.events import Event, rows_of
@@ -22,12 +22,18 @@ from compliance.datamap import Audit, DataMap, EntityDef
 from crm_server.domain import names
 from crm_server.domain.imports.custom import custom_fields, insert_values, store_values
 from crm_server.kernel.actor import SYSTEM_ID
+from crm_server.kernel.blindindex.plan import indexable
+from crm_server.kernel.blindindex.tokens import EntityTokens
 from crm_server.kernel.clock import now
 from crm_server.kernel.copying import copy_rows
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import keys_of
+from crm_server.kernel.sealing import Resealed, Sealer
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
 
@@ -41,7 +47,10 @@ _BOOKKEEPING = frozenset(
 
 @dataclass(slots=True)
 class Change:
-    """One update: the record, the version that was read, and old and new values of what differs."""
+    """One update: the record, the version that was read, and old and new values of what differs.
+
+    ``stored`` is what its columns get: the new values, and the documents of those that are sealed.
+    """
 
     record_id: UUID
     version: int
@@ -49,13 +58,15 @@ class Change:
     before: dict[str, Any] = field(default_factory=dict)
     subject: UUID | None = None
     action: str = "update"
+    stored: dict[str, Any] = field(default_factory=dict)
 
 
 class Bulk:
     """Batched writes for one entity in one transaction."""
 
-    def __init__(self, connection: Connection, datamap: DataMap, entity: EntityDef, actor: Actor) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, datamap: DataMap, entity: EntityDef, actor: Actor) -> None:
+        self._session = session
+        self._connection = session.connection()
         self._datamap = datamap
         self.entity = entity
         self._actor = actor
@@ -68,6 +79,8 @@ class Bulk:
             if item.policy.handling.audit is not Audit.OFF and name not in _BOOKKEEPING
         }
         self._custom = custom_fields(entity)
+        self._sealer = Sealer(entity) if entity.documents else None
+        self._indexed = [item.name for item in indexable(entity.model)]
         self._named = {"given_name", "family_name", "name"} <= entity.fields.keys()
 
     def compose(self, record: dict[str, Any], old: Mapping[str, Any] | None = None) -> None:
@@ -91,10 +104,12 @@ class Bulk:
         if self._subject is not None:
             self._subjects(records, events)
         columns = self._columns(records)
+        sealed = self._sealed(records)
         rows = []
-        for record in records:
+        for record, documents in zip(records, sealed, strict=True):
             event_id = new_id()
             row = {name: record.get(name, default) for name, default in columns.items()}
+            row |= documents
             row |= {
                 "id": record["id"],
                 "event_id": event_id,
@@ -109,6 +124,8 @@ class Bulk:
             rows.append(row)
             events.append(self._event("create", (row["id"], event_id, 1), {}, record))
         copy_rows(self._connection, self.entity.table, list(rows[0]), (row.values() for row in rows))
+        if self._indexed:
+            self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
         self._log(events)
@@ -118,11 +135,27 @@ class Bulk:
         """Applies the changes whose record still has the version that was read; returns the keys of those."""
         done: list[UUID] = []
         groups: dict[tuple[str, ...], list[Change]] = {}
+        resealed = self._resealed(changes)
         for change in changes:
-            own = tuple(sorted(change.after.keys() - self._custom.keys()))
-            groups.setdefault(own, []).append(change)
+            sealed = resealed.get(change.record_id)
+            if sealed is not None:
+                change.stored = sealed.documents | {self.entity.version_column or "": sealed.version}
+            elif self._seals(change):
+                # Somebody changed the record meanwhile, or the person was erased.
+                continue
+            own = {name: value for name, value in change.after.items() if name in self.entity.table.c}
+            change.stored |= own
+            groups.setdefault(tuple(sorted(change.stored)), []).append(change)
         for fields, members in groups.items():
             done += self._update_group(fields, members)
+        moved = set(done)
+        indexed = [
+            (change.record_id, resealed[change.record_id].values)
+            for change in changes
+            if change.record_id in moved and not change.after.keys().isdisjoint(self._indexed)
+        ]
+        if indexed:
+            self._tokens().replace(indexed)
         if self._custom:
             # A change that came too late must not leave its custom values behind.
             applied = set(done)
@@ -140,7 +173,7 @@ class Bulk:
                     change.record_id,
                     change.version,
                     events[change.record_id],
-                    *(change.after[name] for name in fields),
+                    *(change.stored[name] for name in fields),
                 )
                 for change in members
             ]
@@ -174,6 +207,37 @@ class Bulk:
             ],
         )
         return [change.record_id for change in members if change.record_id in found]
+
+    def _sealed(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Documents of new records, with their version."""
+        if self._sealer is None:
+            return [{} for _record in records]
+        subject = self.entity.policy.subject or ""
+        vault = keys_of(self._session)
+        if self._subject is None:
+            known = [(record["id"], record.get(subject), record) for record in records]
+            return self._even(self._sealer.known(vault, known))
+        fresh = [(record["id"], record[subject], record) for record in records]
+        return self._even(self._sealer.fresh(vault.keys, self._connection, fresh))
+
+    def _even(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All with the same columns, as COPY wants them."""
+        empty = {document.column: None for document in self.entity.documents.values()}
+        return [empty | row for row in rows]
+
+    def _seals(self, change: Change) -> bool:
+        return self._sealer is not None and not self._sealer.places.keys().isdisjoint(change.after)
+
+    def _resealed(self, changes: Sequence[Change]) -> dict[UUID, Resealed]:
+        wanted = {
+            change.record_id: (change.version, change.after) for change in changes if self._seals(change)
+        }
+        if not wanted or self._sealer is None:
+            return {}
+        return self._sealer.changed(keys_of(self._session), wanted)
+
+    def _tokens(self) -> EntityTokens:
+        return EntityTokens(keys_of(self._session).keys, self._connection, self.entity.model)
 
     def _log(self, events: Sequence[Event]) -> None:
         """The events and their payloads, by COPY as well."""

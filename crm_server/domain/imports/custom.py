@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CustomFieldDef",
     "custom_fields",
+    "has_rows",
     "insert_values",
     "listed",
     "load_values",
@@ -81,7 +82,9 @@ def listed(session: Session, datamap: DataMap) -> CustomColumns:
     """The custom fields as lists want to know them, with labels in all languages. Needs the session no more."""
     found = {
         entity.name: {
-            item.short: CustomColumn(item.field_id, item.short, item.policy, item.stored.name)
+            item.short: CustomColumn(
+                item.field_id, item.short, item.policy, None if item.sealed else item.stored.name
+            )
             for item in custom_fields(widened(session, datamap, entity)).values()
         }
         for entity in datamap.records()
@@ -94,11 +97,20 @@ def custom_fields(entity: EntityDef) -> dict[str, CustomFieldDef]:
     return {name: item for name, item in entity.fields.items() if isinstance(item, CustomFieldDef)}
 
 
+def _rowed(entity: EntityDef) -> dict[str, CustomFieldDef]:
+    return {name: item for name, item in custom_fields(entity).items() if has_rows(item)}
+
+
+def has_rows(item: FieldDef) -> bool:
+    """Whether a field is a custom one whose values are rows; those of others stand with their record."""
+    return isinstance(item, CustomFieldDef) and not item.sealed
+
+
 def load_values(
-    connection: Connection, entity: EntityDef, record_ids: Sequence[UUID], names: Iterable[str]
+    session: Session, entity: EntityDef, record_ids: Sequence[UUID], names: Iterable[str]
 ) -> dict[UUID, dict[str, Any]]:
     """Stored values of the custom fields among ``names`` by record and full name; None where there is none."""
-    known = custom_fields(entity)
+    known = _rowed(entity)
     wanted = {known[name].field_id: known[name] for name in names if name in known}
     if not wanted or not record_ids:
         return {}
@@ -109,7 +121,7 @@ def load_values(
         table.c.record_id == any_(bindparam("records", list(record_ids), type_=ARRAY(Uuid))),
         table.c.field_id == any_(bindparam("fields", list(wanted), type_=ARRAY(Uuid))),
     )
-    for row in connection.execute(query).mappings():
+    for row in session.execute(query).mappings():
         item = wanted[row["field_id"]]
         found[row["record_id"]][item.name] = row[item.stored.name]
     return found
@@ -117,7 +129,7 @@ def load_values(
 
 def insert_values(connection: Connection, entity: EntityDef, records: Sequence[Mapping[str, Any]]) -> None:
     """The values of new records, by COPY. Each record has its key under ``id``."""
-    known = custom_fields(entity)
+    known = _rowed(entity)
     rows = [
         (record["id"], known[name], value)
         for record in records
@@ -133,7 +145,7 @@ def store_values(
     connection: Connection, entity: EntityDef, changes: Iterable[tuple[UUID, Mapping[str, Any]]]
 ) -> None:
     """New values of known records: (record, values by full name). None removes a value."""
-    known = custom_fields(entity)
+    known = _rowed(entity)
     given = [
         (key, known[name], value) for key, after in changes for name, value in after.items() if name in known
     ]

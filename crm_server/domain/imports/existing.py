@@ -9,22 +9,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, String, any_, bindparam, func, select
+from sqlalchemy import String, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
 
 from compliance.datamap import EntityDef, Semantic
 from crm_server.domain.imports.bulk import Change
-from crm_server.domain.imports.custom import custom_fields, load_values
+from crm_server.domain.imports.custom import custom_fields, has_rows, load_values
 from crm_server.domain.imports.references import by_index
+from crm_server.kernel.blindindex.plan import indexable
+from crm_server.kernel.blindindex.tokens import EntityTokens, normal_form
+from crm_server.kernel.keys import keys_of
+from crm_server.kernel.opening import ERASED, read_rows
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from sqlalchemy.orm import Session
 
 __all__ = ["Existing", "Finder", "Key"]
 
 Key = tuple[str, ...]
 
 _BOOKKEEPING = frozenset({"id", "version", "import_id", "name", "given_name", "family_name", "language"})
+_CHUNK = 5_000
 _TEXTS = frozenset({Semantic.TEXT, Semantic.LONG_TEXT, Semantic.PHONE, Semantic.URL, Semantic.CHOICE})
 
 
@@ -51,38 +59,78 @@ class Finder:
         self._key = key
         self._import_id = import_id
         wanted = {*compared, *_BOOKKEEPING, *key, entity.policy.subject or ""}
-        custom = custom_fields(entity)
-        self._names = [name for name in entity.fields if name in wanted and name not in custom]
-        self._custom = [name for name in custom if name in wanted]
+        self._names = [name for name, item in entity.fields.items() if name in wanted and not has_rows(item)]
+        self._custom = [
+            name for name, item in custom_fields(entity).items() if name in wanted and has_rows(item)
+        ]
+        self._transforms = {item.name: item.transform for item in indexable(entity.model)}
+        # What a sealed key was found to be, with the version of its document: each is opened once a run.
+        self._opened: dict[UUID, tuple[int, str | None]] = {}
 
     def normal(self, name: str, value: Any) -> str:
         """A value as it counts in a key."""
+        if self._entity.fields[name].sealed:
+            return self._normal(name, value) or str(value)
         return str(value).lower() if self._entity.fields[name].semantic is Semantic.EMAIL else str(value)
 
-    def find(self, connection: Connection, keys: set[Key]) -> dict[Key, Existing]:
+    def find(self, session: Session, keys: set[Key]) -> dict[Key, Existing]:
         """Records that have one of the keys; of several with the same key the oldest counts."""
         if not keys:
             return {}
-        table = self._entity.table
-        first = self._key[0]
-        column = table.c[first]
-        semantic = self._entity.fields[first].semantic
+        first = {key[0] for key in keys}
+        with by_index(session.connection()):
+            sealed = self._entity.fields[self._key[0]].sealed
+            records = self._by_seal(session, first) if sealed else self._by_column(session, first)
+            rows = read_rows(session, self._entity, self._names, records)
+            custom = load_values(session, self._entity, records, self._custom)
+        subject = self._entity.policy.subject or ""
+        found: dict[Key, Existing] = {}
+        for record in sorted(rows):
+            values = rows[record] | custom.get(record, {})
+            if ERASED in values or any(values[name] is None for name in self._key):
+                continue
+            key = tuple(self.normal(name, values[name]) for name in self._key)
+            ours = values.get("import_id") == self._import_id
+            found.setdefault(key, Existing(record, values["version"], values, values.get(subject), ours))
+        return found
+
+    def _by_column(self, session: Session, wanted: set[str]) -> list[UUID]:
+        """Live records whose column has one of the values."""
+        item = self._entity.fields[self._key[0]]
+        column, semantic = item.stored, item.semantic
         condition: Any = func.lower(column) if semantic is Semantic.EMAIL else column
         if semantic not in _TEXTS and semantic is not Semantic.EMAIL:
             condition = column.cast(String)
-        query = select(*(table.c[name] for name in self._names)).where(
-            condition == any_(bindparam("wanted", [key[0] for key in keys], type_=ARRAY(String)))
-        )
+        given = bindparam("wanted", list(wanted), type_=ARRAY(String))
+        query = select(self._entity.table.c.id).where(condition == any_(given))
+        return list(session.execute(self._live(query)).scalars())
+
+    def _by_seal(self, session: Session, wanted: set[str]) -> list[UUID]:
+        """Live records that have one of the normal forms in a sealed field: those that may have it are opened."""
+        name, table = self._key[0], self._entity.table
+        version = self._entity.version_column or ""
+        tokens = EntityTokens(keys_of(session).keys, session.connection(), self._entity.model)
+        query: Any = self._live(select(table.c.id, table.c[version]))
+        if tokens.indexed(name):
+            hits = bindparam("hits", tokens.hits(name, wanted), type_=ARRAY(Uuid))
+            query = query.where(table.c.id == any_(hits))
+        versions: dict[UUID, int] = {row[0]: row[1] for row in session.execute(query)}
+        unknown = [
+            record
+            for record, number in versions.items()
+            if (kept := self._opened.get(record)) is None or kept[0] != number
+        ]
+        for start in range(0, len(unknown), _CHUNK):
+            part = unknown[start : start + _CHUNK]
+            for record, row in read_rows(session, self._entity, (version, name), part).items():
+                self._opened[record] = (row[version], row[name] and self._normal(name, row[name]))
+        return [record for record in versions if self._opened[record][1] in wanted]
+
+    def _normal(self, name: str, value: str) -> str | None:
+        transform = self._transforms.get(name)
+        return str(value) if transform is None else normal_form(transform, value, stored=True)
+
+    def _live(self, query: Any) -> Any:
         if "deleted_at" in self._entity.fields:
-            query = query.where(table.c.deleted_at.is_(None))
-        with by_index(connection):
-            rows = connection.execute(query.order_by(table.c.id)).mappings().all()
-            custom = load_values(connection, self._entity, [row["id"] for row in rows], self._custom)
-        subject = self._entity.policy.subject or ""
-        found: dict[Key, Existing] = {}
-        for row in rows:
-            values = dict(row) | custom.get(row["id"], {})
-            key = tuple(self.normal(name, row[name]) for name in self._key)
-            ours = row.get("import_id") == self._import_id
-            found.setdefault(key, Existing(row["id"], row["version"], values, row.get(subject), ours))
-        return found
+            return query.where(self._entity.table.c.deleted_at.is_(None))
+        return query

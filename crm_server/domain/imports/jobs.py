@@ -65,11 +65,11 @@ def work(job: Job, import_id: str) -> None:
 def forget_old_files(job: Job) -> None:
     """Deletes uploaded files whose time is over; imports that wait or run keep theirs."""
     with db.open_session(job.factory, job.actor) as session:
-        query = select(Import.id).where(
+        query = select(Import).where(
             Import.has_file,
             Import.created_at < now() - KEEP_FILES,
             Import.state.not_in(["queued", "working"]),
         )
-        for key in session.scalars(query).all():
-            drop_file(session, key)
+        for item in session.scalars(query).all():
+            drop_file(session, item)
         db.commit(session)

@@ -29,9 +29,6 @@ from crm_server.kernel.clock import now
 from crm_server.kernel.handling import TECHNICAL
 from crm_server.kernel.ids import new_id
 
-CHUNK_BYTES = 1 << 20
-"""Size of a chunk of an uploaded file; the last one is shorter."""
-
 STATES = {
     "draft": _("Not started"),
     "queued": _("Waiting"),
@@ -125,10 +122,12 @@ class Import(Base):
         21, Semantic.BOOLEAN, _("File is kept"), TECHNICAL, required=True, default=True,
         server_default=text("true"),
     )  # fmt: skip
+    file_id: Mapped[UUID | None] = field(22, Semantic.ID, _("Owner of the file's key"), TECHNICAL)
+    stream: Mapped[bytes | None] = field(23, Semantic.BYTES, _("Head of the sealed file"), TECHNICAL)
 
 
 class ImportChunk(Base):
-    """One piece of the uploaded file."""
+    """One piece of the uploaded file, sealed."""
 
     __tablename__ = "import_chunk"
     __entity__ = EntityPolicy(
@@ -169,7 +168,7 @@ class ImportRow(Base):
     record_id: Mapped[UUID | None] = field(5, Semantic.ID, _("Record"), TECHNICAL)
     record_version: Mapped[int | None] = field(6, Semantic.INTEGER, _("Version"), TECHNICAL)
     problems: Mapped[list[dict[str, Any]] | None] = field(7, Semantic.JSON, _("Problems"), TECHNICAL)
-    before: Mapped[dict[str, Any] | None] = field(8, Semantic.JSON, _("Old values"), _CONTENT)
+    before: Mapped[bytes | None] = field(8, Semantic.BYTES, _("Old values"), _CONTENT)
 
 
 class SavedMapping(Base):

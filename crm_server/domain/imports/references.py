@@ -20,8 +20,11 @@ from crm_server.domain.imports.bulk import Bulk
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem, ReferenceText
 from crm_server.importing.values.places import fold
+from crm_server.kernel.opening import read_rows
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from crm_server.kernel.actor import Actor
 
 __all__ = ["Resolver", "by_index"]
@@ -30,6 +33,7 @@ _SMALL = frozenset({"user", "team", "territory", "stage", "pipeline", "price_lis
 """Tables that are read once and matched without regard to case."""
 _ALSO = {"user": ("email", "login")}
 _CACHE = 200_000
+_SCAN = 5_000
 
 _MISSING = _("There is no such record to refer to. Import it first, or let the import make it.")
 _BLANKED = _("There is no such record to refer to; the field was left blank.")
@@ -52,23 +56,25 @@ class Resolver:
     """Keys of referenced records, cached for the run. ``dry`` makes nothing and pretends."""
 
     def __init__(
-        self, connection: Connection, datamap: DataMap, actor: Actor, import_id: UUID, *, dry: bool
+        self, session: Session, datamap: DataMap, actor: Actor, import_id: UUID, *, dry: bool
     ) -> None:
-        self._connection = connection
+        self.use(session)
         self._datamap = datamap
         self._actor = actor
         self._import_id = import_id
         self._dry = dry
         self._known: dict[tuple[str, str], dict[str, tuple[UUID | None, bool]]] = {}
+        self._scanned: dict[tuple[str, str], tuple[UUID, dict[str, list[UUID]]]] = {}
         self.created = 0
 
-    def use(self, connection: Connection) -> None:
+    def use(self, session: Session) -> None:
         """Goes on in another transaction; what was made in one that failed is forgotten by ``forget``."""
-        self._connection = connection
+        self._session, self._connection = session, session.connection()
 
     def forget(self) -> None:
         """Drops the cache, after a rollback."""
         self._known.clear()
+        self._scanned.clear()
 
     def prepare(self, wanted: Iterable[tuple[EntityDef, ReferenceText]]) -> None:
         """Looks up all texts of a batch, and makes what is missing and may be made."""
@@ -115,6 +121,8 @@ class Resolver:
         # Without a column of that name nothing can match; the mapping check has said so already.
         if match not in target.fields:
             return {}
+        if target.fields[match].sealed:
+            return self._sealed(target, match, texts)
         column = func.lower(table.c[match]) if match == "email" else table.c[match].cast(String)
         wanted = [text.lower() if match == "email" else text for text in texts]
         query = select(table.c.id, column).where(
@@ -136,6 +144,30 @@ class Resolver:
             keys = hits.get(text.lower() if match == "email" else text)
             if keys:
                 found[text] = (keys[0], len(keys) > 1)
+        return found
+
+    def _sealed(
+        self, target: EntityDef, match: str, texts: Sequence[str]
+    ) -> dict[str, tuple[UUID | None, bool]]:
+        """By a sealed field: all live records are opened once a run, and those that were made since."""
+        seen, hits = self._scanned.setdefault((target.name, match), (UUID(int=0), {}))
+        table = target.table
+        while True:
+            query = select(table.c.id).where(table.c.id > seen).order_by(table.c.id).limit(_SCAN)
+            if "deleted_at" in target.fields:
+                query = query.where(table.c.deleted_at.is_(None))
+            keys = list(self._session.execute(query).scalars())
+            for key, row in sorted(read_rows(self._session, target, (match,), keys).items()):
+                if row[match] is not None:
+                    hits.setdefault(fold(row[match]), []).append(key)
+            if not keys:
+                break
+            seen = keys[-1]
+        self._scanned[target.name, match] = (seen, hits)
+        found: dict[str, tuple[UUID | None, bool]] = {}
+        for text in texts:
+            if same := hits.get(fold(text)):
+                found[text] = (same[0], len(same) > 1)
         return found
 
     def _small(self, target: EntityDef, match: str) -> dict[str, tuple[UUID | None, bool]]:
@@ -168,7 +200,7 @@ class Resolver:
             # A dry run needs some key; this one never reaches the database.
             return {text: (UUID(int=0), False) for text in texts}
         records: list[dict[str, Any]] = [self._fresh(target, match, text) for text in texts]
-        keys = Bulk(self._connection, self._datamap, target, self._actor).insert(records, self._import_id)
+        keys = Bulk(self._session, self._datamap, target, self._actor).insert(records, self._import_id)
         return dict(zip(texts, ((key, False) for key in keys), strict=True))
 
     def _fresh(self, target: EntityDef, match: str, text: str) -> dict[str, Any]:

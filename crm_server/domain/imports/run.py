@@ -35,6 +35,7 @@ from crm_server.importing.readers import open_rows
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values.convert import Style, survey
 from crm_server.kernel import db
+from crm_server.kernel.blindindex import upkeep
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import ValidationFailed
 from crm_server.kernel.integrity import explain
@@ -144,12 +145,14 @@ class Runner:
         }
         dry = job.phase == "check"
         total = job.rows_total or 0
+        if not dry:
+            upkeep.prepare(self._sessions, self._actor, self._datamap[job.entity], total - job.rows_done)
         with self._sessions() as reading:
             # Chunks are read outside the transactions that write.
             connection = reading.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             entity = widened(reading, self._datamap, self._datamap[job.entity])
             read = compile_mapping(mapping, entity, styles, translate=self._translate)
-            resolver = Resolver(connection, self._datamap, self._actor, job.id, dry=dry)
+            resolver = Resolver(reading, self._datamap, self._actor, job.id, dry=dry)
             rules = rules_for(entity, connection, self._datamap, self._actor)
             plan = Plan(self._datamap, entity, mapping, read, self._actor, resolver, rules, job.id, dry)
             batch = Batch(plan)
@@ -201,7 +204,7 @@ class Runner:
     def _once(self, import_id: UUID, batch: Batch, rows: Sequence[Numbered], works: list[Work]) -> None:
         with db.open_session(self._sessions, self._actor) as session:
             job = self._own(session, import_id, rows[0][0])
-            counts = batch.run(session.connection(), works)
+            counts = batch.run(session, works)
             job.counts = dict(Counter(job.counts) + counts)
             job.rows_done = rows[-1][0] + 1
             db.commit(session)

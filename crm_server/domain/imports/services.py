@@ -17,6 +17,7 @@ from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef
 from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, SavedMapping
+from crm_server.domain.imports.sealing import erase_keys
 from crm_server.domain.imports.storage import drop_file, open_file, store_file
 from crm_server.importing.detect import FileProfile, inspect_file, redo_profile
 from crm_server.importing.errors import ImportFileError, _
@@ -220,8 +221,7 @@ class ImportService:
         job = self.get(import_id)
         if job.state in _RUNNING:
             raise Conflict(_("Stop the import first."))
-        drop_file(self._session, job.id)
-        job.has_file = False
+        drop_file(self._session, job)
         return job
 
     def delete(self, import_id: UUID) -> None:
@@ -230,6 +230,7 @@ class ImportService:
         if job.state in _RUNNING:
             raise Conflict(_("Stop the import first."))
         self._tell("import_delete", job, {})
+        erase_keys(self._session, job, job.file_id, job.id)
         self._session.delete(job)
         self._session.flush()
 

@@ -19,14 +19,16 @@ from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef, Semantic
 from crm_server.domain.imports.batch import Counts, problem_json
 from crm_server.domain.imports.bulk import Bulk, Change
-from crm_server.domain.imports.custom import custom_fields, load_values, widened
+from crm_server.domain.imports.custom import load_values, widened
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.rules import RefusedError, rules_for
+from crm_server.domain.imports.sealing import old_values
 from crm_server.importing.errors import _
 from crm_server.importing.mapping import FieldProblem, ImportMapping
 from crm_server.kernel import db
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
+from crm_server.kernel.opening import read_rows
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -132,16 +134,20 @@ class Undo:
             connection = session.connection()
             entity = widened(session, self._datamap, entity)
             present = self._present(connection, entity, [note.record_id for note in notes if note.record_id])
-            if used := custom_fields(entity).keys() & {name for note in notes for name in note.before or ()}:
-                for key, stored in load_values(connection, entity, list(present), used).items():
-                    present[key] |= stored
+            before = {note.ordinal: old_values(session, note) for note in notes}
+            used = {name for old in before.values() for name in old if name in entity.fields}
+            sealed = [name for name in used if entity.fields[name].sealed]
+            for key, stored in read_rows(session, entity, sealed, list(present)).items():
+                present[key] |= stored
+            for key, stored in load_values(session, entity, list(present), used).items():
+                present[key] |= stored
             # A record that several rows of the file changed is taken back step by step, the last row first.
             changes: dict[UUID, Change] = {}
             counts: Counts = Counter()
             for note in notes:
                 row = present.get(note.record_id) if note.record_id else None
                 if note.record_id in changes or (row is not None and row["version"] == note.record_version):
-                    self._take_back(changes, note, row or {}, entity)
+                    self._take_back(changes, note, row or {}, entity, before[note.ordinal])
                     note.outcome, note.before = "merged", None
                     counts["undo_restored"] += 1
                 else:
@@ -150,23 +156,23 @@ class Undo:
             rules = rules_for(entity, connection, self._datamap, self._actor)
             moved = list(changes.values())
             rules.begin(connection, (), moved)
-            Bulk(connection, self._datamap, entity, self._actor).update(moved)
+            Bulk(session, self._datamap, entity, self._actor).update(moved)
             rules.check(connection, (), moved)
             db.commit(session)
             return counts
 
     @staticmethod
     def _take_back(
-        changes: dict[UUID, Change], note: ImportRow, row: Mapping[str, Any], entity: EntityDef
+        changes: dict[UUID, Change],
+        note: ImportRow,
+        row: Mapping[str, Any],
+        entity: EntityDef,
+        before: Mapping[str, Any],
     ) -> None:
         record_id = note.record_id
         if record_id is None:
             return
-        old = {
-            name: typed(entity, name, value)
-            for name, value in (note.before or {}).items()
-            if name in entity.fields
-        }
+        old = {name: typed(entity, name, value) for name, value in before.items() if name in entity.fields}
         subject = row.get(entity.policy.subject or "")
         change = changes.setdefault(
             record_id, Change(record_id, int(row.get("version") or 0), {}, {}, subject)
@@ -237,7 +243,7 @@ class Undo:
                 for key, row in present.items()
                 if row["version"] == merged.get(key, 1) and key not in used
             ]
-            done = Bulk(connection, self._datamap, entity, self._actor).update(changes)
+            done = Bulk(session, self._datamap, entity, self._actor).update(changes)
             counts["undo_deleted"] += len(done)
             counts["undo_kept"] += len(present) - len(done)
             # A record that stays belongs to whoever changed it, and a second undo must not look at it again.

@@ -8,7 +8,18 @@ from uuid import UUID
 from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityPolicy, Search, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Search,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
 from crm_server.domain.choices import SOURCES
 from crm_server.kernel.handling import (
@@ -17,6 +28,7 @@ from crm_server.kernel.handling import (
     NAME,
     PERSON_FACT,
     PERSON_NOTE,
+    PERSON_SEGMENT,
     SYSTEM,
     TECHNICAL,
 )
@@ -59,22 +71,24 @@ class Lead(Record, Base):
         ondelete="RESTRICT",
         deferred=True,
     )
-    given_name: Mapped[str | None] = field(
+    sealed_identity: Mapped[bytes | None] = sealed_document(19, KeyClass.IDENTITY)
+    sealed_version: Mapped[int] = document_version(18)
+    given_name: Sealed[str | None] = sealed(
         21, Semantic.TEXT, _("Given name"), NAME, search=Search.TEXT, max_length=100
     )
-    family_name: Mapped[str] = field(
+    family_name: Sealed[str] = sealed(
         22, Semantic.TEXT, _("Family name"), NAME, required=True, search=Search.TEXT, max_length=100
     )
-    name: Mapped[str] = field(
+    name: Sealed[str] = sealed(
         23, Semantic.TEXT, _("Name"), NAME, required=True, managed=True, search=Search.TEXT, max_length=250
     )
     company: Mapped[str | None] = field(24, Semantic.TEXT, _("Company"), BUSINESS, search=Search.TEXT)
-    job_title: Mapped[str | None] = field(25, Semantic.TEXT, _("Job title"), PERSON_FACT)
-    email: Mapped[str | None] = field(26, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
-    phone: Mapped[str | None] = field(27, Semantic.PHONE, _("Phone"), CONTACT_DETAIL, search=Search.EXACT)
+    job_title: Sealed[str | None] = sealed(25, Semantic.TEXT, _("Job title"), PERSON_FACT)
+    email: Sealed[str | None] = sealed(26, Semantic.EMAIL, _("E-mail"), CONTACT_DETAIL, search=Search.EXACT)
+    phone: Sealed[str | None] = sealed(27, Semantic.PHONE, _("Phone"), CONTACT_DETAIL, search=Search.EXACT)
     website: Mapped[str | None] = field(28, Semantic.URL, _("Website"), BUSINESS)
-    city: Mapped[str | None] = field(29, Semantic.TEXT, _("City"), CONTACT_DETAIL)
-    country: Mapped[str | None] = field(30, Semantic.COUNTRY, _("Country"), PERSON_FACT)
+    city: Sealed[str | None] = sealed(29, Semantic.TEXT, _("City"), CONTACT_DETAIL)
+    country: Mapped[str | None] = field(30, Semantic.COUNTRY, _("Country"), PERSON_SEGMENT)
     status: Mapped[str] = field(
         31,
         Semantic.CHOICE,
@@ -86,9 +100,9 @@ class Lead(Record, Base):
         server_default=text("'new'"),
     )
     rating: Mapped[str | None] = field(32, Semantic.CHOICE, _("Rating"), BUSINESS, choices=RATINGS)
-    source: Mapped[str | None] = field(33, Semantic.CHOICE, _("Source"), PERSON_FACT, choices=SOURCES)
-    language: Mapped[str | None] = field(34, Semantic.LANGUAGE, _("Language"), PERSON_FACT)
-    description: Mapped[str | None] = field(35, Semantic.LONG_TEXT, _("Description"), PERSON_NOTE)
+    source: Mapped[str | None] = field(33, Semantic.CHOICE, _("Source"), PERSON_SEGMENT, choices=SOURCES)
+    language: Mapped[str | None] = field(34, Semantic.LANGUAGE, _("Language"), PERSON_SEGMENT)
+    description: Sealed[str | None] = sealed(35, Semantic.LONG_TEXT, _("Description"), PERSON_NOTE)
     unqualified_reason: Mapped[str | None] = field(36, Semantic.TEXT, _("Why unqualified"), BUSINESS)
     converted_at: Mapped[datetime | None] = field(
         37, Semantic.DATETIME, _("Converted"), BUSINESS, managed=True
@@ -141,10 +155,7 @@ class Lead(Record, Base):
 
     __table_args__ = (
         Index("ix_lead_live_created", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        Index("ix_lead_live_name", "name", "id", postgresql_where=text("deleted_at is null")),
         Index("ix_lead_owner", "owner_id", "created_at", "id", postgresql_where=text("deleted_at is null")),
-        # Not partial: PostgreSQL takes no statistics of an expression from a partial index, and would guess.
-        Index("ix_lead_email", text("lower(email)"), "id"),
         Index("ix_lead_subject", "subject_id"),
         Index(
             "uq_lead_external_id",

@@ -111,11 +111,26 @@ def _differs(wanted: tuple[Planned, ...], there: list[Planned]) -> bool:
     )
 
 
+def prepare(factory: sessionmaker[Session], actor: Actor, entity: EntityDef, more: int) -> None:
+    """Have indexes of the right size before many records come: coarse ones would make an upsert open everything."""
+    if not indexable(entity.model):
+        return
+    with db.open_session(factory, actor) as session:
+        tokens = EntityTokens(keys_of(session).keys, session.connection(), entity.model, expected=more)
+        rows = tokens.count() + more
+        there = {one.field: one.index.spec.bits for one in tokens.newest()}
+        db.commit(session)
+    # Finer ones are in order: the nightly check coarsens what stays so.
+    if any(one.bits > there.get(one.field, 0) + 1 for one in plan(entity.model, rows)[:1]):
+        rebuild(factory, actor, entity, expected=rows)
+
+
 def rebuild(
     factory: sessionmaker[Session],
     actor: Actor,
     entity: EntityDef,
     *,
+    expected: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Build the indexes of an entity anew and drop the old ones; returns how many records have been done.
@@ -124,6 +139,7 @@ def rebuild(
     for one batch at most.
 
     Args:
+        expected: How many records there will be soon, if more than there are.
         progress: Called with (records done, records in all).
     """
     with db.open_session(factory, actor) as session:
@@ -133,7 +149,7 @@ def rebuild(
         tokens = EntityTokens(keys_of(session).keys, connection, entity.model)
         total = tokens.count()
         epoch = tokens.keys.active_epoch(lambda: connection)
-        wanted = plan(entity.model, total)
+        wanted = plan(entity.model, max(total, expected))
         if not _fresh(tokens, wanted, epoch):
             following = 1 + max((one.generation for one in tokens.live), default=-1)
             tokens.begin(wanted, epoch, following)

@@ -95,7 +95,9 @@ def fetch(
             ),
         )
     opener = Opener(keys_for(source)) if selection.seals else None
-    page = _page(run(source, text, values, actor), query, way, selection.reader(opener), counted)
+    page = _page(
+        run(source, text, values, actor), query, way, lambda rows: selection.read(rows, opener), counted
+    )
     if opener is not None:
         opener.raise_alarms(source, actor)
     return page
@@ -130,7 +132,7 @@ def read_one(  # noqa: PLR0913 - the words of one address
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
-    found = selection.reader(opener)(rows[0])
+    found = selection.read(rows, opener)[0]
     if opener is not None:
         opener.raise_alarms(source, actor, strict=UNREADABLE in found)
     return found
@@ -250,7 +252,7 @@ def _page(
     rows: list[Any],
     query: ListQuery,
     way: Walk,
-    read: Callable[[Sequence[Any]], dict[str, Any]],
+    read: Callable[[Sequence[Any]], list[dict[str, Any]]],
     counted: int | None,
 ) -> Page:
     total, tail = counted, -2
@@ -264,7 +266,7 @@ def _page(
     following = bool(rows) and (way.backward or more)
     preceding = bool(rows) and (more if way.backward else way.place is not None)
     return Page(
-        rows=[read(row) for row in rows],
+        rows=read(rows),
         next_cursor=way.cursor(*rows[-1][tail:][:2], before=False) if following else None,
         previous_cursor=way.cursor(*rows[0][tail:][:2], before=True) if preceding else None,
         count=min(total, COUNT_CAP) if total is not None else None,

@@ -29,6 +29,7 @@ from crm_server.kernel.listing.asking import (
     needed,
     wholly_sealed,
 )
+from crm_server.kernel.listing.exact import by_blind_index
 from crm_server.kernel.listing.operators import Values, parameter_type
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.query import COUNT_CAP, Filter, Group, Sort
@@ -128,6 +129,7 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
     """Ask for the sealed conditions that all records of the list fulfil: as a set of ids, or as a tree for later."""
     query, entity = part.query, part.entity
     trees: list[Tree] = []
+    asked: list[Filter] = []
     node = query.filter
     if node is not None:
         alone = not (isinstance(node, Group) and node.kind == "and")
@@ -138,6 +140,7 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
                 at = "filter" if alone else f"filter/and/{index}"
                 where.check_readable(item, entity, at)
                 trees.append(as_tree(item, entity, where.reader, at))
+                asked.append(item)
             else:
                 kept.append(item)
         part.rest = None if not kept else kept[0] if len(kept) == 1 else Group("and", tuple(kept))
@@ -150,9 +153,16 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
     if not trees:
         return
     tree = trees[0] if len(trees) == 1 else Every(tuple(trees))
-    found = part.client.match(
-        Match(entity.number, tree, MOST_IDS, query.deleted, counted(entity, part.actor))
-    )
+    try:
+        found = part.client.match(
+            Match(entity.number, tree, MOST_IDS, query.deleted, counted(entity, part.actor))
+        )
+    except SearchUnavailable:
+        sets = by_blind_index(part.source, entity, asked) if len(asked) == len(trees) else None
+        if sets is None:
+            raise
+        part.conditions += [f"t.id = any({where.values.add('uuid[]', array(ids))})" for ids in sets]
+        return
     if found.more:
         part.tree = tree
     else:
@@ -323,8 +333,6 @@ class Pieces:
                 counted(part.entity, part.actor),
             )
         )
-        if not found.complete:
-            raise SearchLoading(found.percent)
         return [str(UUID(bytes=hit.id)) for hit in found.hits], found.more
 
     def _after(self, ids: list[str]) -> list[str]:

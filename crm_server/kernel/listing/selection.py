@@ -15,12 +15,19 @@ from crm_server.kernel.listing.scope import (
 )
 from crm_server.kernel.listing.statement import Label, label, output
 from crm_server.kernel.listing.where import unknown_field
-from crm_server.kernel.opening import Opener, Wanted, document_columns, packed, wanted_documents
+from crm_server.kernel.opening import (
+    Opener,
+    Wanted,
+    as_bytes,
+    document_columns,
+    packed,
+    wanted_documents,
+)
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from compliance.datamap import DataMap, EntityDef, KeyClass
     from crm_server.kernel.actor import Actor
@@ -51,32 +58,46 @@ class Selection:
         """The fields that columns of the statement give; sealed ones come from documents."""
         return tuple(name for name in self.names if not self.entity.fields[name].sealed)
 
-    def reader(self, opener: Opener | None) -> Callable[[Sequence[Any]], dict[str, Any]]:
-        """What makes a dict of a row of the result: documents opened, values masked.
+    def read(self, rows: Sequence[Sequence[Any]], opener: Opener | None) -> list[dict[str, Any]]:
+        """Rows of the result as dicts: documents opened, values masked. The order of fields is that of declaration.
 
         Args:
             opener: Needed where the selection `seals`.
         """
         plain, empty, documents = self.plain, dict.fromkeys(self.names), len(self.sealed)
         first = len(plain) + documents
-
-        def read(values: Sequence[Any]) -> dict[str, Any]:
-            # The order of fields stays that of the declaration.
+        opened: Sequence[Sequence[Any]] = rows
+        if opener is not None:
+            opened = [as_bytes(values[len(plain) : first]) for values in rows]
+            opener.prefetch(blob for blobs in opened for blob in blobs if blob is not None)
+        names = self._labels_of(rows, first, opener)
+        stored, found = self.stored_custom, []
+        for place, values in enumerate(rows):
             row = empty.copy()
             row.update(zip(plain, values, strict=False))
             if documents and opener is not None:
-                opener.fill(row, self.entity, self.sealed, values[len(plain) : first])
-            offset = first
-            for item in self.labels:
-                row[item.name] = item.show(values[offset], opener)
-                offset += 1
+                opener.fill(row, self.entity, self.sealed, opened[place])
+            if names:
+                row.update((item.name, item.show(shown[place], opener)) for item, shown in names)
             if self.custom:
-                self._customise(row, values[offset] if self.stored_custom else None)
+                self._customise(row, values[first + len(self.labels)] if stored else None)
             if self.shown.masks:
                 self.shown.masked(row)
-            return row
+            found.append(row)
+        return found
 
-        return read
+    def _labels_of(
+        self, rows: Sequence[Sequence[Any]], first: int, opener: Opener | None
+    ) -> list[tuple[Label, list[Any]]]:
+        """The values of each label, row by row; sealed titles as bytes, their keys at hand."""
+        found = []
+        for offset, item in enumerate(self.labels, first):
+            values = [row[offset] for row in rows]
+            if item.document is not None and opener is not None:
+                values = as_bytes(values)
+                opener.prefetch(value[16:] for value in values if value is not None and len(value) > 16)
+            found.append((item, values))
+        return found
 
     def _customise(self, row: dict[str, Any], stored: Any) -> None:
         """Gather custom fields under their name: those of documents lie in the row already."""
@@ -95,14 +116,14 @@ class Selection:
         return tuple(item for item in self.custom if not item.sealed)
 
     def outputs(self) -> str:
-        """The select list over the expression "page", as `reader` reads it."""
-        documents = [packed(self.entity, document, "page") for document, _fields in self.sealed]
+        """The select list over the expression "page", as `read` reads it."""
+        documents = [packed(self.entity, one.document, "page") for one in self.sealed]
         return output(self.shown, self.plain, documents, self.labels, self.stored_custom)
 
     def columns(self, entity: EntityDef, *more: str) -> str:
         """The columns that the page carries: those shown, those that labels need, and those that the event needs."""
         wanted = [*self.plain, *more, *(item.field.name for item in self.labels)]
-        wanted += document_columns(entity, [document for document, _fields in self.sealed])
+        wanted += document_columns(entity, [one.document for one in self.sealed])
         subject = entity.policy.subject
         if subject is not None and subject in entity.fields:
             wanted.append(subject)

@@ -17,7 +17,7 @@ from compliance.audit.events import PAYLOAD_SEALED
 from compliance.datamap import Semantic
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
-from crm_server.kernel.opening import packed
+from crm_server.kernel.opening import WantedFields, packed
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
@@ -52,20 +52,19 @@ class Label:
         return self.target.documents[title.policy.handling.key_class]
 
     def show(self, value: Any, opener: Opener | None) -> Any:
-        """The embedded value for a client."""
-        document = self.document
-        if value is not None and document is not None and opener is not None:
-            value = self._opened(bytes(value), document, opener)
+        """The embedded value for a client; a sealed title comes as bytes: the record's id and its packed document."""
+        if isinstance(value, bytes):
+            value = self._opened(value, opener)
         if value is not None and isinstance(self.masked, MaskKind):
             value["name"] = mask(value["name"], self.masked)
         return value
 
-    def _opened(self, value: bytes, document: DocumentDef, opener: Opener) -> dict[str, Any]:
-        """A sealed title: the record's id, then its packed document, if it has one."""
+    def _opened(self, value: bytes, opener: Opener | None) -> dict[str, Any]:
         found: dict[str, Any] = {"id": str(UUID(bytes=value[:16])), "name": None}
-        if len(value) > 16:
+        if len(value) > 16 and opener is not None and self.document is not None:
             number = self.target.fields[self.target.policy.title].number
-            opener.fill(found, self.target, ((document, ((number, "name"),)),), (value[16:],))
+            wanted = WantedFields(self.document, (number,), ("name",))
+            opener.fill(found, self.target, (wanted,), (value[16:],))
         return found
 
 

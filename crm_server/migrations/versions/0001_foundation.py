@@ -307,6 +307,8 @@ def create_tables() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("has_file", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("file_id", sa.Uuid(), nullable=True),
+        sa.Column("stream", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint("phase IN ('check', 'run', 'undo')", name=op.f("ck_import_job_phase_choice")),
         sa.CheckConstraint(
             "state IN ('draft', 'queued', 'working', 'checked', 'done', 'undone', 'failed', 'stopped')",
@@ -864,11 +866,12 @@ def create_tables() -> None:
         "attachment",
         sa.Column("record_type", sa.SmallInteger(), nullable=False),
         sa.Column("record_id", sa.Uuid(), nullable=False),
-        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("stream", sa.LargeBinary(), nullable=False),
+        sa.Column("stream_version", sa.Integer(), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_by", sa.Uuid(), nullable=True),
@@ -880,8 +883,11 @@ def create_tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.CheckConstraint("char_length(filename) <= 200", name=op.f("ck_attachment_filename_length")),
         sa.CheckConstraint("char_length(media_type) <= 100", name=op.f("ck_attachment_media_type_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_attachment_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["identity.user.id"], name=op.f("fk_attachment_owner_id_user"), ondelete="SET NULL"
         ),
@@ -952,7 +958,7 @@ def create_tables() -> None:
         sa.Column("record_id", sa.Uuid(), nullable=True),
         sa.Column("record_version", sa.Integer(), nullable=True),
         sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("before", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
             "outcome IN ('failed', 'updated', 'merged', 'skipped', 'kept')",
             name=op.f("ck_import_row_outcome_choice"),
@@ -1522,26 +1528,13 @@ def create_tables() -> None:
         sa.Column("subject_id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=True),
         sa.Column("salutation", sa.Text(), nullable=True),
-        sa.Column("given_name", sa.Text(), nullable=True),
-        sa.Column("family_name", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("job_title", sa.Text(), nullable=True),
-        sa.Column("department", sa.Text(), nullable=True),
-        sa.Column("email", sa.Text(), nullable=True),
-        sa.Column("email_private", sa.Text(), nullable=True),
-        sa.Column("phone", sa.Text(), nullable=True),
-        sa.Column("mobile", sa.Text(), nullable=True),
-        sa.Column("street", sa.Text(), nullable=True),
-        sa.Column("postal_code", sa.Text(), nullable=True),
-        sa.Column("city", sa.Text(), nullable=True),
-        sa.Column("region", sa.Text(), nullable=True),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("country", sa.Text(), nullable=True),
-        sa.Column("birth_date", sa.Date(), nullable=True),
         sa.Column("language", sa.Text(), nullable=True),
         sa.Column("lifecycle_stage", sa.Text(), nullable=True),
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("reports_to_id", sa.Uuid(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("team_id", sa.Uuid(), nullable=True),
         sa.Column("territory_id", sa.Uuid(), nullable=True),
@@ -1567,23 +1560,13 @@ def create_tables() -> None:
             "source IN ('web', 'phone', 'mail', 'referral', 'event', 'partner', 'advertising', 'social', 'import', 'other')",
             name=op.f("ck_contact_source_choice"),
         ),
-        sa.CheckConstraint("char_length(city) <= 200", name=op.f("ck_contact_city_length")),
         sa.CheckConstraint("char_length(country) <= 2", name=op.f("ck_contact_country_length")),
-        sa.CheckConstraint("char_length(department) <= 200", name=op.f("ck_contact_department_length")),
-        sa.CheckConstraint("char_length(description) <= 20000", name=op.f("ck_contact_description_length")),
-        sa.CheckConstraint("char_length(email) <= 254", name=op.f("ck_contact_email_length")),
-        sa.CheckConstraint("char_length(email_private) <= 254", name=op.f("ck_contact_email_private_length")),
         sa.CheckConstraint("char_length(external_id) <= 100", name=op.f("ck_contact_external_id_length")),
-        sa.CheckConstraint("char_length(family_name) <= 100", name=op.f("ck_contact_family_name_length")),
-        sa.CheckConstraint("char_length(given_name) <= 100", name=op.f("ck_contact_given_name_length")),
-        sa.CheckConstraint("char_length(job_title) <= 200", name=op.f("ck_contact_job_title_length")),
         sa.CheckConstraint("char_length(language) <= 20", name=op.f("ck_contact_language_length")),
-        sa.CheckConstraint("char_length(mobile) <= 40", name=op.f("ck_contact_mobile_length")),
-        sa.CheckConstraint("char_length(name) <= 250", name=op.f("ck_contact_name_length")),
-        sa.CheckConstraint("char_length(phone) <= 40", name=op.f("ck_contact_phone_length")),
-        sa.CheckConstraint("char_length(postal_code) <= 20", name=op.f("ck_contact_postal_code_length")),
-        sa.CheckConstraint("char_length(region) <= 200", name=op.f("ck_contact_region_length")),
-        sa.CheckConstraint("char_length(street) <= 200", name=op.f("ck_contact_street_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_contact_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["account_id"],
             ["crm.account.id"],
@@ -1780,8 +1763,8 @@ def create_tables() -> None:
     op.create_table(
         "case",
         sa.Column("number", sa.BigInteger(), sa.Identity(always=False, start=1001), nullable=False),
-        sa.Column("title", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("sealed_support", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("status", sa.Text(), server_default=sa.text("'new'"), nullable=False),
         sa.Column("priority", sa.Text(), server_default=sa.text("'normal'"), nullable=False),
         sa.Column("origin", sa.Text(), nullable=True),
@@ -1790,7 +1773,6 @@ def create_tables() -> None:
         sa.Column("product_id", sa.Uuid(), nullable=True),
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("resolution", sa.Text(), nullable=True),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("team_id", sa.Uuid(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
@@ -1815,10 +1797,11 @@ def create_tables() -> None:
         sa.CheckConstraint(
             "status IN ('new', 'open', 'waiting', 'resolved', 'closed')", name=op.f("ck_case_status_choice")
         ),
-        sa.CheckConstraint("char_length(description) <= 20000", name=op.f("ck_case_description_length")),
         sa.CheckConstraint("char_length(external_id) <= 100", name=op.f("ck_case_external_id_length")),
-        sa.CheckConstraint("char_length(resolution) <= 20000", name=op.f("ck_case_resolution_length")),
-        sa.CheckConstraint("char_length(title) <= 200", name=op.f("ck_case_title_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_support) >= 126 and get_byte(sealed_support, 0) = 1 and get_byte(sealed_support, 1) in (1, 2)",
+            name=op.f("ck_case_sealed_support_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["account_id"], ["crm.account.id"], name=op.f("fk_case_account_id_account"), ondelete="SET NULL"
         ),
@@ -2017,21 +2000,15 @@ def create_tables() -> None:
     op.create_table(
         "lead",
         sa.Column("subject_id", sa.Uuid(), nullable=False),
-        sa.Column("given_name", sa.Text(), nullable=True),
-        sa.Column("family_name", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("company", sa.Text(), nullable=True),
-        sa.Column("job_title", sa.Text(), nullable=True),
-        sa.Column("email", sa.Text(), nullable=True),
-        sa.Column("phone", sa.Text(), nullable=True),
         sa.Column("website", sa.Text(), nullable=True),
-        sa.Column("city", sa.Text(), nullable=True),
         sa.Column("country", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), server_default=sa.text("'new'"), nullable=False),
         sa.Column("rating", sa.Text(), nullable=True),
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("language", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
         sa.Column("unqualified_reason", sa.Text(), nullable=True),
         sa.Column("converted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("converted_account_id", sa.Uuid(), nullable=True),
@@ -2060,22 +2037,18 @@ def create_tables() -> None:
             "status IN ('new', 'working', 'qualified', 'unqualified', 'converted')",
             name=op.f("ck_lead_status_choice"),
         ),
-        sa.CheckConstraint("char_length(city) <= 200", name=op.f("ck_lead_city_length")),
         sa.CheckConstraint("char_length(company) <= 200", name=op.f("ck_lead_company_length")),
         sa.CheckConstraint("char_length(country) <= 2", name=op.f("ck_lead_country_length")),
-        sa.CheckConstraint("char_length(description) <= 20000", name=op.f("ck_lead_description_length")),
-        sa.CheckConstraint("char_length(email) <= 254", name=op.f("ck_lead_email_length")),
         sa.CheckConstraint("char_length(external_id) <= 100", name=op.f("ck_lead_external_id_length")),
-        sa.CheckConstraint("char_length(family_name) <= 100", name=op.f("ck_lead_family_name_length")),
-        sa.CheckConstraint("char_length(given_name) <= 100", name=op.f("ck_lead_given_name_length")),
-        sa.CheckConstraint("char_length(job_title) <= 200", name=op.f("ck_lead_job_title_length")),
         sa.CheckConstraint("char_length(language) <= 20", name=op.f("ck_lead_language_length")),
-        sa.CheckConstraint("char_length(name) <= 250", name=op.f("ck_lead_name_length")),
-        sa.CheckConstraint("char_length(phone) <= 40", name=op.f("ck_lead_phone_length")),
         sa.CheckConstraint(
             "char_length(unqualified_reason) <= 200", name=op.f("ck_lead_unqualified_reason_length")
         ),
         sa.CheckConstraint("char_length(website) <= 2000", name=op.f("ck_lead_website_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_lead_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["converted_account_id"],
             ["crm.account.id"],
@@ -2194,8 +2167,8 @@ def create_tables() -> None:
     op.create_table(
         "activity",
         sa.Column("kind", sa.Text(), server_default=sa.text("'task'"), nullable=False),
-        sa.Column("title", sa.Text(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("status", sa.Text(), server_default=sa.text("'open'"), nullable=False),
         sa.Column("priority", sa.Text(), server_default=sa.text("'normal'"), nullable=False),
         sa.Column("direction", sa.Text(), nullable=True),
@@ -2235,12 +2208,14 @@ def create_tables() -> None:
             "priority IN ('low', 'normal', 'high', 'urgent')", name=op.f("ck_activity_priority_choice")
         ),
         sa.CheckConstraint("status IN ('open', 'done', 'cancelled')", name=op.f("ck_activity_status_choice")),
-        sa.CheckConstraint("char_length(body) <= 20000", name=op.f("ck_activity_body_length")),
         sa.CheckConstraint("char_length(location) <= 200", name=op.f("ck_activity_location_length")),
-        sa.CheckConstraint("char_length(title) <= 200", name=op.f("ck_activity_title_length")),
         sa.CheckConstraint(
             "ends_at is null or starts_at is null or ends_at >= starts_at",
             name=op.f("ck_activity_ends_after_start"),
+        ),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_activity_sealed_identity_is_sealed"),
         ),
         sa.ForeignKeyConstraint(
             ["account_id"],
@@ -2611,7 +2586,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_contact_account",
         "contact",
-        ["account_id", "name"],
+        ["account_id", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2625,20 +2600,9 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_contact_email", "contact", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
-    )
-    op.create_index(
         "ix_contact_live_created",
         "contact",
         ["created_at", "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_contact_live_name",
-        "contact",
-        ["name", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),
@@ -2915,20 +2879,9 @@ def create_tables() -> None:
         postgresql_where=sa.text("deleted_at is not null"),
     )
     op.create_index(
-        "ix_lead_email", "lead", [sa.literal_column("lower(email)"), "id"], unique=False, schema="crm"
-    )
-    op.create_index(
         "ix_lead_live_created",
         "lead",
         ["created_at", "id"],
-        unique=False,
-        schema="crm",
-        postgresql_where=sa.text("deleted_at is null"),
-    )
-    op.create_index(
-        "ix_lead_live_name",
-        "lead",
-        ["name", "id"],
         unique=False,
         schema="crm",
         postgresql_where=sa.text("deleted_at is null"),

@@ -48,7 +48,7 @@ def show(request: Request) -> dict[str, Any]:
         row = reading.one(request, entity, key)
     except NotFound:
         row, deleted = reading.one(request, entity, key, deleted=True), True
-    title = str(row.get(entity.policy.title) or NONE)
+    title = tables.title_text(request.ui, row, entity.policy.title) or NONE
     people = reading.user_names(
         request, [row.get("created_by"), row.get("updated_by"), row.get("deleted_by")]
     )

@@ -8,6 +8,8 @@ from pyramid.view import view_config
 
 from crm_server.kernel.errors import BadQuery, NotAllowed
 from crm_server.permissions import Permission
+from crm_server.search.client import SearchUnavailable
+from crm_server.search.folding import plain
 from crm_server.web import reading, tables
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def search(request: Request) -> dict[str, Any]:
     """The best hits of each kind."""
     text = request.GET.get("q", "").strip()[:200]
     groups = []
+    hint_text = None
     for name in _ORDER if text else ():
         if not request.ui.can("read", name):
             continue
@@ -58,10 +61,14 @@ def search(request: Request) -> dict[str, Any]:
             page = find(request, entity, text, 6, count=True)
         except BadQuery:
             continue
+        except SearchUnavailable as error:
+            # What PostgreSQL finds by itself is shown all the same.
+            hint_text = request.ui.t(error.title) + (f" {request.ui.t(error.detail)}" if error.detail else "")
+            continue
         if page.rows:
             rows = [
                 {
-                    "title": str(row.get(entity.policy.title) or ""),
+                    "title": tables.title_text(request.ui, row, entity.policy.title),
                     "hint": hint(request, entity, row),
                     "href": request.ui.record_url(name, row["id"]),
                 }
@@ -70,7 +77,19 @@ def search(request: Request) -> dict[str, Any]:
             groups.append(
                 {"policy": entity.policy, "rows": rows, "count": page.count, "capped": page.count_capped}
             )
-    return {"search_text": text, "groups": groups}
+    groups.sort(key=lambda group: _fit(group["rows"], text))
+    return {"search_text": text, "groups": groups, "hint": hint_text}
+
+
+def _fit(rows: list[dict[str, str]], text: str) -> int:
+    """How well the best title of a kind fits: the same, begins so, holds it, fits otherwise."""
+    wanted, titles = plain(text), [plain(row["title"]) for row in rows]
+    tests = (
+        any(title == wanted for title in titles),
+        any(title.startswith(wanted) for title in titles),
+        any(wanted in title for title in titles),
+    )
+    return next((place for place, holds in enumerate(tests) if holds), len(tests))
 
 
 @view_config(
@@ -87,7 +106,7 @@ def pick(request: Request) -> dict[str, Any]:
     title = entity.policy.title
     try:
         rows = find(request, entity, text, 8).rows
-    except BadQuery:
+    except (BadQuery, SearchUnavailable):
         rows = []
     return {
         "options": [

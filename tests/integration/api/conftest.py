@@ -21,6 +21,7 @@ from crm_server.migrations import manage
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
 from tests.conftest import copy_database, ring_of_tests, see_everything
+from tests.searching import searching, with_search
 
 BASE = "/api/v1"
 
@@ -28,22 +29,25 @@ BASE = "/api/v1"
 @pytest.fixture(scope="package")
 def api_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_api")
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_api"),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_api"),
-            "KONTOR_LOG_LEVEL": "warning",
-            "KONTOR_LOG_FORMAT": "json",
-            "KONTOR_BODY_LIMIT": "2000000",
-        }
+    return with_search(
+        load(
+            {
+                **ring_of_tests(),
+                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_api"),
+                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_api"),
+                "KONTOR_LOG_LEVEL": "warning",
+                "KONTOR_LOG_FORMAT": "json",
+                "KONTOR_BODY_LIMIT": "2000000",
+            }
+        )
     )
 
 
 @pytest.fixture(scope="package")
 def wsgi(api_settings: Settings) -> Iterator[Any]:
     app = main(api_settings)
-    yield app
+    with searching(api_settings):
+        yield app
     app.registry.hot.dispose()
     app.registry.engine.dispose()
 

@@ -287,7 +287,8 @@ class TestStatements:
     def test_a_list_takes_one_statement_beside_the_log_in(
         self, manager: Client, statements: list[str]
     ) -> None:
-        path = "/contacts?filter[country]=DE&filter[account.name][contains]=x&sort=-name&include=account&count=exact"
+        wanted = "filter[country]=DE&filter[account.name][contains]=x"
+        path = f"/contacts?{wanted}&sort=-created_at&include=account&count=exact"
         for _ in range(4):
             manager.get(path)
         statements.clear()

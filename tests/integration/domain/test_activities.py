@@ -158,8 +158,8 @@ class TestTimeline:
         contact = service("contact").create({"family_name": "Beispiel"})
         session.execute(
             text(
-                "insert into crm.activity (id, title, kind, status, contact_id, done_at) "
-                "select gen_random_uuid(), 'Call', 'call', 'done', :id, now() - n * interval '1 hour' "
+                "insert into crm.activity (id, kind, status, contact_id, done_at) "
+                "select gen_random_uuid(), 'call', 'done', :id, now() - n * interval '1 hour' "
                 "from generate_series(1, 3000) n"
             ),
             {"id": contact.id},

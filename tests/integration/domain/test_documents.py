@@ -15,19 +15,35 @@ from sqlalchemy.orm import Session
 
 from compliance.audit.models import AuditEvent
 from crm_server.domain.documents.models import CHUNK_BYTES, AttachmentChunk
+from crm_server.domain.documents.sealing import reopen
 from crm_server.domain.documents.services import stream
 from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.errors import BadRequest, NotAllowed, NotFound, TooLarge, UnsupportedMedia
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import Keys, keys_of
 from crm_server.models import datamap
 from crm_server.services import records
+from crm_server.settings import Settings
+from security.crypto.chunks import open_stream
+from security.crypto.document import document_kid
+from security.crypto.errors import DocumentAltered, StreamTruncated
 from tests.integration.domain.conftest import Service
 
 
 @pytest.fixture
 def contact(service: Service) -> Any:
     return service("contact").create({"family_name": "Beispiel"})
+
+
+def stored(session: Session, made: Any) -> list[bytes]:
+    """The chunks as the database has them."""
+    query = select(AttachmentChunk.body).where(AttachmentChunk.attachment_id == made.id)
+    return [bytes(body) for body in session.scalars(query.order_by(AttachmentChunk.number))]
+
+
+def read_all(session: Session, made: Any) -> bytes:
+    return b"".join(open_stream(reopen(session, made, made.subject_id), stored(session, made)))
 
 
 class Endless:
@@ -47,15 +63,11 @@ class TestStoring:
         content = "Grüße\n".encode() * 40_000
         made = service("attachment").store(("contact", contact.id), "folder/letter.txt", io.BytesIO(content))
         session.execute(text("set constraints all immediate"))
-        chunks = session.scalars(
-            select(AttachmentChunk.body)
-            .where(AttachmentChunk.attachment_id == made.id)
-            .order_by(AttachmentChunk.number)
-        ).all()
-        assert b"".join(chunks) == content
-        assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK_BYTES}
+        assert read_all(session, made) == content
+        # Nonce and tag stand beside each chunk of padded content.
+        assert {len(body) for body in stored(session, made)[:-1]} == {CHUNK_BYTES + 12 + 16}
         assert (made.filename, made.media_type, made.size) == ("letter.txt", "text/plain", len(content))
-        assert made.sha256 == hashlib.sha256(content).digest()
+        assert made.sha256 == hashlib.sha256(content).hexdigest()
         assert made.subject_id == contact.subject_id
         assert [item.id for item in service("attachment").of(("contact", contact.id))] == [made.id]
 
@@ -105,6 +117,67 @@ class TestStoring:
             service("attachment").store(("contact", new_id()), "a.txt", io.BytesIO(b"a"))
         with pytest.raises(NotFound):
             service("attachment").store(("user", new_id()), "a.txt", io.BytesIO(b"a"))
+
+
+class TestSealing:
+    @pytest.mark.parametrize("size", [1, 100, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES])
+    def test_a_file_of_any_size_opens_and_the_database_holds_nothing_of_it(
+        self, session: Session, service: Service, contact: Any, size: int
+    ) -> None:
+        # ENC-2, ENC-16
+        content = (b"canary-9d1f " * (size // 12 + 1))[:size]
+        made = service("attachment").store(("contact", contact.id), "canary-name.txt", io.BytesIO(content))
+        bodies = stored(session, made)
+        session.flush()
+        row = session.execute(
+            text("select a::text from crm.attachment a where id = :id"), {"id": made.id}
+        ).scalar_one()
+        assert b"canary" not in b"".join(bodies)
+        assert "canary" not in row
+        assert size < 16 or content[:16] not in b"".join(bodies)
+        assert read_all(session, made) == content
+
+    @pytest.mark.parametrize("change", ["altered", "moved", "cut"])
+    def test_a_chunk_that_was_altered_moved_or_taken_away_is_noticed(
+        self, session: Session, service: Service, contact: Any, change: str
+    ) -> None:
+        # ENC-16
+        content = bytes(range(48, 58)) * 20_000
+        made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(content))
+        chunk = "crm.attachment_chunk"
+        statement = {
+            "altered": f"update {chunk} set body = set_byte(body, 50, get_byte(body, 50) # 1) "
+            "where number = 1 and attachment_id = :id",
+            "moved": f"update {chunk} c set body = o.body from {chunk} o where c.attachment_id = :id "
+            "and o.attachment_id = :id and c.number = 1 and o.number = 0",
+            "cut": f"delete from {chunk} where attachment_id = :id "
+            f"and number = (select max(number) from {chunk} where attachment_id = :id)",
+        }[change]
+        session.execute(text(statement), {"id": made.id})
+        with pytest.raises((DocumentAltered, StreamTruncated)):
+            read_all(session, made)
+
+    def test_a_file_follows_its_record_to_another_person(
+        self, session: Session, service: Service, contact: Any
+    ) -> None:
+        lead = service("lead").create({"family_name": "Beispiel"})
+        content = b"a letter " * 20_000
+        made = service("attachment").store(("lead", lead.id), "letter.txt", io.BytesIO(content))
+        before = made.stream
+        service("lead").convert(lead.id, contact_id=contact.id)
+        session.expire_all()
+        assert (made.record_id, made.subject_id) == (contact.id, contact.subject_id)
+        assert made.stream[2:18] != before[2:18], "it is sealed under the other person's key"
+        assert read_all(session, made) == content
+        assert made.filename == "letter.txt"
+
+    def test_a_file_of_an_erased_person_is_gone(
+        self, session: Session, service: Service, contact: Any
+    ) -> None:
+        made = service("attachment").store(("contact", contact.id), "a.txt", io.BytesIO(b"a"))
+        keys_of(session).data.erase(document_kid(made.stream), new_id())
+        with pytest.raises(NotFound):
+            service("attachment").open(made.id)
 
 
 class TestRights:
@@ -170,9 +243,9 @@ class TestLeaving:
 
 class TestStreaming:
     @pytest.fixture
-    def committed(self, engine: Engine) -> Iterator[Any]:
+    def committed(self, engine: Engine, settings: Settings, keys: Keys) -> Iterator[Any]:
         """A file that another session can see; removed afterwards."""
-        factory = db.session_factory(engine)
+        factory = db.session_factory(engine, settings, keys)
         content = bytes(range(32, 127)) * 20_000
         with db.open_session(factory, system_actor()) as session:
             account = records(session, "account").create({"name": "Stream"})

@@ -35,6 +35,7 @@ from crm_server.models import datamap
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
 from tests.conftest import copy_database, ring_of_tests, see_everything
+from tests.searching import searching, with_search
 
 _NAME = "kontor_imports"
 
@@ -42,13 +43,15 @@ _NAME = "kontor_imports"
 @pytest.fixture(scope="session")
 def import_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, _NAME)
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, _NAME),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, _NAME),
-            "KONTOR_LOG_FORMAT": "text",
-        }
+    return with_search(
+        load(
+            {
+                **ring_of_tests(),
+                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, _NAME),
+                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, _NAME),
+                "KONTOR_LOG_FORMAT": "text",
+            }
+        )
     )
 
 
@@ -129,7 +132,8 @@ def wsgi(import_settings: Settings) -> Iterator[Any]:
     from crm_server.app import main
 
     app = main(import_settings)
-    yield app
+    with searching(import_settings):
+        yield app
     app.registry.hot.dispose()
     app.registry.engine.dispose()
 

@@ -120,10 +120,10 @@ class TestImport:
 class TestExport:
     def test_writes_a_filtered_list_and_counts_its_rows(self, kontor: Kontor, tmp_path: Path) -> None:
         path, out = tmp_path / "list.csv", tmp_path / "out.csv"
-        path.write_text("E-mail,Last name,City\na@example.com,A,Bern\nb@example.com,B,Basel\n")
+        path.write_text("E-mail,Last name,City,Country\na@example.com,A,Bern,CH\nb@example.com,B,Paris,FR\n")
         kontor(import_command, str(path))
         done = kontor(
-            export, "contacts", "--filter", "city=Bern", "--fields", "name,city", "-o", str(out), "--json"
+            export, "contacts", "--filter", "country=CH", "--fields", "name,city", "-o", str(out), "--json"
         )
         assert json.loads(done.output)["rows"] == 1
         assert out.read_text(encoding="utf-8-sig").splitlines() == ["Name,City", "A,Bern"]

@@ -19,6 +19,8 @@ from crm_server.domain.accounts.models import Account
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.run import Runner
+from crm_server.domain.imports.sealing import old_values
+from crm_server.domain.imports.services import ImportLimits, ImportService
 from crm_server.domain.imports.undo import Undo
 from crm_server.domain.pipeline.models import Opportunity, StageChange
 from crm_server.importing.errors import ImportFileError
@@ -37,6 +39,51 @@ SMALL = """External id,Salutation,First name,Last name,E-mail,Phone,Company,Coun
 4,,No,Name,,,,Narnia,31.02.1990
 5,,Only,,only@example.com,,,,
 """
+
+
+class TestSealing:
+    def test_nothing_of_an_import_stands_in_the_database_in_clear(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        # ENC-2, ENC-16
+        runner.run(upload("E-mail,Last name,City\ncanary1@example.com,Canaryson,Canaryville\n"))
+        runner.run(upload("E-mail,Last name,City\ncanary1@example.com,Canaryborn,Canaryborough\n"))
+        tables = (
+            "crm.contact",
+            "crm.import_chunk",
+            "crm.import_row",
+            "search.token",
+            "audit.event_payload",
+            "keys.data_key",
+        )
+        for table in tables:
+            rows = reader.execute(text(f"select t::text from {table} t")).scalars().all()
+            assert rows, table
+            told = "".join(rows).lower()
+            assert "canary" not in told, table
+            assert b"canary".hex() not in told, table
+            assert b"Canary".hex() not in told, table
+        contact = reader.scalars(select(Contact)).one()
+        assert (contact.family_name, contact.city) == ("Canaryborn", "Canaryborough")
+
+    def test_a_removed_import_takes_the_keys_of_its_file_and_of_the_old_values_along(
+        self, upload: Upload, runner: Runner, sessions: sessionmaker[Session], actor: Actor, entities: DataMap
+    ) -> None:
+        runner.run(upload("E-mail,Last name\na@example.com,Old\n"))
+        import_id = upload("E-mail,Last name\na@example.com,New\n")
+        runner.run(import_id)
+        with db.open_session(sessions, actor) as session:
+            job = session.get_one(Import, import_id)
+            owners = [job.file_id, job.id]
+            service = ImportService(session, entities, ImportLimits(1 << 20), lambda _session, _key: None)
+            service.delete(import_id)
+            db.commit(session)
+        with db.open_session(sessions, actor) as session:
+            states = session.execute(
+                text("select state, wrapped from keys.data_key where subject = any(:owners)"),
+                {"owners": owners},
+            ).all()
+        assert [tuple(row) for row in states] == [("erased", None), ("erased", None)]
 
 
 class TestNames:
@@ -140,7 +187,7 @@ class TestRun:
         anna = reader.scalars(select(Contact)).one()
         assert (anna.name, anna.city, anna.phone, anna.version) == ("Anna Weber", "Bern", "+4930654321", 2)
         note = reader.scalars(select(ImportRow).where(ImportRow.import_id == import_id)).one()
-        assert note.before == {
+        assert old_values(reader, note) == {
             "family_name": "Schmidt", "phone": "+4930123456", "name": "Anna Schmidt", "email": "a@example.com",
         }  # fmt: skip
         event = reader.get_one(AuditEvent, anna.event_id)
@@ -167,7 +214,7 @@ class TestRun:
             upload(rows, change=lambda mapping: dataclasses.replace(mapping, duplicates=duplicates))
         )
         assert (counts["created"], counts["skipped"]) == (created, skipped)
-        assert sorted(reader.scalars(select(Contact.given_name))) == names
+        assert sorted(contact.given_name for contact in reader.scalars(select(Contact))) == names
 
     def test_a_value_that_the_database_refuses_is_the_error_of_its_row_alone(
         self,
@@ -182,19 +229,19 @@ class TestRun:
         owner = manage.owner_engine(import_settings.owner_database_url)
         with owner.begin() as connection:
             connection.execute(
-                text("alter table crm.contact add constraint ck_contact_city_test check (city <> 'Atlantis')")
+                text("alter table crm.contact add constraint ck_contact_country_test check (country <> 'AQ')")
             )
         try:
-            rows = "".join(f"{n},P{n},{'Atlantis' if n == 7 else 'Bern'},Firm {n}\n" for n in range(20))
-            counts = runner.run(upload("External id,Last name,City,Company\n" + rows))
+            rows = "".join(f"{n},P{n},{'AQ' if n == 7 else 'CH'},Firm {n}\n" for n in range(20))
+            counts = runner.run(upload("External id,Last name,Country,Company\n" + rows))
         finally:
             with owner.begin() as connection:
-                connection.execute(text("alter table crm.contact drop constraint ck_contact_city_test"))
+                connection.execute(text("alter table crm.contact drop constraint ck_contact_country_test"))
         assert (counts["created"], counts["failed"], counts["merged"], counts["referenced"]) == (19, 1, 0, 19)
         assert reader.scalar(select(func.count()).select_from(Contact)) == 19
         assert reader.scalar(select(func.count()).select_from(Account)) == 19
         note = reader.scalars(select(ImportRow)).one()
-        assert (note.line, (note.problems or [{}])[0]["field"]) == (9, "city")
+        assert (note.line, (note.problems or [{}])[0]["field"]) == (9, "country")
 
     def test_a_file_that_turns_out_unreadable_ends_as_failed_with_its_reason(
         self, upload: Upload, runner: Runner, reader: Session
@@ -423,14 +470,16 @@ class TestUndo:
         second = upload("E-mail,Last name\na@example.com,New\nb@example.com,Fresh\nc@example.com,Untouched\n")
         runner.run(second)
         with db.open_session(sessions, actor) as session:
-            for contact in session.scalars(
-                select(Contact).where(Contact.email.in_(["a@example.com", "b@example.com"]))
-            ):
-                contact.city = "Bern"
+            for contact in session.scalars(select(Contact)):
+                if contact.email in {"a@example.com", "b@example.com"}:
+                    contact.city = "Bern"
             session.commit()
         counts = self.undo(sessions, entities, actor, second)
         assert (counts["undo_deleted"], counts["undo_restored"], counts["undo_kept"]) == (1, 0, 2)
-        assert sorted(reader.scalars(select(Contact.family_name).where(Contact.deleted_at.is_(None)))) == [
+        assert sorted(
+            contact.family_name
+            for contact in reader.scalars(select(Contact).where(Contact.deleted_at.is_(None)))
+        ) == [
             "Fresh",
             "New",
         ]

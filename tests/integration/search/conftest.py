@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
+from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.models import datamap
@@ -18,7 +19,7 @@ from crm_server.search.fields import indexed
 from crm_server.search.protocol import Find
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database
+from tests.conftest import copy_database, ring_of_tests, see_everything
 from tests.searching import searching, with_search
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def search_settings(cluster: Cluster, template: str) -> Settings:
                 "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_search"),
                 "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_search"),
                 "KONTOR_SEARCH_LIMIT": "0",
+                **ring_of_tests(),
             }
         )
     )
@@ -43,9 +45,14 @@ def search_settings(cluster: Cluster, template: str) -> Settings:
 
 @pytest.fixture(scope="package")
 def search_engine(search_settings: Settings) -> Iterator[Engine]:
-    made = db.create_app_engine(search_settings)
+    made = see_everything(db.create_app_engine(search_settings))
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="package")
+def search_keys(search_settings: Settings, search_engine: Engine) -> Keys:
+    return Keys.open(search_settings, search_engine, listen=False)
 
 
 @pytest.fixture(scope="package")
@@ -57,8 +64,8 @@ def client(search_settings: Settings, search_engine: Engine) -> Iterator[SearchC
 class People:
     """Writes contacts, committed, and finds them again."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self.factory = db.session_factory(engine, settings)
+    def __init__(self, engine: Engine, settings: Settings, keys: Keys) -> None:
+        self.factory = db.session_factory(engine, settings, keys)
 
     def session(self) -> Session:
         return db.open_session(self.factory, system_actor())
@@ -83,8 +90,8 @@ class People:
 
 
 @pytest.fixture
-def people(search_engine: Engine, search_settings: Settings) -> People:
-    return People(search_engine, search_settings)
+def people(search_engine: Engine, search_settings: Settings, search_keys: Keys) -> People:
+    return People(search_engine, search_settings, search_keys)
 
 
 def fields_of(entity: str) -> tuple[int, ...]:

@@ -7,19 +7,20 @@ import random
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 
-from compliance.datamap import DataMap, EntityDef, FieldDef
+from compliance.datamap import DataMap, EntityDef
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.hot import Hot
+from crm_server.kernel.keys import Keys
 from crm_server.kernel.listing import (
     Condition,
     Filter,
@@ -86,14 +87,6 @@ CITIES = ["Köln", "Koln", "Berlin", "上海", "São Paulo", None]
 TITLES = ["Head of Sales", "head of sales", "Engineer", "经理", None]
 
 
-def as_sealed(entity: EntityDef) -> EntityDef:
-    """The entity with its personal texts as sealed fields, where they are not sealed yet."""
-    fields: dict[str, FieldDef] = {
-        name: replace(item, column=None) if name in SEALED else item for name, item in entity.fields.items()
-    }
-    return replace(entity, fields=MappingProxyType(fields))
-
-
 class World:
     """What was stored, and how it is asked for."""
 
@@ -129,8 +122,10 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(search_settings: Settings, search_engine: Any, client: SearchClient) -> Iterator[World]:
-    factory = db.session_factory(search_engine, search_settings)
+def world(
+    search_settings: Settings, search_engine: Engine, search_keys: Keys, client: SearchClient
+) -> Iterator[World]:
+    factory = db.session_factory(search_engine, search_settings, search_keys)
     chance = random.Random(7)
     rows = {}
     with db.open_session(factory, system_actor()) as session:
@@ -154,12 +149,8 @@ def world(search_settings: Settings, search_engine: Any, client: SearchClient) -
             rows[str(made.id)] = values | {"id": str(made.id)}
         db.commit(session)
     hot = Hot(search_settings)
-    hot.info[db.SEARCH] = client
-    real = datamap()
-    contact = as_sealed(real["contact"])
-    fake = DataMap({**real.entities, "contact": contact})
-    # Other tests of this package leave people behind; `mine` tells those of this module from them.
-    yield World(hot, fake, contact, rows)
+    hot.info |= {db.SEARCH: client, db.KEYS: search_keys}
+    yield World(hot, datamap(), datamap()["contact"], rows)
     with db.open_session(factory, system_actor()) as session:
         service = records(session, "contact")
         for key in rows:
@@ -330,6 +321,19 @@ class TestBounds:
                     world.ids(replace(query, fields=("country",)))
         finally:
             hot.info[db.SEARCH] = known
+
+    def test_without_the_service_mail_and_telephone_are_found_by_the_blind_index(self, world: World) -> None:
+        known = world.hot.info.pop(db.SEARCH)
+        row = next(row for row in world.rows.values() if row["email"] and row["phone"])
+        try:
+            for path, value in (("email", row["email"].upper()), ("phone", row["phone"])):
+                query = ListQuery(filter=Condition(path, "eq", value), fields=("country",))
+                assert world.ids(query) == [row["id"]]
+            other = ListQuery(filter=Condition("email", "ne", row["email"]), fields=("country",))
+            with pytest.raises(SearchUnavailable):
+                world.ids(other)
+        finally:
+            world.hot.info[db.SEARCH] = known
 
     def test_a_cursor_carries_no_value_of_a_sealed_field(self, world: World) -> None:
         from base64 import urlsafe_b64decode

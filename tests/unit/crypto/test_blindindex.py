@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from collections import Counter
 
 import cbor2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from security.crypto import normalise
 from security.crypto.blindindex import (
     BlindIndex,
     IndexSpec,
@@ -157,3 +161,16 @@ def test_enc_17_a_token_that_covers_too_many_rows_is_named():
     assert overfull_tokens({1: 6, 2: 94}) == {1: 0.06, 2: 0.94}
     assert overfull_tokens(dict.fromkeys(range(20), 5)) == {}
     assert overfull_tokens({}) == {}
+
+
+@given(
+    st.from_regex(
+        r"[A-Za-z0-9._+-]{1,20}@([A-Za-z0-9](-?[A-Za-z0-9]){0,8}\.){1,3}[A-Za-z](-?[A-Za-z0-9]){0,6}",
+        fullmatch=True,
+    )
+)
+def test_the_short_way_for_plain_addresses_gives_what_the_long_way_gives(address: str) -> None:
+    short = normalise.email(address)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(normalise, "_PLAIN_ADDRESS", re.compile("(?!)"))
+        assert normalise.email(address) == short

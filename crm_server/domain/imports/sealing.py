@@ -1,0 +1,87 @@
+"""What an import keeps of persons: its file, and the values that an update overwrote. Each has a key of its own.
+
+A file holds many persons, so no one's key fits: the owner of its key is the file itself. When the file or the import is
+removed, the key is erased with it, and the copies in backups die with the epoch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from compliance.audit.events import Event, write
+from compliance.datamap import KeyClass
+from crm_server.domain.imports.models import Import, ImportChunk, ImportRow
+from crm_server.kernel.db import actor_of
+from crm_server.kernel.keys import keys_of
+from crm_server.kernel.keystore import SqlKeyStore
+from security.crypto.chunks import ChunkCipher
+from security.crypto.datakeys import KeyOwner, KeyState
+from security.crypto.document import document_kid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.orm import Session
+
+_CLASS: Final = KeyClass.IDENTITY
+_CHUNKS: Final = ImportChunk.__entity__.number
+_ROWS: Final = ImportRow.__entity__.number
+_BEFORE: Final = 8
+"""Number of the field in the sealed document of a row: its column has the same."""
+
+
+def begin_file(session: Session, import_id: UUID, file_id: UUID) -> ChunkCipher:
+    """A stream for a file that is coming in."""
+    vault = keys_of(session)
+    key = vault.for_sealing(file_id, _CLASS)
+    return ChunkCipher.create(vault.column(_CHUNKS, _CLASS), key, import_id.bytes, file_id.bytes, 1)
+
+
+def reopen_file(session: Session, import_id: UUID, file_id: UUID, header: bytes) -> ChunkCipher:
+    """The stream of a stored file."""
+    vault = keys_of(session)
+    key = vault.by_id(document_kid(header))
+    column = vault.column(_CHUNKS, _CLASS)
+    return ChunkCipher.from_header(column, key, header, import_id.bytes, file_id.bytes, 1)
+
+
+def seal_notes(session: Session, import_id: UUID, notes: Iterable[dict[str, Any]]) -> None:
+    """Replace the old values in rows of notes by documents that only this import opens."""
+    held = [note for note in notes if note["before"] is not None]
+    if not held:
+        return
+    vault = keys_of(session)
+    key, column = vault.for_sealing(import_id, _CLASS), vault.column(_ROWS, _CLASS)
+    for note in held:
+        note["before"] = column.seal(
+            key, {_BEFORE: note["before"]}, _place(note["ordinal"]), import_id.bytes, 1
+        )
+
+
+def old_values(session: Session, note: ImportRow) -> dict[str, Any]:
+    """The values that an update overwrote; empty where none are kept."""
+    if note.before is None:
+        return {}
+    vault = keys_of(session)
+    body = bytes(note.before)
+    key, column = vault.by_id(document_kid(body)), vault.column(_ROWS, _CLASS)
+    found: dict[str, Any] = column.open(key, body, _place(note.ordinal), note.import_id.bytes, 1)[_BEFORE]
+    return found
+
+
+def erase_keys(session: Session, job: Import, *owners: UUID | None) -> None:
+    """Erase the keys of the owners for good, with their event: nothing that they sealed opens again."""
+    vault, store = keys_of(session), SqlKeyStore(session.connection)
+    for owner in owners:
+        key = None if owner is None else store.current(KeyOwner(vault.tenant, owner, _CLASS))
+        if key is None or key.state is KeyState.ERASED:
+            continue
+        event = Event("job", "import_forget", object_type=25, object_ref=job.id, meta={"entity": job.entity})
+        write(session.connection(), actor_of(session), [event])
+        vault.data.erase(key.kid, event.event_id)
+
+
+def _place(ordinal: int) -> bytes:
+    """Rows of notes have a number for a key; a document is bound to 16 bytes."""
+    return UUID(int=ordinal).bytes

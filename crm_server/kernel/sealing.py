@@ -1,0 +1,229 @@
+"""Seals many rows of one entity at once, for writers that go past the ORM: imports, their undoing, the demo data.
+
+Keys and rows go in one transaction (ENC-7), keys of new persons by COPY. Mapped objects seal themselves in the flush
+(`compliance.datamap.documents`); what is written here can't be told from that.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import any_, bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
+
+from crm_server.kernel.loading import copy_into
+from security.crypto.document import DocumentKey, document_kid, key_check_value
+from security.crypto.errors import KeyMissing
+from security.crypto.wrap import wrap_context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from compliance.datamap import EntityDef
+    from crm_server.kernel.keys import Keys, SessionKeys
+
+_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TAIL: Final = b"\xff\xff"
+_COLUMNS: Final = (
+    "kid", "tenant", "subject", "class", "generation", "epoch", "state", "wrapped", "kcv", "created_at",
+)  # fmt: skip
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_size = Struct(">i").pack
+
+Contents = dict[str, dict[int, Any]]
+"""Fields by number, by key class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """A row as it is to be stored: the version of its documents, and each document by its column."""
+
+    version: int
+    documents: dict[str, bytes | None]
+    values: dict[str, Any]
+
+
+def new_keys(
+    keys: Keys, connection: Connection, subjects: Sequence[UUID], key_class: str
+) -> list[DocumentKey]:
+    """A first data key for each of the subjects, which nobody knows yet, stored by COPY; in their order."""
+    epoch = keys.active_epoch(lambda: connection)
+    wrap, tenant, word = keys.wrapper(epoch).wrap, keys.tenant.bytes, str(key_class)
+    past = datetime.now(UTC) - _EPOCH
+    moment = Struct(">iq").pack(8, (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds)
+    # Between the subject and the wrapped key, and before and after, all rows are the same.
+    start = Struct(">hi").pack(len(_COLUMNS), 16)
+    owner = b"\0\0\0\x10" + tenant + b"\0\0\0\x10"
+    middle = b"".join(
+        (
+            _size(len(word)),
+            word.encode(),
+            Struct(">ihii").pack(2, 1, 4, epoch),
+            _size(6),
+            b"active",
+            _size(40),
+        )
+    )
+    random = os.urandom(48 * len(subjects))
+    found, body = [], [_HEAD]
+    for place, subject in enumerate(subjects):
+        offset = 48 * place
+        kid, dek, person = random[offset : offset + 16], random[offset + 16 : offset + 48], subject.bytes
+        wrapped = wrap(dek, wrap_context(tenant, person, word, 1, kid))
+        body += (start, kid, owner, person, middle, wrapped, b"\0\0\0\x08", key_check_value(dek), moment)
+        found.append(DocumentKey(dek, kid, tenant, person, word))
+    body.append(_TAIL)
+    driver: Any = connection.connection.dbapi_connection
+    with driver.cursor() as cursor:
+        copy_into(cursor, "keys", "data_key", _COLUMNS, io.BytesIO(b"".join(body)), binary=True)
+    return found
+
+
+class Sealer:
+    """Seals rows of one entity. Names of sealed fields, custom ones included, are those of ``entity.fields``."""
+
+    def __init__(self, entity: EntityDef) -> None:
+        self.entity = entity
+        self.places = {
+            name: (str(item.policy.handling.key_class), item.number)
+            for name, item in entity.fields.items()
+            if item.sealed
+        }
+        self.columns = {str(key_class): document.column for key_class, document in entity.documents.items()}
+        self._names = {place: name for name, place in self.places.items()}
+
+    def contents(self, values: Mapping[str, Any]) -> Contents:
+        """The sealed ones among the values, those that are None left out."""
+        found: Contents = {key_class: {} for key_class in self.columns}
+        places = self.places
+        for name, value in values.items():
+            place = places.get(name)
+            if place is not None and value is not None:
+                found[place[0]][place[1]] = value
+        return found
+
+    def fresh(
+        self, keys: Keys, connection: Connection, records: Sequence[tuple[UUID, UUID, Mapping[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """What to store of new records of new persons: (record, subject, values), in their order."""
+        contents = [self.contents(values) for _record, _subject, values in records]
+        version = self.entity.version_column or ""
+        rows: list[dict[str, Any]] = [{version: 1} for _record in records]
+        for key_class, column in self.columns.items():
+            held = [place for place, found in enumerate(contents) if found[key_class]]
+            made = new_keys(keys, connection, [records[place][1] for place in held], key_class)
+            seal = keys.column(self.entity.number, key_class).seal
+            for place, key in zip(held, made, strict=True):
+                values = contents[place][key_class]
+                rows[place][column] = seal(key, values, records[place][0].bytes, key.subject, 1)
+        return rows
+
+    def known(
+        self, vault: SessionKeys, records: Iterable[tuple[UUID, UUID | None, Mapping[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """The same for records of persons, or of nobody, who may have keys already.
+
+        Raises:
+            KeyMissing: somebody among them was erased; nothing about them can be written.
+        """
+        given = [
+            (record, subject or vault.tenant, self.contents(values)) for record, subject, values in records
+        ]
+        version = self.entity.version_column or ""
+        rows: list[dict[str, Any]] = [{version: 1} for _item in given]
+        for key_class, column in self.columns.items():
+            keys = vault.for_sealing_many((who for _id, who, found in given if found[key_class]), key_class)
+            seal = vault.column(self.entity.number, key_class).seal
+            for row, (record, subject, found) in zip(rows, given, strict=True):
+                if found[key_class]:
+                    key = keys[subject]
+                    if key is None:
+                        raise KeyMissing(bytes(16))
+                    row[column] = seal(key, found[key_class], record.bytes, subject.bytes, 1)
+        return rows
+
+    def changed(
+        self, vault: SessionKeys, changes: Mapping[UUID, tuple[int, Mapping[str, Any]]]
+    ) -> dict[UUID, Resealed]:
+        """What to store of records whose sealed fields change: record → (version that was read, new values).
+
+        All documents of a row share a version, so all are sealed anew. Left out are records that have another version
+        by now, and those of persons who were erased.
+        """
+        table, version = self.entity.table, self.entity.version_column or ""
+        subject = self.entity.policy.subject or ""
+        names = ("id", "version", subject, version, *self.columns.values())
+        query = select(*(table.c[name] for name in names)).where(
+            table.c.id == any_(bindparam("keys", list(changes), type_=ARRAY(Uuid)))
+        )
+        current = [
+            row for row in vault.session.execute(query).mappings() if row["version"] == changes[row["id"]][0]
+        ]
+        rows = {row["id"]: row for row in current}
+        contents = self._opened(vault, current)
+        found: dict[UUID, Resealed] = {}
+        for record, fields in contents.items():
+            for name, value in changes[record][1].items():
+                if (place := self.places.get(name)) is not None:
+                    fields[place[0]][place[1]] = value
+            found[record] = Resealed(rows[record][version] + 1, {}, {})
+        for key_class, column in self.columns.items():
+            owners = {record: rows[record][subject] or vault.tenant for record in found}
+            keys = vault.for_sealing_many(
+                (owners[record] for record in found if contents[record][key_class]), key_class
+            )
+            seal = vault.column(self.entity.number, key_class).seal
+            for record, made in list(found.items()):
+                values = {
+                    number: value
+                    for number, value in contents[record][key_class].items()
+                    if value is not None
+                }
+                made.documents[column] = None
+                if not values:
+                    continue
+                key = keys[owners[record]]
+                if key is None:
+                    del found[record]
+                    continue
+                made.documents[column] = seal(key, values, record.bytes, key.subject, made.version)
+                for number, value in values.items():
+                    known = self._names.get((key_class, number))
+                    if known is not None:
+                        made.values[known] = value
+        return found
+
+    def _opened(self, vault: SessionKeys, rows: Sequence[Mapping[Any, Any]]) -> dict[UUID, Contents]:
+        """All sealed fields of the rows; without the rows whose key was erased."""
+        found: dict[UUID, Contents] = {row["id"]: {} for row in rows}
+        version, subject = self.entity.version_column or "", self.entity.policy.subject or ""
+        for key_class, column in self.columns.items():
+            bodies = {row["id"]: bytes(row[column]) for row in rows if row[column] is not None}
+            keys = vault.by_ids(map(document_kid, bodies.values()))
+            place = vault.column(self.entity.number, key_class)
+            for row in rows:
+                record = row["id"]
+                body = bodies.get(record)
+                if body is None:
+                    if record in found:
+                        found[record][key_class] = {}
+                    continue
+                kid = document_kid(body)
+                if kid not in keys:
+                    raise KeyMissing(kid)
+                key = keys[kid]
+                if key is None:
+                    found.pop(record, None)
+                elif record in found:
+                    owner = row[subject] or vault.tenant
+                    found[record][key_class] = place.open(key, body, record.bytes, owner.bytes, row[version])
+        return found

@@ -1,0 +1,250 @@
+"""What sealing costs a list of 50 contacts: the same request with the same fields as columns, in the same run.
+
+A table with the fields of contacts in clear stands beside the sealed one, with the same rows. Both are read by the
+statement that the application uses, through its pool, as the same actor; rounds take turns and the median counts. CPU
+is that of this process and of PostgreSQL's process behind the connection, from the operating system. The rest of a
+request (log-in, routing, JSON) is measured through the whole application and is the same for both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import MetaData, insert, text
+from sqlalchemy.orm import Session, registry
+from webob import Request
+
+from compliance.datamap import Base, DataMap, EntityDef, EntityKind, EntityPolicy, field
+from crm_server.app import main
+from crm_server.domain.contacts.models import Contact
+from crm_server.kernel import db
+from crm_server.kernel.actor import system_actor
+from crm_server.kernel.hot import Hot
+from crm_server.kernel.ids import new_id
+from crm_server.kernel.keys import Keys
+from crm_server.kernel.listing import ListQuery, Sort, fetch
+from crm_server.local import postgres
+from crm_server.migrations import manage
+from crm_server.models import datamap
+from crm_server.settings import Settings, load
+from tests.bench.measure import TICKS
+
+Row = dict[str, Any]
+STATE = Path("var/bench/sealing")
+ROWS, ROUNDS, AT_ONCE = 2_000, 25, 20
+AIM = 1.3
+QUERY = ListQuery(sort=Sort("created_at", descending=True), limit=50)
+PERSON = {
+    "given_name": "Maximilian", "family_name": "Mustermann", "name": "Maximilian Mustermann",
+    "job_title": "Head of Purchasing", "department": "Purchasing", "email": "max.mustermann@example.com",
+    "phone": "+493012345678", "mobile": "+4915112345678", "street": "Unter den Linden 1", "postal_code": "10117",
+    "city": "Berlin", "region": "Berlin",
+}  # fmt: skip
+
+
+def plain_contact() -> EntityDef:
+    """An entity with the fields of contacts, every one of them a column."""
+    own = registry(metadata=MetaData(naming_convention=Base.metadata.naming_convention))
+    body: dict[str, Any] = {
+        "__tablename__": "contact_in_clear",
+        "__table_args__": ({"schema": "crm"},),
+        "__entity__": EntityPolicy(
+            2, "contact", "contacts", *([Contact.__entity__.label] * 2), EntityKind.RECORD
+        ),
+        "metadata": own.metadata,
+        "registry": own,
+        "_sa_registry": own,
+    }
+    for name, item in datamap()["contact"].fields.items():
+        if item.policy.handling.access == "system" and name not in {"event_id", "import_id"}:
+            continue
+        policy = item.policy
+        handling = policy.handling
+        body[name] = field(
+            policy.number,
+            policy.semantic if policy.semantic != "reference" else "id",  # type: ignore[arg-type]
+            policy.label,
+            type(handling)(
+                handling.privacy.NONE, handling.key_class.NONE, handling.retention, handling.audit,
+                handling.erasure.NOT_PERSONAL, handling.access,
+            ),
+            choices=policy.choices,
+            primary_key=name == "id",
+        )  # fmt: skip
+    type("ContactInClear", (Base,), body)
+    return DataMap.freeze(own)["contact"]
+
+
+def prepare(settings: Settings, keys: Keys, clear: EntityDef) -> None:
+    """Both tables with the same rows."""
+    owner = manage.owner_engine(settings.owner_database_url)
+    with owner.begin() as connection:
+        connection.execute(text("drop table if exists crm.contact_in_clear"))
+        clear.table.metadata.create_all(connection)
+        connection.execute(
+            text(
+                "create index on crm.contact_in_clear (created_at, id) where deleted_at is null; "
+                "grant select, insert on crm.contact_in_clear to kontor_app"
+            )
+        )
+    with Session(owner, info={db.ACTOR: system_actor(), db.KEYS: keys}) as session:
+        from crm_server.domain.subjects.services import new_subject
+
+        made = [Contact(subject_id=new_subject(session), **PERSON) for _ in range(ROWS)]
+        session.add_all(made)
+        session.flush()
+        session.execute(
+            insert(clear.table),
+            [
+                {"id": one.id, "version": 1, "created_at": one.created_at, "updated_at": one.updated_at}
+                | {"subject_id": one.subject_id}
+                | PERSON
+                for one in made
+            ],
+        )
+        session.commit()
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+    owner.dispose()
+
+
+class Clock:
+    """CPU of this process and of the one behind the pool's connection."""
+
+    def __init__(self, hot: Hot) -> None:
+        raw = hot.engine.raw_connection()
+        self._backend = Path(f"/proc/{raw.dbapi_connection.get_backend_pid()}/schedstat")  # type: ignore[union-attr]
+        raw.close()
+
+    def __call__(self) -> tuple[float, float]:
+        """(application, database) in seconds."""
+        return time.process_time(), int(self._backend.read_text().split()[0]) / 1e9
+
+
+def measured(clock: Clock, works: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float]]:
+    """Milliseconds of CPU (application, database) of each work, the median of rounds that take turns."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    for work in works.values():
+        for _ in range(10):
+            work()
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            began = clock()
+            for _ in range(AT_ONCE):
+                work()
+            ended = clock()
+            found[name].append(tuple((e - b) / AT_ONCE * 1000 for b, e in zip(began, ended, strict=True)))  # type: ignore[arg-type]
+    return {
+        name: (statistics.median(one[0] for one in all_), statistics.median(one[1] for one in all_))
+        for name, all_ in found.items()
+    }
+
+
+def run() -> list[Row]:
+    assert TICKS
+    cluster = postgres.start(STATE)
+    try:
+        name = "kontor_sealing"
+        manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
+        manage.upgrade(cluster.url_for(manage.OWNER, name))
+        settings = load(
+            {
+                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, name),
+                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, name),
+                "KONTOR_KEY_RING": str(STATE.absolute() / "keyring"),
+                "KONTOR_LOG_LEVEL": "error",
+            }
+        )
+        return list(rows_of(settings))
+    finally:
+        postgres.stop(STATE)
+
+
+def rows_of(settings: Settings) -> list[Row]:
+    app = main(settings)
+    hot, keys = app.registry.hot, app.registry.keys
+    sealed, clear, actor = datamap()["contact"], plain_contact(), system_actor()
+    prepare(settings, keys, clear)
+    both = DataMap({"contact": clear})
+
+    def listed(entity: EntityDef, known: DataMap) -> Any:
+        return fetch(hot, known, entity, QUERY, actor)
+
+    def cold() -> Any:
+        keys.cache.clear()
+        return listed(sealed, datamap())
+
+    request = Request.blank("/api/v1/contacts?limit=50&sort=-created_at", base_url="https://localhost")
+    request.environ["kontor.identity"] = actor
+
+    def whole() -> Any:
+        answer = request.copy().get_response(app)
+        assert answer.status_int == 200, answer.text
+        return answer
+
+    first = listed(sealed, datamap()).rows[0]
+    assert first["email"] == PERSON["email"] == listed(clear, both).rows[0]["email"]
+    found = measured(
+        Clock(hot),
+        {
+            "clear": lambda: listed(clear, both),
+            "sealed": lambda: listed(sealed, datamap()),
+            "cold": cold,
+            "request": whole,
+        },
+    )
+    return table(found)
+
+
+def table(found: dict[str, tuple[float, float]]) -> list[Row]:
+    total = {name: sum(parts) for name, parts in found.items()}
+    rows: list[Row] = []
+    for name, words in (
+        ("clear", "list of 50 without sealing, statement and rows"),
+        ("sealed", "list of 50 sealed, keys at hand"),
+        ("cold", "list of 50 sealed, every key unwrapped"),
+        ("request", "list of 50 sealed, the whole request"),
+    ):
+        application, database = found[name]
+        rows.append(
+            _row(
+                words,
+                total[name],
+                "ms CPU",
+                conditions=f"application {application:.2f}, database {database:.2f}",
+            )
+        )
+    for name, words in (("sealed", "keys at hand"), ("cold", "every key unwrapped")):
+        without = total["request"] - total["sealed"] + total["clear"]
+        ratio = (total["request"] - total["sealed"] + total[name]) / without
+        rows.append(
+            _row(
+                f"request for a list of 50, sealed beside clear, {words}",
+                ratio,
+                "ratio",
+                aim=AIM,
+                met=ratio <= AIM,
+            )
+        )
+    return rows
+
+
+def _row(name: str, value: float, unit: str, **more: Any) -> Row:
+    return {
+        "name": f"sealing: {name}",
+        "value": round(value, 3),
+        "unit": unit,
+        "limit": None,
+        "ratio": None,
+        "aim": "stated",
+        "met": True,
+        "conditions": f"{ROWS} contacts of 12 sealed fields",
+    } | more
+
+
+__all__ = ["UUID", "new_id", "run"]

@@ -1,0 +1,220 @@
+"""What searching and sorting by sealed fields costs, for people who see few, some or all contacts.
+
+The contacts are those of the demonstration: sealed names, mail addresses and telephone numbers, a tenth of them
+Chinese. Each request is the application's own list with row rules and its audit event; `limit` is the list of the
+newest 50 contacts of the same reader in the same run. KONTOR_BENCH_SIZES names other sizes, such as 1000000.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_server.demo import load as demo
+from crm_server.kernel import db, rowrules
+from crm_server.kernel.actor import Actor
+from crm_server.kernel.hot import Hot
+from crm_server.kernel.keys import Keys
+from crm_server.kernel.listing import Condition, ListQuery, Sort, fetch
+from crm_server.kernel.listing.cursors import Place, encode, list_mark
+from crm_server.migrations import manage
+from crm_server.models import datamap
+from crm_server.search.client import SearchClient
+from crm_server.search.places import socket_path
+from crm_server.search.protocol import Walk
+from crm_server.settings import Settings
+from tests.bench.bench_audit_overhead import product
+from tests.bench.measure import cpu_seconds, resident_megabytes, tree
+from tests.searching import start, wait_until_complete, with_search
+
+Row = dict[str, Any]
+FEW, SOME = UUID(int=2_000_001), UUID(int=2_000_002)
+PAGE = 50
+
+
+def actors() -> dict[str, Actor]:
+    """Who reads: somebody who owns 100 contacts, 10,000, or reads all."""
+    may = frozenset({"crm:contact:read", "app:self:use"})
+    levels = dict.fromkeys(("general", "personal", "financial"), "read")
+    working, everything = rowrules.flat(rowrules.working()), rowrules.EVERYTHING
+    return {
+        name: Actor(who, name, permissions=may, scopes=scopes, fields=levels)
+        for name, who, scopes in (("100", FEW, working), ("10 k", SOME, working), ("all", SOME, everything))
+    }
+
+
+def own(settings: Settings, count: int) -> None:
+    """Give contacts all over the order of names to the two readers."""
+    owner = manage.owner_engine(settings.owner_database_url)
+    with owner.begin() as connection:
+        connection.exec_driver_sql("set statement_timeout = 0; set kontor.rows = '*'")
+        connection.exec_driver_sql("alter table crm.contact disable trigger user")
+        for who, login in ((FEW, "few"), (SOME, "some")):
+            connection.execute(
+                text('insert into identity."user" (id, login, name) values (:id, :login, :login)'),
+                {"id": who, "login": login},
+            )
+        give = text(
+            "update crm.contact set owner_id = :who where id in (select id from crm.contact where owner_id is distinct "
+            "from :who order by md5(id::text) limit :many)"
+        )
+        connection.execute(give, {"who": SOME, "many": min(10_000, count // 2)})
+        connection.execute(give, {"who": FEW, "many": 100})
+    with owner.begin() as connection:
+        connection.exec_driver_sql("alter table crm.contact enable trigger user")
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze crm.contact"))
+    owner.dispose()
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Milliseconds of one call."""
+    began = time.perf_counter()
+    act()
+    return (time.perf_counter() - began) * 1000
+
+
+def percentiles(acts: list[Callable[[], object]]) -> tuple[float, float]:
+    """Median and 99th percentile in milliseconds of many different calls."""
+    taken = sorted(timed(act) for act in acts)
+    return statistics.median(taken), taken[min(len(taken) - 1, int(len(taken) * 0.99))]
+
+
+def measure(settings: Settings, count: int, rounds: int) -> Iterator[Row]:
+    """Load, memory and the requests of one size."""
+    size = f"{count // 1000} k" if count < 1_000_000 else f"{count / 1e6:g} M"
+    process = start(one_process(settings))
+    client = SearchClient(socket_path(settings))
+    began = time.perf_counter()
+    wait_until_complete(client, 600)
+    seconds = time.perf_counter() - began
+    state = client.state()
+    used = cpu_seconds(process.pid)
+    records = state.total
+    memory = resident_megabytes(tree(process.pid)) * 1e6
+    yield _row(f"first load of {size} contacts and what is about them", seconds, "s", "stated", met=True)
+    rate = records / max(used, 0.001)
+    yield _row(
+        f"records loaded a second of CPU, {size}, opening included",
+        rate,
+        "/s",
+        ">= 30000",
+        met=rate >= 30_000,
+    )
+    bytes_each = memory / records
+    yield _row(f"resident bytes a record, {size}, process included", bytes_each, "B", "stated", met=True)
+    hot = Hot(settings)
+    keys = Keys.open(settings, db.create_app_engine(settings), listen=False)
+    hot.info |= {db.KEYS: keys, db.SEARCH: client}
+    entity = datamap()["contact"]
+    chance = random.Random(5)
+    everybody = actors()
+    fields = ("name", "email", "country")
+
+    def ask(reader: Actor, **query: Any) -> Callable[[], object]:
+        return lambda: fetch(hot, datamap(), entity, ListQuery(fields=fields, limit=PAGE, **query), reader)
+
+    names = [
+        row
+        for _turn in range(8)
+        for row in fetch(
+            hot,
+            datamap(),
+            entity,
+            ListQuery(fields=fields, limit=200, sort=Sort("id", descending=bool(_turn % 2))),
+            everybody["all"],
+        ).rows
+        if row["name"]
+    ]
+
+    def part(row: Row) -> str:
+        name = row["name"]
+        at = chance.randrange(max(1, len(name) - 4))
+        return name[at : at + 4] if name.isascii() else name[:2]
+
+    for who, reader in everybody.items():
+        newest, _p99 = percentiles([ask(reader)] * rounds)
+        wanted = {
+            "exact mail": [
+                ask(reader, filter=Condition("email", "eq", row["email"]))
+                for row in _some(names, chance, rounds, "email")
+            ],
+            "prefix of a name": [
+                ask(reader, filter=Condition("name", "starts_with", row["name"][:4]))
+                for row in _some(names, chance, rounds)
+            ],
+            "part of a name": [
+                ask(reader, filter=Condition("name", "contains", part(row)))
+                for row in _some(names, chance, rounds)
+            ],
+            "find box": [
+                ask(reader, q=row["name"][: chance.randrange(2, 9)].strip() or "an")
+                for row in _some(names, chance, rounds)
+            ],
+        }
+        for words, acts in wanted.items():
+            yield from _report(f"{words}, {size}, reader sees {who}", acts, newest, 20)
+        deep = min(1_000 * PAGE, count - 2 * PAGE)
+        mark = list_mark("contact", "name", descending=False, deleted=False)
+        ids = client.walk(Walk(entity.number, entity.fields["name"].number, descending=False, count=deep)).ids
+        cursor = encode(Place(None, str(UUID(bytes=ids[-16:]))), mark)
+        yield from _report(
+            f"sorted by name, page 1, {size}, reader sees {who}",
+            [ask(reader, sort=Sort("name"))] * rounds,
+            newest,
+            100,
+        )
+        yield from _report(
+            f"sorted by name, page {deep // PAGE:,}, {size}, reader sees {who}",
+            [ask(reader, sort=Sort("name"), cursor=cursor)] * rounds, newest, 100,
+        )  # fmt: skip
+    hot.dispose()
+    process.terminate()
+    process.join(10)
+
+
+def one_process(settings: Settings) -> Settings:
+    """One process reads, so that a rate is that of one core."""
+    return Settings(dict(settings.values) | {"search_processes": 1})
+
+
+def _some(rows: list[Row], chance: random.Random, count: int, field: str = "name") -> list[Row]:
+    having = [row for row in rows if row[field]]
+    return [chance.choice(having) for _turn in range(count)]
+
+
+def _report(name: str, acts: list[Callable[[], object]], newest: float, aim: int) -> Iterator[Row]:
+    acts[0]()
+    median, p99 = percentiles(acts)
+    yield _row(f"{name}, p99", p99, "ms", f"<= {aim}", met=p99 <= aim)
+    yield _row(f"{name}, median against the newest 50", median / newest, "×", "stated", met=True)
+
+
+def _row(name: str, value: float, unit: str, aim: str, *, met: bool) -> Row:
+    return {"name": name, "value": round(value, 4), "unit": unit, "aim": aim, "met": met}
+
+
+def run(rounds: int = 100) -> list[Row]:
+    """10 thousand and 100 thousand contacts, or the sizes of KONTOR_BENCH_SIZES."""
+    found = []
+    for count in map(int, os.environ.get("KONTOR_BENCH_SIZES", "10000,100000").split(",")):
+        with product() as plain:
+            settings = with_search(Settings(dict(plain.values) | {"search_limit": 0}))
+            folder = settings.search_socket.parent
+            settings = Settings(dict(settings.values) | {"key_ring": folder / "keys", "state_dir": folder})
+            demo.load(settings, count)
+            own(settings, count)
+            found += [*measure(settings, count, rounds)]
+    return found
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(f"{row['name']}: {row['value']:,.3f} {row['unit']} ({row['aim']})")
