@@ -13,7 +13,7 @@ from pyramid.csrf import CookieCSRFStoragePolicy
 from crm_server.domain.audit.guard import AuditGuard
 from crm_server.domain.identity.authentication import Authenticator
 from crm_server.domain.identity.policy import SecurityPolicy
-from crm_server.kernel import db
+from crm_server.kernel import db, scratch
 from crm_server.kernel.hot import Hot
 from crm_server.kernel.request import settle
 from crm_server.models import datamap
@@ -77,6 +77,7 @@ def main(settings: Settings | None = None, **overrides: Any) -> Router:
 
 def from_environment() -> Router:
     """The application with the settings of the environment, for the server's workers."""
+    scratch.keep_in_memory()
     return main()
 
 

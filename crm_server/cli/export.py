@@ -30,7 +30,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON; needs --output.")
 def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **options: Any) -> None:
     """Export the records of ENTITY, such as contacts or account."""
-    from crm_server.kernel import db
+    from crm_server.kernel import db, scratch
     from crm_server.kernel.actor import Origin, system_actor
     from crm_server.kernel.clock import now
     from crm_server.kernel.keys import Keys
@@ -49,6 +49,7 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
     from crm_server.domain.imports.exporting import Export
     from crm_server.importing.texts import translator
 
+    scratch.keep_in_memory()
     actor = system_actor(Origin.CLI)
     settings = load()
     engine = db.create_app_engine(settings)

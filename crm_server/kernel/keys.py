@@ -11,6 +11,7 @@ cached for minutes, and a listener drops those that are erased on any node (`crm
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ class Keys:
     def __init__(
         self, settings: Settings, engine: Engine, ring: KeyRingProvider, *, listen: bool, restored: bool
     ) -> None:
+        # A process that holds keys leaves no picture of its memory behind (ENC-15).
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         self.node = node_of(settings)
         self.ledger = Ledger(folder_of(settings))
         self.modules: tuple[str, ...] = ()

@@ -212,3 +212,23 @@ __all__ = [
     "parse_number",
     "zone_of",
 ]
+
+
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+    ("Mac OS X", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def browser_name(user_agent: str | None) -> str:
+    """Browser and system as people know them, "Firefox · Windows"; what isn't known is shown as it was sent."""
+    text = user_agent or ""
+    found = [next((name for mark, name in table if mark in text), None) for table in (_BROWSERS, _SYSTEMS)]
+    return " · ".join(filter(None, found)) or text or "–"

@@ -239,6 +239,10 @@ class Ui:
         """Whether a day has passed, in the reader's time zone."""
         return value is not None and value < datetime.now(self.zone).date()
 
+    def browser(self, user_agent: str | None) -> str:
+        """A browser in words."""
+        return formats.browser_name(user_agent)
+
     def number(self, value: float | None) -> str:
         """A number."""
         return NONE if value is None else formats.as_number(value, self.locale)

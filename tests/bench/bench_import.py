@@ -37,7 +37,7 @@ from crm_server.settings import Settings
 from tests.bench.bench_audit_overhead import product
 
 Row = dict[str, Any]
-ROWS, BATCH, TURNS = 10_000, 1_000, 3
+ROWS, BATCH, TURNS = 5_000, 1_000, 3
 SEALED = ("given_name", "family_name", "name", "job_title", "email", "phone", "city", "street")
 PLAIN_TABLE = "crm.bench_plain"
 

@@ -134,7 +134,7 @@ class TestSealing:
         ).scalar_one()
         assert b"canary" not in b"".join(bodies)
         assert "canary" not in row
-        assert content.hex()[:32] not in b"".join(bodies).hex()
+        assert size < 16 or content[:16] not in b"".join(bodies)
         assert read_all(session, made) == content
 
     @pytest.mark.parametrize("change", ["altered", "moved", "cut"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from webtest import TestApp, TestResponse
 
+import crm_server.approvals  # noqa: F401 - registers the kinds
 from crm_server.app import main
+from crm_server.cli.approvals import approvals
 from crm_server.domain.approvals.models import Approval
+from crm_server.domain.approvals.services import ApprovalService
 from crm_server.domain.identity.models import Role, User, UserRole
 from crm_server.domain.identity.services import granting
 from crm_server.kernel import db
@@ -202,3 +207,28 @@ class TestMassExport:
         assert refused.json["reason"] == "step_up_required"
         with db.open_session(factory, world.session().info[db.ACTOR]) as session:
             assert session.get_one(Approval, asked).state == "pending"
+
+
+class TestCommand:
+    def test_requests_are_listed_shown_and_withdrawn_but_never_released(
+        self, world: World, identity_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = identity_settings.database_url.replace("postgresql+psycopg2", "postgresql")
+        monkeypatch.setenv("KONTOR_DATABASE_URL", url)
+        with world.session() as session:
+            parameters = {"entity": "contact", "format": "csv", "query": []}
+            asked = ApprovalService(session).request("records.export", parameters, "nightly copy")
+            session.commit()
+
+        def run(*arguments: str) -> Result:
+            return CliRunner().invoke(approvals, arguments)
+
+        rows = json.loads(run("list", "--state", "pending", "--json").output)
+        (row,) = [one for one in rows if one["id"] == str(asked.id)]
+        assert row["persons_needed"] == 2
+        assert "nightly copy" in run("show", str(asked.id)).output
+        assert "release:exports:mass" in run("kinds").output
+        assert "release" not in approvals.commands
+        assert run("withdraw", str(asked.id)).exit_code == 0
+        assert run("withdraw", str(asked.id)).exit_code == 1
+        assert run("list", "--state", "nonsense").exit_code == 2

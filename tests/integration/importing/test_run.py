@@ -20,6 +20,7 @@ from crm_server.domain.contacts.models import Contact
 from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.run import Runner
 from crm_server.domain.imports.sealing import old_values
+from crm_server.domain.imports.services import ImportLimits, ImportService
 from crm_server.domain.imports.undo import Undo
 from crm_server.domain.pipeline.models import Opportunity, StageChange
 from crm_server.importing.errors import ImportFileError
@@ -38,6 +39,51 @@ SMALL = """External id,Salutation,First name,Last name,E-mail,Phone,Company,Coun
 4,,No,Name,,,,Narnia,31.02.1990
 5,,Only,,only@example.com,,,,
 """
+
+
+class TestSealing:
+    def test_nothing_of_an_import_stands_in_the_database_in_clear(
+        self, upload: Upload, runner: Runner, reader: Session
+    ) -> None:
+        # ENC-2, ENC-16
+        runner.run(upload("E-mail,Last name,City\ncanary1@example.com,Canaryson,Canaryville\n"))
+        runner.run(upload("E-mail,Last name,City\ncanary1@example.com,Canaryborn,Canaryborough\n"))
+        tables = (
+            "crm.contact",
+            "crm.import_chunk",
+            "crm.import_row",
+            "search.token",
+            "audit.event_payload",
+            "keys.data_key",
+        )
+        for table in tables:
+            rows = reader.execute(text(f"select t::text from {table} t")).scalars().all()
+            assert rows, table
+            told = "".join(rows).lower()
+            assert "canary" not in told, table
+            assert b"canary".hex() not in told, table
+            assert b"Canary".hex() not in told, table
+        contact = reader.scalars(select(Contact)).one()
+        assert (contact.family_name, contact.city) == ("Canaryborn", "Canaryborough")
+
+    def test_a_removed_import_takes_the_keys_of_its_file_and_of_the_old_values_along(
+        self, upload: Upload, runner: Runner, sessions: sessionmaker[Session], actor: Actor, entities: DataMap
+    ) -> None:
+        runner.run(upload("E-mail,Last name\na@example.com,Old\n"))
+        import_id = upload("E-mail,Last name\na@example.com,New\n")
+        runner.run(import_id)
+        with db.open_session(sessions, actor) as session:
+            job = session.get_one(Import, import_id)
+            owners = [job.file_id, job.id]
+            service = ImportService(session, entities, ImportLimits(1 << 20), lambda _session, _key: None)
+            service.delete(import_id)
+            db.commit(session)
+        with db.open_session(sessions, actor) as session:
+            states = session.execute(
+                text("select state, wrapped from keys.data_key where subject = any(:owners)"),
+                {"owners": owners},
+            ).all()
+        assert [tuple(row) for row in states] == [("erased", None), ("erased", None)]
 
 
 class TestNames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -229,6 +230,10 @@ class TestStart:
     def test_a_missing_device_refuses_the_start_and_names_the_way_out(self, site: Site, tmp_path: Path):
         with pytest.raises(KeysRefused, match="Bring the device back"):
             site.open(key_provider="pkcs11", key_pkcs11_module=tmp_path / "none.so", key_pkcs11_pin="1234")
+
+    def test_a_process_with_keys_leaves_no_core_dump(self, site: Site):  # ENC-15
+        assert site.keys.node
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 
     def test_the_passphrase_of_a_trial_is_readable_by_its_user_alone(self, site: Site):
         path = site.settings.state_dir / "keyring.passphrase"

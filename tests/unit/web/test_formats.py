@@ -89,3 +89,26 @@ class TestWords:
         assert found["gold"] == {"en": "Gold", "zh_Hans": "金牌"}
         assert found["silver"] == {"en": "Silver"}
         assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "sent,shown",
+    [
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0",
+            "Firefox · Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1 Version/17.5 Safari/604.1",
+            "Safari · iPhone",
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/130.0 Safari/537.36 Edg/130.0",
+            "Edge · Linux",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        (None, "–"),
+    ],
+)
+def test_browsers_are_named_as_people_know_them(sent: str | None, shown: str) -> None:
+    assert formats.browser_name(sent) == shown
