@@ -71,8 +71,9 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         environment: Settings, among them KONTOR_DATABASE_URL of an empty, migrated database.
         contacts: How many contacts the demo data has.
     """
-    _logins, password = demo.load(load(environment), contacts)
     with tempfile.TemporaryDirectory(prefix="kontor-browser-") as folder:
+        own = {"KONTOR_STATE_DIR": folder, "KONTOR_KEY_RING": f"{folder}/keyring", **environment}
+        _logins, password = demo.load(load(own), contacts)
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()
         command = [
@@ -85,7 +86,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env={**os.environ, "KONTOR_STATE_DIR": folder, "KONTOR_LOG_FORMAT": "text", **environment},
+                env={**os.environ, "KONTOR_LOG_FORMAT": "text", **own},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
@@ -93,7 +94,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         address = f"https://localhost:{port}"
         try:
             _wait(address, tls.authority, process, log)
-            with searching(load({"KONTOR_STATE_DIR": folder, **environment})):
+            with searching(load(own)):
                 yield Site(address, password)
         finally:
             process.terminate()
