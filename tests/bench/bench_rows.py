@@ -229,7 +229,13 @@ def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
     share = (1 - given / found) * 100
     yield _row("read one, with its actor found by token", found, "ms", "stated", met=True)
     yield _row("read one, with its actor given", given, "ms", "stated", met=True)
-    yield _row("share of authenticating in a request, processor of the application", share, "%", "<= 25", met=share <= 25)
+    yield _row(
+        "share of authenticating in a request, processor of the application",
+        share,
+        "%",
+        "<= 25",
+        met=share <= 25,
+    )
     made.registry.hot.dispose()
     made.registry.engine.dispose()
 
