@@ -65,12 +65,12 @@ class TestAddresses:
 class TestLists:
     def test_pages_go_on_behind_any_letter_there_is(self, app: TestApp) -> None:
         for name in ("前\u3000田", "A\u00a0B", "👩\u200d💻", "Zoë"):
-            app.post_json("/api/v1/contacts", {"family_name": name}, status=201)
-        seen, address = [], "/api/v1/contacts?sort=family_name&limit=1"
+            app.post_json("/api/v1/accounts", {"name": name}, status=201)
+        seen, address = [], "/api/v1/accounts?sort=name&limit=1"
         cursor = ""
         while True:
             page = app.get(address + (f"&cursor={cursor}" if cursor else "")).json
-            seen += [item["family_name"] for item in page["data"]]
+            seen += [item["name"] for item in page["data"]]
             cursor = page.get("next_cursor") or ""
             if not cursor:
                 break

@@ -117,6 +117,7 @@ def world(engine: Engine, settings: Settings, keys: Keys) -> Iterator[Company]:
     dice = random.Random(4)
     with engine.connect() as connection:
         outer = connection.begin()
+        connection.info[db.KEYS] = keys
         made = Company(connection)
         made.tell(system_actor())
         _people(made, dice)
