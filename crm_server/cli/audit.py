@@ -132,8 +132,10 @@ def _transactions() -> Iterator[Any]:
     """A function that gives transactions of the command line, each committed at its end."""
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.models import datamap
     from crm_server.settings import load
 
+    datamap()
     settings = load()
     engine = db.create_app_engine(settings)
     factory = db.session_factory(engine, settings)
@@ -187,21 +189,32 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
 @audit.command()
 @click.argument("event_class", metavar="CLASS", required=False)
 @click.argument("months", type=int, required=False)
+@click.option("--reason", default="", help="Why the time is to change; whoever releases it reads this.")
 @JSON
-def retention(*, event_class: str | None, months: int | None, as_json: bool) -> None:
-    """Show how long each class of events is kept, or set it: kontor audit retention read 24."""
+def retention(*, event_class: str | None, months: int | None, reason: str, as_json: bool) -> None:
+    """Show how long each class of events is kept, or ask for another time: kontor audit retention read 24 --reason ….
+
+    It counts as soon as it was released by those who may: shortening it removes evidence.
+    """
+    from crm_server.domain.audit import releasing
     from crm_server.domain.audit import retention as rules
     from crm_server.kernel.errors import ValidationFailed
 
+    asked = None
     with _transactions() as transaction, transaction() as session:
         if event_class is not None:
             try:
-                rules.keep(session, event_class, months or 0)
+                asked = releasing.ask(session, {event_class: months or 0}, reason)
             except ValidationFailed as refused:
                 raise click.ClickException(str(refused.errors[0].message.interpolate())) from None
         found = rules.months_of(session)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps({"months": found, "asked": str(asked) if asked else None}))
+        return
+    if asked is not None:
+        click.echo(
+            f"Asked for; it counts when it is released: kontor approvals, or the page Approvals ({asked})."
+        )
         return
     for name, kept in found.items():
         click.echo(f"{name:<16} {kept} months")

@@ -18,17 +18,22 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
+from webob import Request
 
+from crm_server.app import main
 from crm_server.domain.contacts.models import Contact
-from crm_server.kernel import rowrules
-from crm_server.kernel.actor import Actor
+from crm_server.domain.identity.actors import actor_of_user
+from crm_server.kernel import db, rowrules
+from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.hot import Hot, Prepared
 from crm_server.kernel.listing import Condition, ListQuery, Sort, fetch, rules
 from crm_server.migrations import manage
 from crm_server.models import datamap
+from crm_server.services import records
 from crm_server.settings import Settings
 from crm_server.settings import load as open_settings
 from tests.bench.bench_audit_overhead import product
+from tests.integration.api.conftest import make_token
 
 Row = dict[str, Any]
 FEW, HALF = UUID(int=1_000_001), UUID(int=1_000_002)
@@ -190,6 +195,45 @@ def telling(settings: Settings, rounds: int) -> Iterator[Row]:
     hot.hot.dispose()
 
 
+def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
+    """What session, actor, scopes and permission cost a request: the same request with its actor found and given."""
+    quiet = {
+        "KONTOR_DATABASE_URL": settings.database_url,
+        "KONTOR_OWNER_DATABASE_URL": settings.owner_database_url,
+        "KONTOR_LOG_LEVEL": "warning",
+    }
+    made = main(open_settings(quiet))
+    token, user_id = make_token(made.registry.engine, "Sales")
+    with db.open_session(made.registry.session_factory, system_actor()) as session:
+        actor = dataclasses.replace(actor_of_user(session, user_id), request_id=None)
+        key = records(session, "account").create({"name": "Bench", "owner_id": str(user_id)}).id
+        session.commit()
+
+    def ask(**more: Any) -> int:
+        request = Request.blank(f"https://localhost/api/v1/accounts/{key}", environ=more)
+        answer = request.get_response(made)
+        assert answer.status_int == 200, answer.text
+        return time.thread_time_ns()
+
+    taken: dict[str, list[float]] = {"found": [], "given": []}
+    for number in range(rounds + 50):
+        for name, more in (
+            ("found", {"HTTP_AUTHORIZATION": f"Bearer {token}"}),
+            ("given", {"kontor.identity": actor}),
+        ):
+            began = time.thread_time_ns()
+            used = (ask(**more) - began) / 1e6
+            if number >= 50:
+                taken[name].append(used)
+    found, given = (statistics.median(taken[name]) for name in ("found", "given"))
+    share = (1 - given / found) * 100
+    yield _row("read one, with its actor found by token", found, "ms", "stated", met=True)
+    yield _row("read one, with its actor given", given, "ms", "stated", met=True)
+    yield _row("share of authenticating in a request, processor of the application", share, "%", "<= 25", met=share <= 25)
+    made.registry.hot.dispose()
+    made.registry.engine.dispose()
+
+
 def load(settings: Settings, statement: str) -> None:
     """Make data without triggers, as the superuser of the private server, and let PostgreSQL learn of it."""
     owner = manage.owner_engine(settings.owner_database_url)
@@ -216,7 +260,7 @@ def run(rounds: int = 150) -> list[Row]:
             load(settings, contacts(count))
             found += [*lists(settings, size, rounds)]
             if count == 100_000:
-                found += [*telling(settings, rounds * 5)]
+                found += [*telling(settings, rounds * 5), *authenticating(settings, rounds * 3)]
     return found
 
 

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from tests.browser.conftest import Opener, violations
-from tests.browser.site import Site
 from tests.browser.test_pages import LOOKS, speak
 
 
@@ -26,6 +25,7 @@ class TestAuditLog:
         for path in ("/audit", event, "/audit?until=2020-01-01", "/audit?action=create", *pages):
             page.goto(path)
             found += violations(page)
+            assert page.locator("main form, main table, main .k-empty").count(), f"{path} is an error page"
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 found.append(f"{path} is {wide} px wide on a screen of {width}")
@@ -44,10 +44,8 @@ class TestAuditLog:
         page.wait_for_url(re.compile("/audit/[0-9a-f-]{36}"))
         assert "Record created" in page.locator("h1").inner_text()
 
-    def test_a_sink_is_set_up_and_its_test_event_is_shown(self, open_as: Opener, site: Site) -> None:
+    def test_a_sink_is_set_up_and_its_test_event_is_shown(self, open_as: Opener) -> None:
         page = open_as("audit", "/audit-sinks/new")
-        page.fill("#proof", site.password)
-        page.locator("form button[type=submit]").last.click()
         page.wait_for_selector("#name")
         assert violations(page) == []
         page.fill("#name", "Archive")

@@ -33,6 +33,26 @@ PROOF_SECONDS = 300
 """How old a proof may be that the provider takes for fresh; whether it is fresh enough is judged here."""
 MAX_TOKEN = 64 * 1024
 MAX_GROUPS = 2000
+_AUTHORIZATION_ERRORS = frozenset(
+    {
+        "access_denied", "account_selection_required", "consent_required", "interaction_required", "invalid_request",
+        "invalid_scope", "login_required", "server_error", "temporarily_unavailable", "unauthorized_client",
+        "unsupported_response_type",
+    }
+)  # fmt: skip
+"""RFC 6749 §4.1.2.1 and OpenID Connect Core 1.0 §3.1.2.6."""
+_TOKEN_ERRORS = frozenset(
+    {
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+"""RFC 6749 §5.2."""
+_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "auth_time", "nonce", "amr", "azp", "at_hash"})
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -172,7 +192,7 @@ class Provider:
         if issuer is not None and issuer != metadata.issuer:
             raise Refused("other_issuer")
         if "error" in answer:
-            raise Refused(f"provider_{_code_word(answer['error'])}")
+            raise Refused(f"provider_{_known(answer['error'], _AUTHORIZATION_ERRORS)}")
         code = answer.get("code", "")
         if not code or len(code) > 4096:
             raise Refused("no_code")
@@ -328,25 +348,20 @@ class Provider:
 
 def _claim_reason(error: JoseError) -> str:
     """Which claim was wrong ("claim_nonce", "claim_aud", …), without its value."""
-    claim = getattr(error, "claim", None)
-    if isinstance(claim, str):
-        return f"claim_{_code_word(claim)}"
-    return {"expired_token": "claim_exp"}.get(error.error, f"claim_{_code_word(error.error)}")
+    claim = getattr(error, "claim", None) or {"expired_token": "exp"}.get(error.error)
+    return f"claim_{_known(claim, _CLAIMS)}"
 
 
 def _error_of(body: bytes) -> str:
     try:
-        return _code_word(str(json.loads(body)["error"]))
+        return _known(json.loads(body)["error"], _TOKEN_ERRORS)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return "refused"
+        return "error"
 
 
-def _code_word(text: str) -> str:
-    """A word of somebody else as a part of a reason code: letters and underscores only, short."""
-    word = "".join(
-        letter for letter in text.lower()[:40] if letter.isascii() and (letter.isalpha() or letter == "_")
-    )
-    return word or "error"
+def _known(word: Any, words: frozenset[str]) -> str:
+    """A word of the standard, else "error": what others send must not make up reason codes, which are counted."""
+    return word if isinstance(word, str) and word in words else "error"
 
 
 def _text(value: Any) -> str | None:

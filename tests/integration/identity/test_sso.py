@@ -419,8 +419,9 @@ class TestAProviderThatLies:
     def test_an_error_of_the_provider_is_told_as_such(
         self, browser: TestApp, world: World, liar: Liar, lying: SsoProvider
     ) -> None:
-        assert lied(browser, liar, lying, code="", error="access_denied<script>").status_int == 422
-        assert world.reasons("sso")[-1] == "sso_provider_access_deniedscript"
+        for said, reason in (("access_denied", "access_denied"), ("made_up<script>", "error")):
+            assert lied(browser, liar, lying, code="", error=said).status_int == 422
+            assert world.reasons("sso")[-1] == f"sso_provider_{reason}"
 
     @pytest.mark.parametrize(
         "metadata",

@@ -48,7 +48,15 @@ class TestPruning:
         site.start_sealer()
         work(login("Manager"))
         size = site.wait_until_sealed()
-        assert site.kontor("audit", "retention", "read", "24").returncode == 0
+        asked = site.kontor(
+            "audit", "retention", "read", "24", "--reason", "Agreed with the works council", "--json"
+        )
+        assert asked.returncode == 0, asked.stderr
+        assert json.loads(asked.stdout)["months"]["read"] == 72, "it counts when it is released"
+        # As the release does it.
+        site.run(
+            "insert into audit.retention (id, event_class, months) values (gen_random_uuid(), 'read', 24)"
+        )
         told = json.loads(site.kontor("audit", "prune", "--dry-run", "--json").stdout)
         assert told["events"] == 300
         assert site.run("select count(*) from audit.event where event_class = 'read' and action = 'x'") == [

@@ -1,0 +1,62 @@
+"""The pages of sinks for a person who proved who they are: set up, refuse, try out. # SIEM-8"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from crm_server.app import main
+from crm_server.settings import Settings
+from tests.integration.identity.conftest import World
+from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
+
+
+@pytest.fixture(scope="module")
+def application(identity_settings: Settings) -> Iterator[object]:
+    made = main(identity_settings)
+    made.registry.identity.login._refusal_seconds = 0
+    yield made
+    made.registry.hot.dispose()
+    made.registry.engine.dispose()
+
+
+@pytest.fixture
+def browser(application: object, world: World) -> Browser:
+    made = new_browser(application)
+    assert log_in(made, world.user("Audit administrator").login).status_int == 303
+    return made
+
+
+class TestSinks:
+    def test_a_file_sink_is_set_up_tried_enabled_and_removed(self, browser: Browser) -> None:
+        filled = having(browser.get("/audit-sinks/new"), "message_limit")
+        filled["name"], filled["transport"], filled["format"] = "Archive", "file", "ocsf"
+        filled["address"] = "../outside"
+        refused = filled.submit(status=422)
+        assert "A plain name" in refused.html.select_one("#address-error").get_text()
+        filled = having(refused, "message_limit")
+        filled["address"] = "pages.log"
+        page = filled.submit(status=303).follow()
+        tried = form(page, "/test").submit(status=200)
+        assert '"metadata"' in tried.html.select_one("main pre").get_text()
+        enabled = form(page, "/state").submit(status=303).follow()
+        assert "Not begun" in enabled.text
+        assert "Archive" in browser.get("/audit-sinks").text
+        form(page, "/remove").submit(status=303)
+        assert "Archive" not in browser.get("/audit-sinks").text
+
+    def test_a_rule_is_set_and_the_retention_is_asked_for(self, browser: Browser) -> None:
+        page = browser.get("/audit-alerts")
+        rule = form(page, "/audit-alerts/denials")
+        rule["threshold"] = "0"
+        assert "A whole number" in rule.submit(status=422).text
+        rule["threshold"] = "7"
+        assert 'value="7"' in rule.submit(status=303).follow().text
+        page = browser.get("/audit-retention")
+        kept = form(page, "/audit-retention/set")
+        kept["read"] = "24"
+        assert "Give a reason" in kept.submit(status=422).text
+        kept["reason"] = "A shorter time was agreed with the works council"
+        asked = kept.submit(status=303)
+        assert "/approvals/" in asked.location, "a second person has to say yes"
