@@ -13,7 +13,7 @@ from crm_server.kernel.db import create_app_engine
 from crm_server.kernel.keys import Keys
 from crm_server.kernel.opening import Opener, as_bytes, packed, wanted_documents
 from crm_server.search.fields import IndexedEntity, Kind, indexed_entities
-from crm_server.search.store import Doc, record_words, text_of
+from crm_server.search.store import Doc, text_and_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -203,6 +203,7 @@ def prepare(held: IndexedEntity, docs: Iterable[Doc]) -> Batch:
     rows, texts, words = [], [], Counter[str]()
     for doc in docs:
         rows.append((doc.id, int(doc.deleted), *doc.values))
-        texts.append(text_of(held, doc.values))
-        words.update(record_words(held, doc.values))
+        text, known = text_and_words(held, doc.values)
+        texts.append(text)
+        words.update(known)
     return Batch(rows, texts, words)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.fields import Kind
-from crm_server.search.folding import forms, framed, grams, sort_key
+from crm_server.search.folding import framed, grams, plain, romanised, sort_key
 from crm_server.search.words import Vocabulary, words_of
 
 if TYPE_CHECKING:
@@ -45,34 +45,33 @@ class Doc:
         return f"<Doc {self.id.hex()}>"
 
 
-def text_of(entity: IndexedEntity, values: Sequence[Any]) -> str:
-    """The text of a record of which trigrams are cut. A value that stands in another one word by word is left out."""
+def text_and_words(entity: IndexedEntity, values: Sequence[Any]) -> tuple[str, set[str]]:
+    """The text of a record of which trigrams are cut, and its words that can be meant by a mistyped one.
+
+    A value that stands in another one word by word is left out of the text.
+    """
+    known: list[tuple[str, str]] = []
+    words: set[str] = set()
+    for item, value in zip(entity.fields, values, strict=True):
+        if item.found and value is not None:
+            given = str(value)
+            bare = plain(given)
+            known.append((bare, given))
+            if item.kind is Kind.TEXT:
+                words.update(words_of(bare))
+    known.sort(key=_length, reverse=True)
     chosen: list[str] = []
     written = ""
-    for value in sorted(
-        (
-            str(value)
-            for item, value in zip(entity.fields, values, strict=True)
-            if item.found and value is not None
-        ),
-        key=len,
-        reverse=True,
-    ):
-        for form in forms(value):
+    for bare, given in known:
+        for form in (bare,) if given.isascii() else (bare, *romanised(given)):
             if form and f" {form} " not in written:
                 chosen.append(form)
                 written += f" {form} \n"
-    return framed(chosen)
+    return framed(chosen), words
 
 
-def record_words(entity: IndexedEntity, values: Sequence[Any]) -> set[str]:
-    """The words of a record that can be meant by a mistyped one."""
-    return {
-        word
-        for item, value in zip(entity.fields, values, strict=True)
-        if item.found and item.kind is Kind.TEXT and value is not None
-        for word in words_of(value)
-    }
+def _length(pair: tuple[str, str]) -> int:
+    return len(pair[0])
 
 
 def key_of(kind: Kind, value: Any) -> bytes:
@@ -160,11 +159,11 @@ class Store:
             f"insert or replace into {self.table} values ({places})",
             (slot, doc.id, int(doc.deleted), *doc.values),
         )
-        text = text_of(self.entity, doc.values)
+        text, words = text_and_words(self.entity, doc.values)
         if text:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
             self._sample(slot, text)
-        self.words.add(record_words(self.entity, doc.values))
+        self.words.add(words)
         for field, upto in list(self.orders.items()):
             # An order that is still being made gets new records when it comes to them.
             if slot <= upto or (known is None and upto == slot - 1):
@@ -192,13 +191,13 @@ class Store:
         return None if row is None else (row[0], bool(row[1]), tuple(row[2:]))
 
     def _unlink(self, connection: sqlite3.Connection, slot: int, values: tuple[Any, ...]) -> None:
-        text = text_of(self.entity, values)
+        text, words = text_and_words(self.entity, values)
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
                 (slot, text),
             )
-        self.words.remove(record_words(self.entity, values))
+        self.words.remove(words)
         for field in self.orders:
             connection.execute(
                 f"delete from {self.order_table(field)} where key = ? and slot = ?",

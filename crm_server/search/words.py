@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from crm_server.search.folding import has_han, plain
+from crm_server.search.folding import has_han
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,9 +16,8 @@ SHORTEST = 4
 _LONG = 8
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a value that are long enough to be mistyped."""
-    bare = plain(text)
+def words_of(bare: str) -> list[str]:
+    """The words of a plain text that are long enough to be mistyped."""
     return [word for word in bare.split() if len(word) >= SHORTEST and not has_han(word)]
 
 
