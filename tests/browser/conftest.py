@@ -19,7 +19,7 @@ from crm_server.migrations import manage
 from crm_server.settings import load
 from tests.browser.site import ROOT, Site, chromium_path, serve
 from tests.browser.site import browser as launch
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -137,16 +137,9 @@ def violations(page: Page) -> list[str]:
 
 
 @pytest.fixture
-def work(cluster: Any, site: Any) -> Callable[[], None]:
+def work(site: Site) -> Callable[[], None]:
     """Runs the worker until no job waits; in a thread, for the browser's driver owns this one's event loop."""
-    del site
-    settings = load(
-        {
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_browser"),
-            "KONTOR_LOG_FORMAT": "text",
-            **ring_of_tests(),
-        }
-    )
+    settings = load({**site.environment, "KONTOR_LOG_FORMAT": "text"})
 
     def run() -> None:
         thread = threading.Thread(target=lambda: tasks.worker(settings).run(until_empty=True))

@@ -50,10 +50,11 @@ CHROMIUM_FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running Kontor. `password` is that of all demo users."""
+    """A running Kontor. `password` is that of all demo users, `environment` holds the server's settings."""
 
     address: str
     password: str
+    environment: Mapping[str, str]
 
 
 def _free_port() -> int:
@@ -95,7 +96,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         try:
             _wait(address, tls.authority, process, log)
             with searching(load(own)):
-                yield Site(address, password)
+                yield Site(address, password, own)
         finally:
             process.terminate()
             try:
