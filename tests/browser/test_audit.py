@@ -25,7 +25,9 @@ class TestAuditLog:
         for path in ("/audit", event, "/audit?until=2020-01-01", "/audit?action=create", *pages):
             page.goto(path)
             found += violations(page)
-            assert page.locator("main form, main table, main dl, main .k-empty").count(), f"{path} is an error page"
+            assert page.locator("main form, main table, main dl, main .k-empty").count(), (
+                f"{path} is an error page"
+            )
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 found.append(f"{path} is {wide} px wide on a screen of {width}")

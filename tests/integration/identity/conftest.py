@@ -33,6 +33,7 @@ from tests.conftest import copy_database, ring_of_tests
 from tests.integration.identity.openldap_data import openldap_ldif
 from tests.integration.identity.providers import CanailleServer, Liar, running_canaille, running_liar
 from tests.integration.identity.servers import Authority, Slapd, running_slapd
+from tests.searching import searching, with_search
 
 if TYPE_CHECKING:
     from crm_server.local.postgres import Cluster
@@ -69,17 +70,26 @@ def liar(authority: Authority) -> Iterator[Liar]:
 def identity_settings(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for a database of these tests alone: log-in commits by itself."""
     copy_database(cluster, template, "kontor_identity")
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_identity"),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_identity"),
-            "KONTOR_LOG_FORMAT": "text",
-            "KONTOR_STATE_DIR": str(tmp_path_factory.mktemp("state")),
-            # Providers of the tests are on loopback, which nobody may call otherwise.
-            "KONTOR_OUTGOING_NETWORKS": "127.0.0.0/8,::1",
-        }
+    return with_search(
+        load(
+            {
+                **ring_of_tests(),
+                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_identity"),
+                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_identity"),
+                "KONTOR_LOG_FORMAT": "text",
+                "KONTOR_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+                # Providers of the tests are on loopback, which nobody may call otherwise.
+                "KONTOR_OUTGOING_NETWORKS": "127.0.0.0/8,::1",
+            }
+        )
     )
+
+
+@pytest.fixture(scope="session")
+def identity_search(identity_settings: Settings) -> Iterator[None]:
+    """The search service, for tests that find people."""
+    with searching(identity_settings):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of
 from tests.integration.identity.test_roles import a_role, browser_of, give
 
+pytestmark = pytest.mark.usefixtures("identity_search")
+
 MAIL = "lena.lampe@example.com"
 PHONE = "+49 30 901820123"
 SIZE = "a secret of this person"

@@ -32,6 +32,8 @@ from tests.integration.identity.test_identity_pages import (
     only,
 )
 
+pytestmark = pytest.mark.usefixtures("identity_search")
+
 SEE = "crm:contact:read"
 EXPORT = "crm:contact:export"
 
