@@ -66,7 +66,7 @@ class TestAdministrators:
         second = browser_of(application, other)
         inbox = second.get("/approvals")
         assert "Runs the system from May on" in inbox.text
-        assert inbox.html.select_one(".k-nav .k-count").get_text().split()[0] == "1"
+        assert int(inbox.html.select_one(".k-nav .k-count").get_text().split()[0]) >= 1
         done = form(second.get(asked.location), "/release").submit().follow()
         assert "Carried out" in done.text
         assert roles_of(world, person) == {"User", "System administrator"}
