@@ -72,6 +72,8 @@ class TestPackages:
             ("letter.docx", archive("[Content_Types].xml", "word/document.xml")[:60]),
             ("letter.docx", archive(*(f"{number:0>99}" for number in range(8_000)))),
         ],
+        # An archive holds the time at which it was made, so its bytes name no test.
+        ids=["no parts", "no types", "of a sheet", "of a letter", "cut off", "far too many"],
     )
     def test_an_archive_that_calls_itself_a_document_is_refused(self, name: str, content: bytes) -> None:
         with pytest.raises(UnsupportedMedia):
