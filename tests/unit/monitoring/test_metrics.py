@@ -27,4 +27,6 @@ class TestMetrics:
         labels = {
             label for item in vars(metrics).values() if isinstance(item, kinds) for label in item._labelnames
         }
-        assert labels <= {"route", "method", "status", "outcome", "permission", "job", "state", "entity"}
+        about_the_system = {"route", "method", "status", "outcome", "permission", "job", "state", "entity"}
+        kinds_of_events = {"code", "step", "reason", "action", "kind", "rule", "sink"}
+        assert labels <= about_the_system | kinds_of_events
