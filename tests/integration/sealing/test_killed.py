@@ -54,7 +54,7 @@ def test_key_and_row_come_together_or_not_at_all(
             connection.exec_driver_sql("select set_config('kontor.rows', '*', true)")
             row = connection.execute(
                 text(
-                    "select (select count(*) from keys.data_key where key_class = 'identity'), "
+                    "select (select count(*) from keys.data_key where class = 'identity'), "
                     "(select count(*) from crm.contact), "
                     "(select count(*) from crm.contact c where not exists (select from keys.data_key k "
                     "where k.kid = substring(c.sealed_identity from 3 for 16)))"
