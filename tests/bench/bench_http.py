@@ -35,8 +35,10 @@ from crm_server.kernel.actor import system_actor
 from crm_server.local import postgres
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
+from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
 from tests.bench import measure
+from tests.searching import searching, with_search
 
 STATE = Path("var/bench/state")
 WORK = Path("var/bench/http")
@@ -70,12 +72,14 @@ def run() -> list[dict[str, Any]]:
 
 
 def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
-    token = _prepare(cluster, size)
-    ids, mails = _samples(cluster, size)
+    settings = _settings(cluster, size)
+    token = _prepare(cluster, settings, size)
     rows = []
     # Connections keep what they have prepared, so a later scenario does not prepare it again.
     definitions: dict[str, tuple[str, list[str]]] = {}
-    with _server(cluster, size) as (url, pid):
+    # Its own process, as in production; its time is not the application's.
+    with searching(settings), _server(settings) as (url, pid):
+        ids, mails = _samples(url, token)
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
             statements = _statements(cluster, scenario, url, token, definitions)
@@ -138,7 +142,24 @@ def _row(
     }
 
 
-def _prepare(cluster: Cluster, size: int) -> str:
+def _settings(cluster: Cluster, size: int) -> Settings:
+    """The settings of the application against the database of that size, with a key ring and a socket of its own."""
+    name, folder = f"kontor_{size}", (STATE / f"keys-{size}").resolve()
+    plain = load(
+        {
+            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, name),
+            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, name),
+            "KONTOR_STATE_DIR": str(folder),
+            "KONTOR_KEY_RING": str(folder / "keyring"),
+            "KONTOR_LOG_LEVEL": "warning",
+            # Sixteen clients are one person here.
+            "KONTOR_SEARCH_LIMIT": "0",
+        }
+    )
+    return with_search(plain)
+
+
+def _prepare(cluster: Cluster, settings: Settings, size: int) -> str:
     """The demo database of that size, and a token of its manager."""
     name = f"kontor_{size}"
     manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
@@ -146,7 +167,7 @@ def _prepare(cluster: Cluster, size: int) -> str:
     owner = manage.owner_engine(cluster.url_for(manage.OWNER, name))
     if demo.missing(owner, size):
         print(f"  loading {size:,} contacts", file=sys.stderr)
-        demo.load(cluster.url_for(manage.APP, name), size, processes=2)
+        demo.load(settings, size, processes=2)
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
     fresh = new_api_token()
@@ -167,15 +188,18 @@ def _prepare(cluster: Cluster, size: int) -> str:
     return fresh.text
 
 
-def _samples(cluster: Cluster, size: int) -> tuple[list[str], list[str]]:
-    engine = manage.owner_engine(cluster.url_for(manage.OWNER, f"kontor_{size}"))
-    with engine.connect() as connection:
-        found = connection.execute(
-            text(
-                "select id::text, email from crm.contact where deleted_at is null order by md5(id::text) limit 2000"
-            )
-        ).all()
-    return [row[0] for row in found], [row[1] for row in found]
+def _samples(url: str, token: str) -> tuple[list[str], list[str]]:
+    """Keys and mail addresses of 2,000 contacts, as the API gives them: the database holds no address to read."""
+    found: list[dict[str, Any]] = []
+    path = "/api/v1/contacts?fields=email&limit=200"
+    after = ""
+    while len(found) < 2000:
+        page = json.loads(_request(url, token, "GET", path + after, None))
+        found += page["data"]
+        if not page.get("next_cursor"):
+            break
+        after = f"&cursor={page['next_cursor']}"
+    return [row["id"] for row in found], [row["email"] for row in found if row["email"]]
 
 
 def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[Scenario]:
@@ -222,14 +246,18 @@ def _quoted(path: str) -> str:
 
 
 @contextmanager
-def _server(cluster: Cluster, size: int) -> Iterator[tuple[str, int]]:
+def _server(settings: Settings) -> Iterator[tuple[str, int]]:
     """The application behind granian with two processes; yields its address and the pid of the main process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
-        "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, f"kontor_{size}"),
+        "KONTOR_DATABASE_URL": settings.database_url,
+        "KONTOR_STATE_DIR": str(settings.state_dir),
+        "KONTOR_KEY_RING": str(settings.key_ring),
+        "KONTOR_SEARCH_SOCKET": str(settings.search_socket),
+        "KONTOR_SEARCH_LIMIT": "0",
         "KONTOR_LOG_LEVEL": "warning",
         "PYTHONPATH": os.pathsep.join((".", str(Path(__file__).parent / "product"))),
         # As in production: threads share two heaps instead of growing one each.

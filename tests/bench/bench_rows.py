@@ -26,6 +26,7 @@ from crm_server.domain.identity.actors import actor_of_user
 from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.hot import Hot, Prepared
+from crm_server.kernel.keys import Keys
 from crm_server.kernel.listing import Condition, ListQuery, Sort, fetch, rules
 from crm_server.migrations import manage
 from crm_server.models import datamap
@@ -112,6 +113,7 @@ class Measured:
 
     def __init__(self, settings: Settings) -> None:
         self.hot = Hot(settings)
+        self.hot.info[db.KEYS] = Keys.open(settings, self.hot.engine, listen=False)
         self._stat = Path(f"/proc/{self.hot.run(PID, ())[0][0]}/schedstat")
 
     def _processor(self) -> int:
