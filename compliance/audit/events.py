@@ -17,9 +17,11 @@ from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
+
+    from security.crypto.document import DocumentKey
 
 PAYLOAD_SEALED = 1
 """Format of a payload row: a sealed document of key class `audit`, bound to its event."""
@@ -117,8 +119,14 @@ class Payload:
 class PayloadVault(Protocol):
     """Seals payloads; the application has one for each engine on which it writes."""
 
-    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> Sequence[bytes | None]:
-        """The sealed payloads in order; None for the payload of a person who was erased."""
+    def seal(
+        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
+    ) -> Sequence[bytes | None]:
+        """The sealed payloads in order; None for the payload of a person who was erased.
+
+        Args:
+            fresh: Keys of data subjects that were made in this very transaction.
+        """
 
 
 _vaults: WeakKeyDictionary[Engine, PayloadVault] = WeakKeyDictionary()
@@ -139,21 +147,29 @@ def salted(payload: dict[str, Any]) -> tuple[bytes, bytes]:
     return commitment(salt, body), salt + body
 
 
-def _sealed(connection: Connection, payloads: list[Payload]) -> dict[UUID, bytes | None]:
+def _sealed(
+    connection: Connection, payloads: list[Payload], fresh: Mapping[UUID, DocumentKey]
+) -> dict[UUID, bytes | None]:
     if not payloads:
         return {}
     vault = _vaults.get(connection.engine)
     if vault is None:
         return dict.fromkeys(one.event_id for one in payloads)
-    return dict(zip((one.event_id for one in payloads), vault.seal(connection, payloads), strict=True))
+    return dict(zip((one.event_id for one in payloads), vault.seal(connection, payloads, fresh), strict=True))
 
 
 def rows_of(
-    connection: Connection, actor: Principal, events: Iterable[Event]
+    connection: Connection,
+    actor: Principal,
+    events: Iterable[Event],
+    fresh: Mapping[UUID, DocumentKey] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(rows of `audit.event`, rows of `audit.event_payload`) for a writer that has a faster way than INSERT.
 
     Payloads are sealed in the transaction of `connection`.
+
+    Args:
+        fresh: Keys of data subjects that were made in this very transaction, so that nobody looks for them.
     """
     moment = datetime.now(UTC)
     events = list(events)
@@ -166,7 +182,7 @@ def rows_of(
         # Changes of records about nobody are the installation's; what somebody looked for is theirs.
         keeper = None if item.event_class == "change" else actor.id
         payloads.append(Payload(item.event_id, next(iter(item.subjects), None), keeper, content))
-    sealed = _sealed(connection, payloads)
+    sealed = _sealed(connection, payloads, fresh or {})
     rows: list[dict[str, Any]] = []
     for item in events:
         left_out = item.event_id in sealed and sealed[item.event_id] is None

@@ -79,7 +79,7 @@ def _written(settings: Settings, tag: str) -> float:
             given = [(new_id(), new_id(), person) for person in people[start : start + BATCH]]
             # The row behind the key is a foreign key's target; it is no part of sealing, and small.
             copy_rows(connection, subject, ("id", "event_id"), [(one[1], one[1]) for one in given])
-            documents = sealer.fresh(keys, connection, given)
+            documents, _keys = sealer.fresh(keys, connection, given)
             names = ("id", "event_id", "subject_id", "created_at", *documents[0])
             rows = [
                 (key, key, who, moment, *document.values())

@@ -18,7 +18,7 @@ from sqlalchemy import Table, bindparam, cast, column, update, values
 from compliance.audit.capture import plain
 from compliance.audit.events import Event, rows_of
 from compliance.audit.models import AuditEvent, AuditPayload
-from compliance.datamap import Audit, DataMap, EntityDef
+from compliance.datamap import Audit, DataMap, EntityDef, KeyClass
 from crm_server.domain import names
 from crm_server.domain.imports.custom import custom_fields, insert_values, store_values
 from crm_server.kernel.actor import SYSTEM_ID
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
+    from security.crypto.document import DocumentKey
 
 __all__ = ["Bulk", "Change"]
 
@@ -104,7 +105,7 @@ class Bulk:
         if self._subject is not None:
             self._subjects(records, events)
         columns = self._columns(records)
-        sealed = self._sealed(records)
+        sealed, audit_keys = self._sealed(records)
         rows = []
         for record, documents in zip(records, sealed, strict=True):
             event_id = new_id()
@@ -128,7 +129,7 @@ class Bulk:
             self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
-        self._log(events)
+        self._log(events, audit_keys)
         return keys
 
     def update(self, changes: Sequence[Change]) -> list[UUID]:
@@ -208,17 +209,21 @@ class Bulk:
         )
         return [change.record_id for change in members if change.record_id in found]
 
-    def _sealed(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Documents of new records, with their version."""
+    def _sealed(
+        self, records: Sequence[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], dict[UUID, DocumentKey]]:
+        """Documents of new records, with their version; and the keys of new persons for what the audit log tells."""
         if self._sealer is None:
-            return [{} for _record in records]
+            return [{} for _record in records], {}
         subject = self.entity.policy.subject or ""
         vault = keys_of(self._session)
         if self._subject is None:
             known = [(record["id"], record.get(subject), record) for record in records]
-            return self._even(self._sealer.known(vault, known))
+            return self._even(self._sealer.known(vault, known)), {}
         fresh = [(record["id"], record[subject], record) for record in records]
-        return self._even(self._sealer.fresh(vault.keys, self._connection, fresh))
+        rows, made = self._sealer.fresh(vault.keys, self._connection, fresh, (KeyClass.AUDIT,))
+        subjects = (record[subject] for record in records)
+        return self._even(rows), dict(zip(subjects, made[KeyClass.AUDIT], strict=True))
 
     def _even(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """All with the same columns, as COPY wants them."""
@@ -239,9 +244,9 @@ class Bulk:
     def _tokens(self) -> EntityTokens:
         return EntityTokens(keys_of(self._session).keys, self._connection, self.entity.model)
 
-    def _log(self, events: Sequence[Event]) -> None:
+    def _log(self, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey] | None = None) -> None:
         """The events and their payloads, by COPY as well."""
-        rows, payloads = rows_of(self._connection, self._actor, events)
+        rows, payloads = rows_of(self._connection, self._actor, events, fresh)
         for model, items in ((AuditEvent, rows), (AuditPayload, payloads)):
             if items:
                 table: Any = model.__table__
