@@ -41,6 +41,8 @@ _size = Struct(">i").pack
 
 Contents = dict[str, dict[int, Any]]
 """Fields by number, by key class."""
+Columns = dict[str, list[Any]]
+"""Values of columns by name, one for each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,14 @@ class Sealer:
         connection: Connection,
         records: Sequence[tuple[UUID, UUID, Mapping[str, Any]]],
         also: Sequence[str] = (),
-    ) -> tuple[list[dict[str, Any]], dict[str, list[DocumentKey]]]:
+    ) -> tuple[Columns, dict[str, list[DocumentKey]]]:
         """What to store of new records of new persons: (record, subject, values), in their order.
 
         Args:
             also: Key classes of which every person gets a key as well.
 
         Returns:
-            The columns of each record, and the keys of the classes in `also`.
+            The columns with version and documents, and the keys of the classes in `also`.
         """
         contents = [self.contents(values) for _record, _subject, values in records]
         held = {
@@ -140,18 +142,17 @@ class Sealer:
         wanted = {name: [records[place][1] for place in places] for name, places in held.items()}
         everybody = [subject for _record, subject, _values in records]
         made = new_keys(keys, connection, wanted | dict.fromkeys(map(str, also), everybody))
-        version = self.entity.version_column or ""
-        rows: list[dict[str, Any]] = [{version: 1} for _record in records]
+        columns = self._empty(len(records))
         for key_class, column in self.columns.items():
-            seal = keys.column(self.entity.number, key_class).seal
+            seal, documents = keys.column(self.entity.number, key_class).seal, columns[column]
             for place, key in zip(held[key_class], made[key_class], strict=True):
                 values = contents[place][key_class]
-                rows[place][column] = seal(key, values, records[place][0].bytes, key.subject, 1)
-        return rows, {name: made[name] for name in map(str, also)}
+                documents[place] = seal(key, values, records[place][0].bytes, key.subject, 1)
+        return columns, {name: made[name] for name in map(str, also)}
 
     def known(
         self, vault: SessionKeys, records: Iterable[tuple[UUID, UUID | None, Mapping[str, Any]]]
-    ) -> list[dict[str, Any]]:
+    ) -> Columns:
         """The same for records of persons, or of nobody, who may have keys already.
 
         Raises:
@@ -160,18 +161,22 @@ class Sealer:
         given = [
             (record, subject or vault.tenant, self.contents(values)) for record, subject, values in records
         ]
-        version = self.entity.version_column or ""
-        rows: list[dict[str, Any]] = [{version: 1} for _item in given]
+        columns = self._empty(len(given))
         for key_class, column in self.columns.items():
             keys = vault.for_sealing_many((who for _id, who, found in given if found[key_class]), key_class)
-            seal = vault.column(self.entity.number, key_class).seal
-            for row, (record, subject, found) in zip(rows, given, strict=True):
+            seal, documents = vault.column(self.entity.number, key_class).seal, columns[column]
+            for place, (record, subject, found) in enumerate(given):
                 if found[key_class]:
                     key = keys[subject]
                     if key is None:
                         raise KeyMissing(bytes(16))
-                    row[column] = seal(key, found[key_class], record.bytes, subject.bytes, 1)
-        return rows
+                    documents[place] = seal(key, found[key_class], record.bytes, subject.bytes, 1)
+        return columns
+
+    def _empty(self, number: int) -> Columns:
+        """The columns of new rows before anything is sealed."""
+        documents: Columns = {column: [None] * number for column in self.columns.values()}
+        return documents | {self.entity.version_column or "": [1] * number}
 
     def changed(
         self, vault: SessionKeys, changes: Mapping[UUID, tuple[int, Mapping[str, Any]]]

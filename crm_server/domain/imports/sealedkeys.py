@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 5_000
 _HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text"
 # Of transactions that were not over when the run looked last; it meets its own again, by record and version.
-_CHANGED: Final = (
-    "select record_id, max(version) from crm.change "
-    "where xid >= %s::text::xid8 and entity = %s group by record_id"
-)
+_CHANGED: Final = "select record_id, version from kontor.changed_since(%s::smallint, %s::text::xid8)"
 
 
 class SealedKeys:
@@ -88,7 +85,7 @@ class SealedKeys:
             return
         changed = [
             record
-            for record, version in connection.exec_driver_sql(_CHANGED, (since, self._entity.number))
+            for record, version in connection.exec_driver_sql(_CHANGED, (self._entity.number, since))
             if (known := self._known.get(record)) is None or known[0] < version
         ]
         for record in changed:
