@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from compliance.audit import capture
 from crm_server.domain.audit.queries import Filters, page
-from crm_server.kernel import db
+from crm_server.kernel import db, firstkeys
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
@@ -64,17 +64,19 @@ def product() -> Iterator[Settings]:
 
 @contextmanager
 def uncaptured() -> Iterator[None]:
-    """Renew `event_id` and write nothing."""
-    note, write = capture._note, capture.write
+    """Renew `event_id` and write nothing, not even the key under which an event's payload would be sealed."""
+    note, write, together = capture._note, capture.write, dict(firstkeys._TOGETHER)
 
     def renew(_pending: list[Any], instance: Any, _action: str) -> None:
         instance.event_id = uuid7()
 
     capture._note, capture.write = renew, lambda *_: None
+    firstkeys._TOGETHER.clear()
     try:
         yield
     finally:
         capture._note, capture.write = note, write
+        firstkeys._TOGETHER.update(together)
 
 
 def creating(settings: Settings, rounds: int) -> Iterator[Row]:
