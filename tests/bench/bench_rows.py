@@ -35,6 +35,7 @@ from crm_server.settings import Settings
 from crm_server.settings import load as open_settings
 from tests.bench.bench_audit_overhead import product
 from tests.integration.api.conftest import make_token
+from tests.conftest import close
 
 Row = dict[str, Any]
 FEW, HALF = UUID(int=1_000_001), UUID(int=1_000_002)
@@ -238,8 +239,7 @@ def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
         "<= 25",
         met=share <= 25,
     )
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def load(settings: Settings, statement: str) -> None:

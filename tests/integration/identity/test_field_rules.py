@@ -15,6 +15,7 @@ from crm_server.settings import Settings
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of
 from tests.integration.identity.test_roles import a_role, browser_of, give
+from tests.conftest import close
 
 pytestmark = pytest.mark.usefixtures("identity_search")
 
@@ -29,8 +30,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture(scope="module")

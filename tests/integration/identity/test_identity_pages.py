@@ -22,6 +22,7 @@ from tests.integration.identity.conftest import GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
 from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
 from tests.unit.identity.test_webauthn import Authenticator
+from tests.conftest import close
 
 Browser: TypeAlias = TestApp
 
@@ -31,8 +32,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tests.integration.identity.test_identity_pages import (
     new_browser,
     only,
 )
+from tests.conftest import close
 
 pytestmark = pytest.mark.usefixtures("identity_search")
 
@@ -43,8 +44,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(Settings({**identity_settings.values, "trusted_proxies": ("10.0.0.1",)}))
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def as_(user: User) -> Actor:

@@ -25,6 +25,7 @@ from crm_server.domain.identity.sso_models import ScimGroup, ScimToken, ScimUser
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from tests.integration.identity.conftest import CLIENT, World
+from tests.conftest import close
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -62,8 +63,7 @@ BASE = "https://localhost/scim/v2"
 def application(identity_settings: Settings) -> Iterator[Any]:
     made = main(identity_settings)
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 class Scim:

@@ -10,6 +10,7 @@ from crm_server.app import main
 from crm_server.settings import Settings
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
+from tests.conftest import close
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +18,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from security.identity.oidc.diagnosis import diagnose
 from tests.integration.identity.conftest import World
 from tests.integration.identity.providers import SECRET, CanailleServer, Liar
 from tests.integration.identity.test_identity_pages import alert, code_of, new_browser
+from tests.conftest import close
 
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -39,8 +40,7 @@ def application(identity_settings: Settings) -> Iterator[Any]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from crm_server.kernel.actor import system_actor
 from crm_server.kernel.keys import keys_of
 from tests.integration.api.conftest import make_token
 from tests.integration.keys.conftest import Site
+from tests.conftest import close
 
 
 @pytest.fixture
@@ -36,9 +37,7 @@ def as_role(site: Site) -> Iterator[Callable[..., TestApp]]:
         return TestApp(made, extra_environ=given)
 
     yield use
-    made.registry.keys.close()
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def people(site: Site, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import Unavailable
 from crm_server.kernel.keys import Keys
 from crm_server.models import datamap
+from tests.conftest import close
 from crm_server.permissions import BUILT_IN_ROLES
 from crm_server.services import records
 from crm_server.settings import Settings
@@ -28,8 +30,10 @@ ROLES = {role.name: role for role in BUILT_IN_ROLES}
 
 
 @pytest.fixture(scope="module")
-def application(settings: Settings) -> object:
-    return main(settings)
+def application(settings: Settings) -> Iterator[object]:
+    made = main(settings)
+    yield made
+    close(made)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from crm_server.settings import load
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
 from tests.integration.audit.product.test_trail import work
+from tests.conftest import close
 
 OLD_EVENT = (
     "insert into audit.event (event_id, occurred_at, event_class, action, outcome, actor_ref, origin) "
@@ -26,8 +27,7 @@ OLD_EVENT = (
 def registry(site: Site) -> Iterator[Any]:
     made = main(load({name: text for name, text in site.environment.items() if name.startswith("KONTOR_")}))
     yield made.registry
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 class TestGuard:
