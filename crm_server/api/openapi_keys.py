@@ -42,14 +42,21 @@ def key_schemas() -> dict[str, Any]:
         live=_COUNT,
         held=_COUNT,
         proven={"type": ["boolean", "null"], "description": "Whether the device confirmed the destruction."},
-        veto_until=_MAYBE_TIME | {"description": "Until when a destruction that was asked for can be refused."},
+        veto_until=_MAYBE_TIME
+        | {"description": "Until when a destruction that was asked for can be refused."},
         approved={"type": "boolean"},
         pending=_TEXTS | {"description": "Nodes that haven't attested that it is gone."},
         obstacles=_TEXTS | {"description": "What stands against its destruction, as stable words."},
     )
     escrow = _object(epoch={"type": "integer"}, file=_TEXT, keys=_COUNT, made_at=_TIME, opened_at=_MAYBE_TIME)
     drill = _object(
-        at=_TIME, node=_TEXT, passed={"type": "boolean"}, erased=_COUNT, unreadable=_COUNT, readable=_COUNT
+        at=_TIME,
+        node=_TEXT,
+        passed={"type": "boolean"},
+        erased=_COUNT,
+        unreadable=_COUNT,
+        readable=_COUNT,
+        due=_TIME,
     )
     return {
         "Keys": _object(
@@ -131,7 +138,8 @@ def key_paths() -> dict[str, Any]:
             "parameters": [_EPOCH],
             "post": _operation(
                 "destroyEpoch",
-                "Ask for the destruction of an epoch; it waits for a second person, or two days without a refusal",
+                "Ask for the destruction of an epoch; in a browser's session with a fresh proof only. It waits for a "
+                "second person, or two days without a refusal",
                 requestBody=part.body("KeysDestroy"),
                 responses=part.answers(202, "KeysDestroyAsked", 400, 404, 409, 413, 415, 422),
             ),

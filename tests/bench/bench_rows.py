@@ -34,8 +34,8 @@ from crm_server.services import records
 from crm_server.settings import Settings
 from crm_server.settings import load as open_settings
 from tests.bench.bench_audit_overhead import product
-from tests.integration.api.conftest import make_token
 from tests.conftest import close
+from tests.integration.api.conftest import make_token
 
 Row = dict[str, Any]
 FEW, HALF = UUID(int=1_000_001), UUID(int=1_000_002)

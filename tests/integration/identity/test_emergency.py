@@ -20,9 +20,9 @@ from crm_server.kernel.actor import Actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, NotAllowed, NotFound, ValidationFailed
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_roles import as_, browser_of
-from tests.conftest import close
 
 REASON = "The directory is down and a certificate has expired"
 

@@ -12,10 +12,10 @@ from crm_server.app import main
 from crm_server.kernel import rowrules
 from crm_server.permissions import Action
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of
 from tests.integration.identity.test_roles import a_role, browser_of, give
-from tests.conftest import close
 
 pytestmark = pytest.mark.usefixtures("identity_search")
 

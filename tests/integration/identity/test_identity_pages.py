@@ -18,11 +18,11 @@ from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
+from tests.conftest import close
 from tests.integration.identity.conftest import GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
 from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
 from tests.unit.identity.test_webauthn import Authenticator
-from tests.conftest import close
 
 Browser: TypeAlias = TestApp
 

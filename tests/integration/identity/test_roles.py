@@ -21,6 +21,7 @@ from crm_server.kernel.actor import Actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, NotAllowed, ValidationFailed
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import (
     code_of,
@@ -31,7 +32,6 @@ from tests.integration.identity.test_identity_pages import (
     new_browser,
     only,
 )
-from tests.conftest import close
 
 pytestmark = pytest.mark.usefixtures("identity_search")
 

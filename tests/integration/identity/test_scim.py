@@ -24,8 +24,8 @@ from crm_server.domain.identity.services.sso import source_of
 from crm_server.domain.identity.sso_models import ScimGroup, ScimToken, ScimUser, SsoProvider
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
-from tests.integration.identity.conftest import CLIENT, World
 from tests.conftest import close
+from tests.integration.identity.conftest import CLIENT, World
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"

@@ -8,9 +8,9 @@ import pytest
 
 from crm_server.app import main
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
-from tests.conftest import close
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ from crm_server.domain.identity.sso_models import LoginRequest, SsoProvider, Sso
 from crm_server.kernel.errors import Conflict
 from crm_server.settings import Settings
 from security.identity.oidc.diagnosis import diagnose
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.providers import SECRET, CanailleServer, Liar
 from tests.integration.identity.test_identity_pages import alert, code_of, new_browser
-from tests.conftest import close
 
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 

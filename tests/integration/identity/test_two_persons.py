@@ -21,9 +21,9 @@ from crm_server.domain.identity.models import Role, User, UserRole
 from crm_server.domain.identity.services import granting
 from crm_server.kernel import db
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of, form, log_in, new_browser, only
-from tests.conftest import close
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import Unavailable
 from crm_server.kernel.keys import Keys
 from crm_server.models import datamap
-from tests.conftest import close
 from crm_server.permissions import BUILT_IN_ROLES
 from crm_server.services import records
 from crm_server.settings import Settings
 from crm_server.web.views import home
 from security.identity.sessions import new_session_token
+from tests.conftest import close
 
 ROLES = {role.name: role for role in BUILT_IN_ROLES}
 

@@ -12,10 +12,10 @@ from crm_server.app import main
 from crm_server.domain.audit import guard
 from crm_server.domain.audit.guard import AuditState, AuditStopped
 from crm_server.settings import load
+from tests.conftest import close
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
 from tests.integration.audit.product.test_trail import work
-from tests.conftest import close
 
 OLD_EVENT = (
     "insert into audit.event (event_id, occurred_at, event_class, action, outcome, actor_ref, origin) "
