@@ -293,6 +293,14 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("key_escrow_days", _integer(1, 28), "7", "days", "How long an escrow is kept."),
     Setting(
+        "key_drill_days",
+        _integer(1, 92),
+        "30",
+        "days",
+        "The drill of erasure (back up, erase, rotate, destroy, restore, prove) runs by itself after this long, on a "
+        "database of its own.",
+    ),
+    Setting(
         "crypto_profile",
         _choice("standard", "strict"),
         "standard",

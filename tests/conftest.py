@@ -44,6 +44,13 @@ def ring_of_tests() -> dict[str, str]:
     return {RING: os.environ[RING]}
 
 
+def close(app: Any) -> None:
+    """End what an application in this process keeps open: the listener of its keys, and its connections."""
+    app.registry.keys.close()
+    app.registry.hot.dispose()
+    app.registry.engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL of this test process alone."""
@@ -117,9 +124,11 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def keys(settings: Settings, engine: Engine) -> Keys:
+def keys(settings: Settings, engine: Engine) -> Iterator[Keys]:
     """The keys of the shared test database; what other processes erase isn't heard."""
-    return Keys.open(settings, engine, listen=False)
+    made = Keys.open(settings, engine, listen=False)
+    yield made
+    made.close()
 
 
 @pytest.fixture

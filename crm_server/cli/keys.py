@@ -107,6 +107,19 @@ def _lines(found: KeyState) -> Iterator[str]:
     for node in found.nodes:
         held = ", ".join(map(str, node.holds)) or "none"
         yield f"node      {node.name} holds {held}, last seen {node.seen_at:%Y-%m-%d %H:%M} UTC"
+    yield from _proofs(found)
+
+
+def _proofs(found: KeyState) -> Iterator[str]:
+    """What shows that erasure works: the newest drill and the newest escrow."""
+    if found.drill is None:
+        yield "drill     none yet. Run it: kontor keys drill"
+    else:
+        verdict = "passed" if found.drill.passed else "FAILED"
+        yield (
+            f"drill     {verdict} at {found.drill.at:%Y-%m-%d %H:%M} UTC on {found.drill.node}, next by "
+            f"{found.drill.due:%Y-%m-%d}"
+        )
     if found.escrow is None:
         yield "escrow    none. Make one: kontor keys escrow --check"
     else:
@@ -384,18 +397,33 @@ def replay(file: Path | None, as_json: bool) -> None:
 def drill(people: int, erased: int, as_json: bool) -> None:
     """Prove on a database of its own that erasure survives a restore: back up, erase, rotate, destroy, restore.
 
-    Nothing of the installation is touched. The evidence is kept in `drills` in the state folder. Exit code 1: the drill
-    failed.
+    Nothing of the installation is touched. The evidence is kept in `drills` in the state folder, and its result in the
+    database. It also runs by itself, every KONTOR_KEY_DRILL_DAYS. Exit code 1: the drill failed.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from crm_server.domain.keys.drill import drill as run
+    from crm_server.domain.keys.drill import keep
+    from crm_server.kernel import db
+    from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.kernel.keyring import node_of
     from crm_server.settings import load
 
+    settings = load()
     found = run(
-        load(),
+        settings,
         people=people,
         erased=min(erased, people - 1),
         tell=lambda word: None if as_json else click.echo(f"  {word}"),
     )
+    engine = db.create_app_engine(settings, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            keep(connection, system_actor(Origin.CLI), node_of(settings), found)
+    except SQLAlchemyError:
+        click.echo("The database doesn't answer: the evidence is in the state folder alone.", err=True)
+    finally:
+        engine.dispose()
     _say(as_json, found.plain(), "The drill passed." if found.passed else "The drill FAILED.")
     if not found.passed:
         sys.exit(1)

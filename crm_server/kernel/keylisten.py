@@ -28,6 +28,7 @@ log = structlog.get_logger("kontor.keys")
 
 CHANNEL: Final = "kontor_keys"
 _PROBE_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 2.0
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 
 
@@ -43,6 +44,8 @@ class KeyListener:
         self._lock = threading.Lock()
         self._process: int | None = None
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wake: tuple[int, int] | None = None
         self.heard = threading.Event()
         """Set while the listener can hear."""
 
@@ -55,12 +58,25 @@ class KeyListener:
                 return
             self._process = os.getpid()
             self._cache.suspend()
-            threading.Thread(target=self._run, name="kontor-keys", daemon=True).start()
+            # Of this process: a child that was forked must not wake its parent.
+            self._wake = os.pipe()
+            self._thread = threading.Thread(target=self._run, name="kontor-keys", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """End within a probe; the cache keeps nothing any more."""
-        self._stopped.set()
-        self._cache.suspend()
+        """End at once, and for good; the cache keeps nothing any more."""
+        with self._lock:
+            self._stopped.set()
+            self._cache.suspend()
+            if self._thread is None or self._wake is None or self._process != os.getpid():
+                return
+            os.write(self._wake[1], b".")
+            # A connection that is just being made ends by itself.
+            self._thread.join(_STOP_SECONDS)
+            if not self._thread.is_alive():
+                for end in self._wake:
+                    os.close(end)
+            self._thread = self._wake = None
 
     def _run(self) -> None:
         failures = 0
@@ -90,7 +106,8 @@ class KeyListener:
                 self._cache.resume()
                 self.heard.set()
                 while not self._stopped.is_set():
-                    if not select.select([connection], [], [], _PROBE_SECONDS)[0]:
+                    wake = self._wake[0] if self._wake is not None else connection
+                    if not select.select([connection, wake], [], [], _PROBE_SECONDS)[0]:
                         cursor.execute("select 1")  # Notices a connection that died without a word.
                     connection.poll()
                     while connection.notifies:

@@ -157,6 +157,22 @@ class EpochDestruction(Base):
     done_at: Mapped[datetime | None] = field(9, Semantic.DATETIME, _("Done"), TECHNICAL)
 
 
+class KeyDrill(Base):
+    """A drill of erasure that was run on a database of its own (ENC-10); `evidence` has its steps."""
+
+    __tablename__ = "drill"
+    __entity__ = EntityPolicy(
+        135, "key_drill", "key-drills", _("Drill of erasure"), _("Drills of erasure"), EntityKind.TECHNICAL
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True)
+    at: Mapped[datetime] = field(2, Semantic.DATETIME, _("Ended"), TECHNICAL, required=True)
+    node: Mapped[str] = field(3, Semantic.TEXT, _("Node"), TECHNICAL, required=True, max_length=200)
+    passed: Mapped[bool] = field(4, Semantic.BOOLEAN, _("Passed"), TECHNICAL, required=True)
+    evidence: Mapped[dict[str, Any]] = field(5, Semantic.JSON, _("Evidence"), TECHNICAL, required=True)
+
+
 class KeyEscrow(Base):
     """A copy of the key table that lies beside the backups, sealed under an epoch; the row says what is in it."""
 

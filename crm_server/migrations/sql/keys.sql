@@ -103,7 +103,7 @@ revoke all on function keys.close_epoch(integer) from public;
 grant execute on function keys.close_epoch(integer) to kontor_app;
 
 grant usage on schema keys to kontor_app;
-grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow to kontor_app;
+grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow, keys.drill to kontor_app;
 grant select, insert, update, delete on keys.attestation to kontor_app;
 grant update (done_at) on keys.destruction to kontor_app;
 grant update (opened_at, gone_at) on keys.escrow to kontor_app;

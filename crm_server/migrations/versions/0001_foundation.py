@@ -653,6 +653,17 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "drill",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("passed", sa.Boolean(), nullable=False),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_drill_node_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drill")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),

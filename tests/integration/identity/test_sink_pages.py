@@ -8,6 +8,7 @@ import pytest
 
 from crm_server.app import main
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
 
@@ -17,8 +18,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture
