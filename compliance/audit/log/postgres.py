@@ -184,7 +184,7 @@ class PostgresSource:
     def _sweep(
         self, sql: psycopg2.extensions.cursor, limit: int, first: int, running: list[int], begin: str
     ) -> tuple[list[dict[str, object]], Cursor]:
-        """Every event without a leaf, oldest first; the cursor becomes valid when all were looked at in one snapshot."""
+        """Every event without a leaf, oldest first; the cursor is valid once one snapshot has shown all of them."""
         rows = self._fetch(
             sql, f"e.event_id > %s::uuid and {_UNINDEXED} order by e.event_id limit %s", (begin, limit)
         )
