@@ -107,6 +107,15 @@ ACTIONS: dict[str, Text] = {
     "sink_secrets_set": _("Secrets of a sink set"),
 }
 
+RULE_VALUES: dict[str, Text] = {
+    "enabled": _("Enabled"),
+    "threshold": _("How many"),
+    "minutes": _("Within how many minutes"),
+    "from": _("Work begins, hour"),
+    "to": _("Work ends, hour"),
+    "records": _("Ids of the records, one a line"),
+}
+
 PRUNE_BEGUN = _("What is due is being removed.")
 
 
