@@ -10,7 +10,6 @@ cached for minutes, and a listener drops those that are erased on any node (`crm
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
@@ -26,14 +25,15 @@ from compliance.datamap.text import _
 from crm_server.kernel import db, handover
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import AppError
+from crm_server.kernel.firstkeys import FirstKeys, first_key
 from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
 from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
 from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
 from crm_server.kernel.payloads import Payloads
 from security.crypto.cache import BoundedCache
-from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
-from security.crypto.document import DocumentKey, SealedColumn, key_check_value
+from security.crypto.datakeys import DataKeys, KeyOwner
+from security.crypto.document import DocumentKey, SealedColumn
 from security.crypto.errors import (
     CryptoError,
     EpochExists,
@@ -117,6 +117,7 @@ class Keys:
         self._active: tuple[int, float] | None = None
         self._prepared = False
         self._taking = threading.Lock()
+        self.first = FirstKeys(self)
         self.payloads = Payloads(self, engine)
         use_vault(engine, self.payloads)
         self._listener = (
@@ -239,25 +240,11 @@ class Keys:
         for subject in wanted:
             if subject in records:
                 continue
-            random = os.urandom(48)
-            kid, dek = random[:16], random[16:]
-            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
-            fresh.append(
-                DataKeyRecord(
-                    kid=kid,
-                    owner=KeyOwner(tenant, subject, word),
-                    generation=1,
-                    epoch=epoch,
-                    state=KeyState.ACTIVE,
-                    wrapped=wrapper.wrap(dek, context),
-                    kcv=key_check_value(dek),
-                    created_at=moment,
-                )
-            )
-            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
+            record, made[subject] = first_key(wrapper, epoch, KeyOwner(tenant, subject, word), moment)
+            fresh.append(record)
         beaten = store.add_many(fresh)
         if beaten:
-            records |= store.newest(tenant, word, beaten)
+            records |= store.newest(tenant, word, [owner.subject for owner in beaten])
         data = self.on(lambda: connection)
         known: dict[UUID, DocumentKey | None] = {}
         for subject, record in records.items():
@@ -575,7 +562,13 @@ class SessionKeys:
 
     def for_sealing(self, subject: UUID, key_class: str) -> DocumentKey:
         """The subject's key for a new document, made on first use. Raises KeyErased for somebody who was erased."""
-        return self.data.for_sealing(KeyOwner(self.tenant, subject, str(key_class)))
+        connection, word = self.session.connection(), str(key_class)
+        first = self.keys.first
+        return (
+            first.known(connection, subject, word)
+            or first.make(connection, subject, word)
+            or self.data.for_sealing(KeyOwner(self.tenant, subject, word))
+        )
 
     def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
         """The keys of many subjects for new documents, in two statements; None for those who were erased."""

@@ -19,8 +19,9 @@ from uuid_utils.compat import uuid7
 
 from compliance.audit import capture
 from crm_server.domain.audit.queries import Filters, page
-from crm_server.kernel import db
+from crm_server.kernel import db, firstkeys
 from crm_server.kernel.actor import system_actor
+from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
 from crm_server.migrations import manage
 from crm_server.models import datamap
@@ -54,6 +55,7 @@ def product() -> Iterator[Settings]:
                 {
                     "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "bench"),
                     "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "bench"),
+                    "KONTOR_STATE_DIR": str(state),
                 }
             )
         finally:
@@ -62,23 +64,26 @@ def product() -> Iterator[Settings]:
 
 @contextmanager
 def uncaptured() -> Iterator[None]:
-    """Renew `event_id` and write nothing."""
-    note, write = capture._note, capture.write
+    """Renew `event_id` and write nothing, not even the key under which an event's payload would be sealed."""
+    note, write, together = capture._note, capture.write, dict(firstkeys._TOGETHER)
 
     def renew(_pending: list[Any], instance: Any, _action: str) -> None:
         instance.event_id = uuid7()
 
     capture._note, capture.write = renew, lambda *_: None
+    firstkeys._TOGETHER.clear()
     try:
         yield
     finally:
         capture._note, capture.write = note, write
+        firstkeys._TOGETHER.update(together)
 
 
 def creating(settings: Settings, rounds: int) -> Iterator[Row]:
     """Milliseconds of one create with its commit, median, and CPU of this process."""
     engine = db.create_app_engine(settings)
-    factory = db.session_factory(engine, settings)
+    keys = Keys.open(settings, engine, listen=False)
+    factory = db.session_factory(engine, settings, keys=keys)
 
     def create(number: int) -> tuple[float, float]:
         began, cpu = time.perf_counter(), time.process_time()
