@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from crm_server.kernel.errors import AppError
 from security.crypto.errors import KeyRingError
 
 if TYPE_CHECKING:
@@ -33,14 +34,21 @@ _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 
 
 class KeyListener:
-    """A daemon thread for one cache. `on_epoch` is called when epochs have changed."""
+    """A daemon thread for one cache. `on_epoch` is called when epochs have changed, `on_handover` when a node asks for
+    one; neither may take long.
+    """
 
     def __init__(
-        self, url: str, cache: BoundedCache[bytes, DocumentKey], on_epoch: Callable[[], None]
+        self,
+        url: str,
+        cache: BoundedCache[bytes, DocumentKey],
+        on_epoch: Callable[[], None],
+        on_handover: Callable[[], None],
     ) -> None:
         self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._cache = cache
         self._on_epoch = on_epoch
+        self._on_handover = on_handover
         self._lock = threading.Lock()
         self._process: int | None = None
         self._stopped = threading.Event()
@@ -102,7 +110,8 @@ class KeyListener:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"listen {CHANNEL}")
-                self._on_epoch_safely()
+                self._safely(self._on_epoch)
+                self._safely(self._on_handover)
                 self._cache.resume()
                 self.heard.set()
                 while not self._stopped.is_set():
@@ -120,12 +129,15 @@ class KeyListener:
         if word == "drop":
             self._cache.drop(*(bytes.fromhex(name) for name in rest.split(",")))
         elif word == "epoch":
-            self._on_epoch_safely()
+            self._safely(self._on_epoch)
+        elif word == "handover":
+            self._safely(self._on_handover)
         else:
             self._cache.clear()
 
-    def _on_epoch_safely(self) -> None:
+    @staticmethod
+    def _safely(look: Callable[[], None]) -> None:
         try:
-            self._on_epoch()
-        except (KeyRingError, DBAPIError) as error:
+            look()
+        except (AppError, KeyRingError, DBAPIError) as error:
             log.warning("epochs can't be looked at", error=type(error).__name__)

@@ -36,6 +36,8 @@ def keys_watch(job: Job) -> None:
         work = work_of(session, job.settings)
         work.keys.cache.purge()
         work.keys.attest()
+        work.keys.take_over()
+        work.keys.answer_handovers()
         work.keys.ledger.complete(session.connection())
         _measure(state_of(session.connection(), work.keys, job.settings))
 

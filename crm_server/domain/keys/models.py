@@ -87,6 +87,7 @@ class Epoch(Base):
         TECHNICAL,
         required=True,
         choices={
+            "prepared": _("Being handed to other nodes"),
             "active": _("Active"),
             "retired": _("Retired"),
             "destroying": _("Being destroyed"),
@@ -129,6 +130,35 @@ class NodeAttestation(Base):
     holds_at: Mapped[datetime | None] = field(3, Semantic.DATETIME, _("Holds it since"), TECHNICAL)
     gone_at: Mapped[datetime | None] = field(4, Semantic.DATETIME, _("Gone since"), TECHNICAL)
     seen_at: Mapped[datetime] = field(5, Semantic.DATETIME, _("Last seen"), TECHNICAL, required=True)
+
+
+class EpochHandover(Base):
+    """A node asks the others for an epoch, and is answered (`crm_server.kernel.handover`); gone when it has it.
+
+    The answer is sealed to a key pair in the memory of the process that asked. `held` is the epoch that both hold, by
+    which the node proves itself; 0 for a new one, whom a person admits by a code.
+    """
+
+    __tablename__ = "handover"
+    __entity__ = EntityPolicy(
+        136,
+        "key_handover",
+        "key-handovers",
+        _("Epoch on its way to a node"),
+        _("Epochs on their way to nodes"),
+        EntityKind.TECHNICAL,
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    node: Mapped[str] = field(1, Semantic.TEXT, _("Node"), TECHNICAL, primary_key=True, max_length=200)
+    epoch: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Epoch"), TECHNICAL, primary_key=True, autoincrement=False
+    )
+    held: Mapped[int] = field(3, Semantic.INTEGER, _("Epoch that both hold"), TECHNICAL, required=True)
+    public: Mapped[bytes] = field(4, Semantic.BYTES, _("Public key"), TECHNICAL, required=True)
+    proof: Mapped[bytes] = field(5, Semantic.BYTES, _("Proof"), TECHNICAL, required=True)
+    asked_at: Mapped[datetime] = field(6, Semantic.DATETIME, _("Asked"), TECHNICAL, required=True)
+    answer: Mapped[bytes | None] = field(7, Semantic.BYTES, _("Answer"), TECHNICAL)
 
 
 class EpochDestruction(Base):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "crm_server.domain.keys:templates/keys/index.jinja2"
 STATES = {
+    "prepared": (_("Being handed to the other nodes"), "blue"),
     "active": (_("In use"), "green"),
     "retired": (_("Waits for its destruction"), "orange"),
     "destroying": (_("Being destroyed"), "red"),

@@ -674,7 +674,8 @@ def create_tables() -> None:
         sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint(
-            "state IN ('active', 'retired', 'destroying', 'destroyed')", name=op.f("ck_epoch_state_choice")
+            "state IN ('prepared', 'active', 'retired', 'destroying', 'destroyed')",
+            name=op.f("ck_epoch_state_choice"),
         ),
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
@@ -694,6 +695,19 @@ def create_tables() -> None:
         sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
+        schema="keys",
+    )
+    op.create_table(
+        "handover",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("public", sa.LargeBinary(), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_handover_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_handover")),
         schema="keys",
     )
     op.create_table(
