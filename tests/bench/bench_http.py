@@ -145,7 +145,7 @@ def _memory(pids: set[int]) -> dict[str, Any]:
         "ratio": taken / 120,
         "aim": "≤ 120 MB",
         "met": taken <= 120,
-        "conditions": f"largest after the load; resident with everything shared: {measure.resident_megabytes(pids):.0f} MB",
+        "conditions": f"largest after the load; resident, all shared: {measure.resident_megabytes(pids):.0f} MB",
     }
 
 
