@@ -1110,12 +1110,9 @@ def create_tables() -> None:
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
-        sa.Column(
-            "definition",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'::jsonb"),
-            nullable=False,
-        ),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("shared", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
@@ -1130,6 +1127,10 @@ def create_tables() -> None:
         sa.Column("updated_by", sa.Uuid(), nullable=True),
         sa.CheckConstraint("char_length(entity) <= 40", name=op.f("ck_saved_view_entity_length")),
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_saved_view_name_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_saved_view_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["identity.user.id"], name=op.f("fk_saved_view_owner_id_user"), ondelete="SET NULL"
         ),
