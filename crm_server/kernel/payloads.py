@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TABLE: Final = 61
 """Number of the table of payloads in the data map."""
+_CLASS: Final = str(KeyClass.AUDIT)
 _FIELD, _VERSION = 1, 1
 _SALT = 32
 _REMEMBERED, _SECONDS = 20_000, 300
@@ -101,7 +102,7 @@ class Payloads:
         return found
 
     def _key_owner(self, owner: UUID) -> KeyOwner:
-        return KeyOwner(self._keys.tenant, owner, str(KeyClass.AUDIT))
+        return KeyOwner(self._keys.tenant, owner, _CLASS)
 
     def _remembered(self, owner: UUID) -> DocumentKey | None:
         kid = self._known.get(owner)
@@ -111,13 +112,13 @@ class Payloads:
         found: dict[UUID, DocumentKey | None] = {}
         missing = []
         for subject in subjects:
-            key = self._remembered(subject)
+            key = self._remembered(subject) or self._keys.first.known(connection, subject, _CLASS)
             if key is None:
                 missing.append(subject)
             else:
                 found[subject] = key
         if missing:
-            made = self._keys.for_sealing_many(connection, missing, str(KeyClass.AUDIT))
+            made = self._keys.for_sealing_many(connection, missing, _CLASS)
             found |= made
             for subject, key in made.items():
                 # A key that was just made isn't in the cache: its transaction may still roll back.
