@@ -86,7 +86,8 @@ class TestSealing:
                 text("select state, wrapped from keys.data_key where subject = any(:owners)"),
                 {"owners": owners},
             ).all()
-        assert [tuple(row) for row in states] == [("erased", None), ("erased", None)]
+        assert len(states) >= len(owners)
+        assert {tuple(row) for row in states} == {("erased", None)}
 
 
 class TestNames:
