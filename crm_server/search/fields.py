@@ -61,11 +61,21 @@ class IndexedField:
 
 @dataclass(frozen=True, slots=True)
 class IndexedEntity:
-    """One kind of record that the service holds. `title` is the number of the field that names a record."""
+    """One kind of record that the service holds.
+
+    Attributes:
+        number: Its number.
+        name: Its name.
+        title: The number of the field that names a record.
+        created: The number of the field that tells when a record was made.
+        subject: The field that names the person it is about.
+        fields: What is held of each record.
+    """
 
     number: int
     name: str
     title: int
+    created: int
     subject: str | None
     fields: tuple[IndexedField, ...]
 
@@ -104,8 +114,9 @@ def indexed(entity: EntityDef) -> IndexedEntity | None:
         return None
     title = entity.fields.get(entity.policy.title)
     return IndexedEntity(
-        entity.number, entity.name, title.number if title else 0, entity.policy.subject, tuple(fields)
-    )
+        entity.number, entity.name, title.number if title else 0, entity.fields["created_at"].number,
+        entity.policy.subject, tuple(fields),
+    )  # fmt: skip
 
 
 def indexed_entities(datamap: DataMap) -> tuple[IndexedEntity, ...]:

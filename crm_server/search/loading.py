@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from crm_server.search.database import Database
-from crm_server.search.reading import Batch, RowReader, prepare
+from crm_server.search.store import Batch, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from crm_server.search.engine import Engine
+    from crm_server.search.reading import RowReader
     from crm_server.settings import Settings
 
 log = structlog.get_logger("kontor.search")
@@ -49,14 +50,16 @@ class Loader:
             parts = [part for reader in self._database.readers.values() for part in _parts(reader, cursor)]
         several = self._processes > 1 and self.total > _WORTH_PROCESSES
         for number, batch in self._in_processes(parts) if several else self._here(parts):
-            self._engine.load(number, batch.rows, batch.texts, batch.words)
-            self.loaded += len(batch.rows)
+            self._engine.load(number, batch)
+            self.loaded += len(batch.states)
             if stopped():
                 return
+        self._engine.finish()
         for store in self._engine.stores.values():
-            for item in store.entity.fields:
-                if item.ordered and not stopped():
-                    self._engine.make_order(store.entity.number, item.number)
+            ready = [item.number for item in store.entity.fields if item.ordered]
+            for field in (store.entity.created, *ready):
+                if not stopped():
+                    self._engine.make_order(store.entity.number, field)
 
     def _here(self, parts: list[tuple[int, str | None, str | None]]) -> Iterator[tuple[int, Batch]]:
         for part in parts:

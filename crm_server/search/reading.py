@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ from crm_server.kernel.db import create_app_engine
 from crm_server.kernel.keys import Keys
 from crm_server.kernel.opening import Opener, as_bytes, packed, wanted_documents
 from crm_server.search.fields import IndexedEntity, Kind, indexed_entities
-from crm_server.search.store import Doc, text_and_words
+from crm_server.search.store import Doc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,19 +60,6 @@ class Vault:
             self._keys = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records made ready for `Store.load`."""
-
-    rows: list[tuple[Any, ...]]
-    texts: list[str]
-    words: Counter[str]
-
-    def __repr__(self) -> str:
-        """Say how many there are and nothing of what is in them."""
-        return f"<Batch of {len(self.rows)}>"
-
-
 class RowReader:
     """Reads the records of one entity."""
 
@@ -96,7 +81,8 @@ class RowReader:
             for item in held.fields
         ]
         self._select = (
-            f"select uuid_send(t.id), t.deleted_at is not null, {', '.join(columns)} from {self.table} t"
+            "select uuid_send(t.id), t.deleted_at is not null, (extract(epoch from t.created_at) * 1000000)::bigint, "
+            f"{', '.join(columns)} from {self.table} t"
         )
 
     @property
@@ -159,7 +145,7 @@ class RowReader:
                 rows = [(*row[:first], *as_bytes(row[first:])) for row in rows]
                 opener.prefetch(blob for row in rows for blob in row[first:] if blob is not None)
             for row in rows:
-                yield Doc(bytes(row[0]), row[1], self.values(row[2:], opener))
+                yield Doc(bytes(row[0]), row[1], row[2], self.values(row[3:], opener))
         if opener is not None:
             self._vault.report(opener)
 
@@ -196,14 +182,3 @@ def _column(name: str, kind: Kind) -> str:
 def readers(datamap: DataMap, vault: Vault) -> dict[int, RowReader]:
     """A reader for every kind of record that the service holds."""
     return {held.number: RowReader(datamap[held.name], held, vault) for held in indexed_entities(datamap)}
-
-
-def prepare(held: IndexedEntity, docs: Iterable[Doc]) -> Batch:
-    """Make records ready for the first load."""
-    rows, texts, words = [], [], Counter[str]()
-    for doc in docs:
-        rows.append((doc.id, int(doc.deleted), *doc.values))
-        text, known = text_and_words(held, doc.values)
-        texts.append(text)
-        words.update(known)
-    return Batch(rows, texts, words)

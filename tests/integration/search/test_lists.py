@@ -30,6 +30,7 @@ from crm_server.kernel.listing import (
     Sort,
     asking,
     fetch,
+    pieces,
     sealed,
     where,
 )
@@ -290,9 +291,9 @@ class TestAgreement:
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sealed, "MOST_IDS", 5)
-            patch.setattr(sealed, "_FIRST", 7)
-            patch.setattr(sealed, "_WALKED", 40)
-            patch.setattr(sealed, "FEW", 3)
+            patch.setattr(sealed, "_MORE", 0)
+            patch.setattr(pieces, "_WALKED", 40)
+            patch.setattr(pieces, "FEW", 3)
             check(world, node, sort)
 
 
