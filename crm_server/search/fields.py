@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from compliance.datamap import KeyClass, Search, Semantic
+from compliance.datamap.sealed import FIRST_CUSTOM
 
 if TYPE_CHECKING:
     from compliance.datamap import DataMap, EntityDef, FieldDef
@@ -70,6 +71,7 @@ class IndexedEntity:
         created: The number of the field that tells when a record was made.
         subject: The field that names the person it is about.
         fields: What is held of each record.
+        found: The places of the fields that finding looks into, and whether their words may be mistyped.
     """
 
     number: int
@@ -78,10 +80,29 @@ class IndexedEntity:
     created: int
     subject: str | None
     fields: tuple[IndexedField, ...]
+    found: tuple[tuple[int, bool], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = ((at, item.kind is Kind.TEXT) for at, item in enumerate(self.fields) if item.found)
+        object.__setattr__(self, "found", tuple(places))
+
+    @property
+    def custom(self) -> tuple[IndexedField, ...]:
+        """The sealed custom fields among them."""
+        return tuple(item for item in self.fields if item.number >= FIRST_CUSTOM)
+
+    def with_custom(self, custom: tuple[IndexedField, ...]) -> IndexedEntity:
+        """The same with sealed custom fields, whose numbers lie above all others."""
+        return replace(self, fields=(*self.fields[: len(self.fields) - len(self.custom)], *custom))
 
     def place(self, number: int) -> int | None:
         """Where the values of a field stand in a row of values, or None when the service does not hold it."""
         return next((place for place, item in enumerate(self.fields) if item.number == number), None)
+
+
+def custom_field(number: int, name: str, semantic: Semantic, search: Search) -> IndexedField:
+    """A sealed custom field as the service holds it."""
+    return IndexedField(number, name, _KINDS.get(semantic, Kind.WORD), found=search is not Search.NONE)
 
 
 def held(item: FieldDef) -> bool:

@@ -93,6 +93,7 @@ def _read(database: Database, part: tuple[int, str | None, str | None]) -> Batch
     number, low, high = part
     reader = database.readers[number]
     with database.cursor() as cursor:
+        database.learn(cursor)
         return prepare(reader.held, reader.between(cursor, low, high))
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from crm_server.search.candidates import Candidates
 from crm_server.search.fields import Kind
-from crm_server.search.folding import framed, grams, plain, romanised, sort_key
+from crm_server.search.folding import grams, plain, romanised, sort_key
 from crm_server.search.orders import Order
 from crm_server.search.records import ASCII, BIN, LIVE, NONE, Records, pack, unpack
 from crm_server.search.words import Vocabulary, words_of
@@ -90,30 +90,29 @@ def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
 def text_and_words(entity: IndexedEntity, values: Sequence[Any]) -> tuple[str, set[str]]:
     """The text of a record of which trigrams are cut, and its words that can be meant by a mistyped one.
 
-    A value that stands in another one word by word is left out of the text.
+    Each form stands between spaces and ends of line. So a trigram tells whether it begins a value (end of line, space,
+    letter) or a word (space, two letters) or ends one, and the last letters of a value begin a trigram as well. A value
+    that stands in another one word by word is left out.
     """
-    known: list[tuple[str, str]] = []
+    known: list[str] = []
     words: set[str] = set()
-    for item, value in zip(entity.fields, values, strict=False):
-        if item.found and value is not None:
-            given = str(value)
-            bare = plain(given)
-            known.append((bare, given))
-            if item.kind is Kind.TEXT:
-                words.update(words_of(bare))
-    known.sort(key=_length, reverse=True)
-    chosen: list[str] = []
-    written = ""
-    for bare, given in known:
-        for form in (bare,) if given.isascii() else (bare, *romanised(given)):
-            if form and f" {form} " not in written:
-                chosen.append(form)
-                written += f" {form} \n"
-    return framed(chosen), words
-
-
-def _length(pair: tuple[str, str]) -> int:
-    return len(pair[0])
+    for place, in_words in entity.found:
+        value = values[place] if place < len(values) else None
+        if value is None:
+            continue
+        given = value if isinstance(value, str) else str(value)
+        bare = plain(given)
+        known.append(bare)
+        if in_words:
+            words.update(words_of(bare))
+        if not given.isascii():
+            known += romanised(given)
+    known.sort(key=len, reverse=True)
+    written = "\n"
+    for form in known:
+        if form and f" {form} " not in written:
+            written += f" {form} \n"
+    return "" if written == "\n" else written, words
 
 
 class FieldOrder:

@@ -18,7 +18,8 @@ _LONG = 8
 
 def words_of(bare: str) -> list[str]:
     """The words of a plain text that are long enough to be mistyped."""
-    return [word for word in bare.split() if len(word) >= SHORTEST and not has_han(word)]
+    words = [word for word in bare.split() if len(word) >= SHORTEST]
+    return words if bare.isascii() else [word for word in words if not has_han(word)]
 
 
 class Vocabulary:

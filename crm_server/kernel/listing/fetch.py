@@ -67,7 +67,7 @@ def fetch(
         raise BadQuery("limit", _("A number from 1 to ${n} is expected here.", mapping={"n": MAX_LIMIT}))
     reader = Reader(actor, utc_now())
     selection = select_fields(datamap, entity, query.fields, query.includes, actor, custom)
-    part = plan(source, entity, query, actor, selection.shown, reader)
+    part = plan(source, entity, query, reader, custom, selection.shown)
     way = part.way
     values = Values()
     where = WhereCompiler(datamap, custom, reader, values, source)

@@ -15,7 +15,7 @@ from uuid import UUID
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.listing import cursors
-from crm_server.kernel.listing.asking import array, finding_fields
+from crm_server.kernel.listing.asking import array
 from crm_server.kernel.listing.operators import Values, parameter_type
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.query import COUNT_CAP, Sort
@@ -149,7 +149,7 @@ class Pieces:
 
     def _ranked(self) -> list[str]:
         part = self._part
-        if not finding_fields(part.entity, part.actor):
+        if not part.found_in:
             return []
         found: list[str] = []
         for number in _HITS:

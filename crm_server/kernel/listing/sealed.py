@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from crm_server.kernel.hot import Hot
     from crm_server.kernel.listing.operators import Reader
     from crm_server.kernel.listing.query import ListQuery
+    from crm_server.kernel.listing.scope import CustomColumns
     from crm_server.kernel.listing.where import WhereCompiler
     from crm_server.kernel.presenter import Presentation
     from crm_server.search.client import SearchClient
@@ -75,6 +76,7 @@ class SealedPart:
     entity: EntityDef
     query: ListQuery
     actor: Actor
+    custom: CustomColumns
     way: Walk
     ranked: bool
     plain_text: bool
@@ -117,6 +119,11 @@ class SealedPart:
         return not self.query.deleted and sees_all(self.entity, self.actor)
 
     @property
+    def found_in(self) -> tuple[int, ...]:
+        """Numbers of the fields that a text is looked for in."""
+        return finding_fields(self.entity, self.actor, self.custom)
+
+    @property
     def start(self) -> bytes | None:
         """The record beside which the page begins."""
         return None if self.way.place is None else UUID(self.way.place.key).bytes
@@ -146,7 +153,7 @@ class SealedPart:
         """The records that fit the text best, of those that the actor sees where that is little."""
         assert self.query.q is not None  # noqa: S101 - only a text is ranked
         request = Find(
-            self.query.q, {self.entity.number: finding_fields(self.entity, self.actor)}, count, self.query.deleted,
+            self.query.q, {self.entity.number: self.found_in}, count, self.query.deleted,
             within, b"" if within is not None else self._reader(), counted(self.entity, self.actor),
         )  # fmt: skip
         try:
@@ -169,9 +176,9 @@ def plan(
     source: Hot | Session | Connection,
     entity: EntityDef,
     query: ListQuery,
-    actor: Actor,
-    shown: Presentation,
     reader: Reader,
+    custom: CustomColumns,
+    shown: Presentation,
 ) -> SealedPart:
     """Divide a list between PostgreSQL and the search service.
 
@@ -180,8 +187,8 @@ def plan(
     """
     plain_text = query.q is not None and not (held(entity) and _answers(source, entity))
     ranked = query.q is not None and not plain_text and query.sort is None
-    way = _ranked_way(entity, query) if ranked else walk(entity, query, shown, reader)
-    return SealedPart(source, entity, query, actor, way, ranked, plain_text, rest=query.filter)
+    way = _ranked_way(entity, query) if ranked else walk(entity, query, shown, reader, custom)
+    return SealedPart(source, entity, query, reader.actor, custom, way, ranked, plain_text, rest=query.filter)
 
 
 def _answers(source: Hot | Session | Connection, entity: EntityDef) -> bool:
@@ -204,11 +211,10 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
     query, entity = part.query, part.entity
     trees, asked = _trees(part, where)
     if query.q is not None and not part.plain_text and not part.ranked:
-        fields = finding_fields(entity, part.actor)
-        if not fields:
+        if not part.found_in:
             part.conditions.append("false")
             return
-        trees.append(Words(query.q, fields))
+        trees.append(Words(query.q, part.found_in))
     if not trees:
         return
     part.tree = trees[0] if len(trees) == 1 else Every(tuple(trees))
@@ -241,10 +247,10 @@ def _trees(part: SealedPart, where: WhereCompiler) -> tuple[list[Tree], list[Fil
         items: tuple[Filter, ...] = (node,) if alone or not isinstance(node, Group) else node.items
         kept = []
         for index, item in enumerate(items):
-            if wholly_sealed(item, entity):
+            if wholly_sealed(item, entity, part.custom):
                 at = "filter" if alone else f"filter/and/{index}"
                 where.check_readable(item, entity, at)
-                trees.append(as_tree(item, entity, where.reader, at))
+                trees.append(as_tree(item, entity, where.reader, part.custom, at))
                 asked.append(item)
             else:
                 kept.append(item)

@@ -34,6 +34,7 @@ from crm_server.kernel.listing import (
     sealed,
     where,
 )
+from crm_server.kernel.listing.scope import no_custom
 from crm_server.models import datamap
 from crm_server.search.client import SearchClient, SearchUnavailable
 from crm_server.search.folding import sort_key
@@ -418,6 +419,6 @@ class TestFieldRules:
 
 
 def test_what_is_asked_of_the_service_is_made_of_numbers(world: World) -> None:
-    assert set(asking.finding_fields(world.contact, system_actor())) <= {
+    assert set(asking.finding_fields(world.contact, system_actor(), no_custom)) <= {
         item.number for item in world.contact.fields.values()
     }
