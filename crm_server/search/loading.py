@@ -56,10 +56,17 @@ class Loader:
                 return
         self._engine.finish()
         for store in self._engine.stores.values():
-            ready = [item.number for item in store.entity.fields if item.ordered]
-            for field in (store.entity.created, *ready):
+            titles = [item.number for item in store.entity.fields if item.ordered and item.number == store.entity.title]
+            for field in (store.entity.created, *titles):
                 if not stopped():
                     self._engine.make_order(store.entity.number, field)
+
+    def make_orders(self, stopped: Callable[[], bool]) -> None:
+        """Make the orders of the other fields that lists show, before anybody asks for them."""
+        for store in self._engine.stores.values():
+            for item in store.entity.fields:
+                if item.ordered and not stopped():
+                    self._engine.make_order(store.entity.number, item.number)
 
     def _here(self, parts: list[tuple[int, str | None, str | None]]) -> Iterator[tuple[int, Batch]]:
         for part in parts:

@@ -115,7 +115,7 @@ class Walk(msgspec.Struct, tag="walk", frozen=True):
 class Find(msgspec.Struct, tag="find", frozen=True):
     """The records that fit a text best, best first: by entity, the fields to look into.
 
-    `within` and `reader` limit them as in `Walk` (of the one entity asked for).
+    `within` and `reader` limit them as in `Walk` (of the one entity asked for). `partial` takes what is loaded so far.
     """
 
     text: str
@@ -125,6 +125,7 @@ class Find(msgspec.Struct, tag="find", frozen=True):
     within: bytes | None = None
     reader: bytes = b""
     actor: bytes = b""
+    partial: bool = False
 
 
 class Groups(msgspec.Struct, tag="groups", frozen=True):

@@ -19,6 +19,7 @@ from crm_server.search.protocol import (
     Find,
     Grouped,
     Groups,
+    Hits,
     Keep,
     Match,
     Refused,
@@ -109,6 +110,7 @@ class SearchService:
                 self._ready.set()
                 log.info("loaded", records=self.loader.loaded, seconds=round(time.monotonic() - began, 2))
                 metrics.SEARCH_RECORDS.set(self.loader.loaded)
+                self.loader.make_orders(self._stopping.is_set)
             return
 
     def stop(self) -> None:
@@ -154,7 +156,11 @@ class SearchService:
             if wait:
                 return Refused("limited", wait)
         if not self.complete:
-            return Refused("loading", self.state().percent)
+            percent = self.state().percent
+            if not isinstance(request, Find) or not request.partial:
+                return Refused("loading", percent)
+            found = self.engine.find(request)
+            return found if isinstance(found, Refused) else Hits(found.hits, found.more, percent)
         self.feed.refresh()
         match request:
             case Find():

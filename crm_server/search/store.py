@@ -18,7 +18,7 @@ from crm_server.search.candidates import Candidates
 from crm_server.search.fields import Kind
 from crm_server.search.folding import grams, plain, romanised, sort_key
 from crm_server.search.orders import Order
-from crm_server.search.records import ASCII, BIN, LIVE, NONE, Records, pack, unpack
+from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR, Records, pack, unpack
 from crm_server.search.words import Vocabulary, words_of
 
 if TYPE_CHECKING:
@@ -133,24 +133,28 @@ class FieldOrder:
 
     def has_value(self, slot: int) -> bool:
         """Whether a record has a value of the field."""
-        parts = self._records.parts(slot)
-        return self._at < len(parts) and parts[self._at] != NONE
+        return self.value(slot) is not None
 
     def value(self, slot: int) -> Any:
-        """What the value of a record is compared by."""
-        text = self._records.parts(slot)[self._at].decode()
+        """What the value of a record is compared by; None where it has none."""
+        at = self._at
+        parts = self._records.raw(slot).split(SEPARATOR, at + 1)
+        if at >= len(parts) or parts[at] == NONE:
+            return None
+        text = parts[at].decode()
         return int(text) if self._kind is Kind.NUMBER else sort_key(text)
 
     def read(self, slots: Iterable[int]) -> None:
         """Note the values of some records; `fill` puts them in order."""
+        states, value = self._records.states, self.value
         for slot in slots:
-            if not self._records.states[slot]:
-                continue
-            if self.has_value(slot):
-                self._keys.append(self.value(slot))
-                self._slots.append(slot)
-            else:
-                self._empty.append(slot)
+            if states[slot]:
+                key = value(slot)
+                if key is None:
+                    self._empty.append(slot)
+                else:
+                    self._keys.append(key)
+                    self._slots.append(slot)
 
     def sort(self) -> list[int]:
         """The slots that were read in order."""
@@ -188,10 +192,6 @@ class CreationOrder(FieldOrder):
 
     def __init__(self, records: Records) -> None:
         super().__init__(records, 0, Kind.NUMBER)
-
-    def has_value(self, slot: int) -> bool:
-        """Each has one."""
-        return True
 
     def value(self, slot: int) -> int:
         """When it was made."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -99,7 +100,7 @@ def fetch(
     page = _page(rows, query, way, lambda rows: selection.read(rows, opener), counted, more=more)
     if opener is not None:
         opener.raise_alarms(source, actor)
-    return page
+    return page if pieces is None else replace(page, percent=pieces.percent)
 
 
 def read_one(  # noqa: PLR0913 - the words of one address

@@ -36,7 +36,7 @@ from crm_server.kernel.listing.pages import Walk, walk
 from crm_server.kernel.listing.query import Filter, Group, Sort
 from crm_server.kernel.listing.rules import names_all, seen, sees_all
 from crm_server.search.client import SearchUnavailable, Unseen
-from crm_server.search.protocol import Every, Find, Hits, Ids, Match, Tree, Words
+from crm_server.search.protocol import Every, Find, Hits, Ids, Keep, Match, Tree, Words
 from crm_server.search.protocol import Walk as WalkRequest
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class SealedPart:
         try:
             return self.client.walk(request)
         except Unseen:
-            return self.client.walk(msgspec.structs.replace(request, within=self._seen(), actor=b""))
+            return self.client.walk(msgspec.structs.replace(request, within=self.seen(), actor=b""))
 
     def hits(self, count: int, within: bytes | None = None) -> Hits:
         """The records that fit the text best, of those that the actor sees where that is little."""
@@ -155,20 +155,27 @@ class SealedPart:
         request = Find(
             self.query.q, {self.entity.number: self.found_in}, count, self.query.deleted,
             within, b"" if within is not None else self._reader(), counted(self.entity, self.actor),
+            self.query.partial,
         )  # fmt: skip
         try:
             return self.client.find(request)
         except Unseen:
-            return self.client.find(msgspec.structs.replace(request, within=self._seen(), actor=b""))
+            return self.client.find(msgspec.structs.replace(request, within=self.seen(), actor=b""))
+
+    @property
+    def names_all(self) -> bool:
+        """Whether the actor sees so few records that `seen` names them."""
+        return not self.query.deleted and names_all(self.source, self.entity, self.actor)
 
     def _reader(self) -> bytes:
         """A name for the actor and what they reach, if the service shall look among what they see alone."""
-        if self.query.deleted or self.limited or not names_all(self.source, self.entity, self.actor):
+        if self.limited or not self.names_all:
             return b""
         told = f"{self.actor.id}|{self.entity.number}|{rowrules.told(self.actor)}"
         return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
-    def _seen(self) -> bytes:
+    def seen(self) -> bytes:
+        """The ids of the records that the actor sees."""
         return seen(self.source, self.entity, self.actor)
 
 
@@ -222,9 +229,12 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
         if part.followed and not part.limited:
             part.first = part.next(first_count(part), part.start)
             return
-        found = part.client.match(
-            Match(entity.number, part.tree, MOST_IDS, query.deleted, counted(entity, part.actor))
-        )
+        if part.names_all:
+            found = part.client.keep(Keep(entity.number, part.tree, part.seen()))
+        else:
+            found = part.client.match(
+                Match(entity.number, part.tree, MOST_IDS, query.deleted, counted(entity, part.actor))
+            )
     except SearchUnavailable:
         part.tree = None
         sets = by_blind_index(part.source, entity, asked) if len(asked) == len(trees) else None
@@ -232,7 +242,7 @@ def match(part: SealedPart, where: WhereCompiler) -> None:
             raise
         part.conditions += [f"t.id = any({where.values.add('uuid[]', array(ids))})" for ids in sets]
         return
-    if not found.more:
+    if not found.more and len(found.ids) <= MOST_IDS * 16:
         part.tree = None
         part.conditions.append(f"t.id = any({where.values.add('uuid[]', array(found.ids))})")
 
