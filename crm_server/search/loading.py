@@ -56,7 +56,11 @@ class Loader:
                 return
         self._engine.finish()
         for store in self._engine.stores.values():
-            titles = [item.number for item in store.entity.fields if item.ordered and item.number == store.entity.title]
+            titles = [
+                item.number
+                for item in store.entity.fields
+                if item.ordered and item.number == store.entity.title
+            ]
             for field in (store.entity.created, *titles):
                 if not stopped():
                     self._engine.make_order(store.entity.number, field)

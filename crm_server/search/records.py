@@ -16,7 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SEPARATOR, NONE, END = b"\xfe", b"\xfd", b"\xff"
 _END = 0xFF
@@ -115,6 +115,16 @@ class Records:
         """The packed values of a slot, without their end."""
         start = self._starts[slot]
         return self._values[start : self._values.find(_END, start)]
+
+    def reader(self) -> Callable[[int], bytearray]:
+        """`raw`, quicker for many slots; good until something is written."""
+        starts, values, find = self._starts, self._values, self._values.find
+
+        def read(slot: int) -> bytearray:
+            start = starts[slot]
+            return values[start : find(_END, start)]
+
+        return read
 
     def parts(self, slot: int) -> list[bytearray]:
         """The parts of a slot: its plain text, then its values."""

@@ -128,7 +128,7 @@ class FieldOrder:
         self._empty: list[int] = []
 
     def key(self, slot: int) -> tuple[Any, int, int]:
-        """The place of a record that has a value."""
+        """The place of a record that has a value; it begins with None for others."""
         return self.value(slot), *self._records.order_of_id(slot)
 
     def has_value(self, slot: int) -> bool:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from crm_server.search.protocol import Tree, Walk
     from crm_server.search.store import FieldOrder, Store
 
-_MOST_NAMED = 40_000
-"""So many candidates are named at once when trigrams promise no more than half as many."""
-_LOOKS, _STEPS = 6_000, 60_000
-_STEP_TO_KEY = 0.04
+_FEW, _FEW_OF_POOL = 20_000, 40_000
+"""Candidates are named at once when trigrams promise so many at most; more where they meet a pool."""
+_LOOKS, _STEPS = 3_000, 150_000
+_MOST_SORTED = 20_000
+_STEP_TO_KEY = 0.02
 """What one step along an order costs, as part of what finding the place of a record in it costs."""
 
 
@@ -47,13 +48,13 @@ class Sieve:
         """Whether there is no condition."""
         return self._tree is None
 
-    def few(self) -> set[int] | None:
-        """All records that may get through, where trigrams promise that they are few; else None."""
+    def few(self, most: int) -> set[int] | None:
+        """All records that may get through, where trigrams promise at most so many; else None."""
         where = self._where
-        if where is None or where.most > _MOST_NAMED // 2:
+        if where is None or where.most > most:
             return None
-        found = self._store.slots(self._connection, where.expression, _MOST_NAMED + 1)
-        return set(found) if len(found) <= _MOST_NAMED else None
+        found = self._store.slots(self._connection, where.expression, 2 * most + 1)
+        return set(found) if len(found) <= 2 * most else None
 
     def named(self) -> Iterable[int]:
         """All records that may get through, as far as trigrams tell; else all that there are."""
@@ -71,13 +72,13 @@ def _holds(store: Store, tree: Tree | None, wanted: int) -> Callable[[int], bool
     states = store.records.states
     if tree is None:
         return lambda slot: states[slot] & wanted != 0
-    raw, judge, letters = store.records.raw, matcher(tree, store.entity), needle(tree, store.entity)
+    judge, letters, read = matcher(tree, store.entity), needle(tree, store.entity), store.records.reader()
 
     def holds(slot: int) -> bool:
         state = states[slot]
         if not state & wanted:
             return False
-        values = raw(slot)
+        values = read(slot)
         if letters is not None and state & ASCII and letters not in values.lower():
             return False
         return judge(values.split(SEPARATOR))
@@ -111,15 +112,17 @@ class Way:
 
     def sorted(self, slots: Iterable[int]) -> list[int]:
         """Those of some slots that lie after the place, as the way comes by them."""
-        filled, empty = self._order.filled, self._order.empty
-        by_region: dict[bool, list[int]] = {True: [], False: []}
+        order = self._order
+        keyed: dict[Order, list[tuple[Any, int]]] = {order.filled: [], order.empty: []}
         for slot in slots:
-            by_region[self._order.has_value(slot)].append(slot)
+            key = order.key(slot)
+            if key[0] is None:
+                keyed[order.empty].append((key[1:], slot))
+            else:
+                keyed[order.filled].append((key, slot))
         found: list[int] = []
         for region in self._regions:
-            known = by_region[region is filled]
-            key = self._order.key if region is filled else empty.key_of
-            pairs = sorted(((key(slot), slot) for slot in known), reverse=self._downward)
+            pairs = sorted(keyed[region], reverse=self._downward)
             if self._place is not None and region is self._place.region:
                 start = self._place.key
                 pairs = [pair for pair in pairs if (pair[0] < start if self._downward else pair[0] > start)]
@@ -137,7 +140,7 @@ def walk(way: Way, sieve: Sieve, pool: set[int] | frozenset[int] | None, total: 
         total: Records in the order.
         count: How many are wanted.
     """
-    few = sieve.few()
+    few = sieve.few(_FEW if pool is None else _FEW_OF_POOL)
     if few is not None:
         pool = few if pool is None else few & pool
     if pool is None and sieve.all_hold:
@@ -147,15 +150,19 @@ def walk(way: Way, sieve: Sieve, pool: set[int] | frozenset[int] | None, total: 
     found, left = _try(way.slots(), sieve, pool, count)
     if left is None:
         return found
-    # Hardly any gets through: who may is named first, instead of looking at all that come by.
-    seen = set(found)
-    names = pool if pool is not None else sieve.named() if sieve.narrows else None
-    if names is None:
+    if pool is None and not sieve.narrows:
         return [*found, *islice(filter(sieve.holds, left), count - len(found))]
-    rest = {slot for slot in names if slot not in seen and sieve.holds(slot)}
-    if len(rest) ** 2 <= count * total * _STEP_TO_KEY or len(rest) < count:
-        return (found + way.sorted(rest))[:count]
-    return [*found, *islice(filter(rest.__contains__, left), count - len(found))]
+    # Hardly any gets through: who may is named first, instead of looking at all that come by.
+    pool = set(sieve.named()) if pool is None else pool
+    if len(pool) > _MOST_SORTED:
+        rest = filter(sieve.holds, filter(pool.__contains__, left))
+        return [*found, *islice(rest, count - len(found))]
+    kept = set(filter(sieve.holds, pool.difference(found)))
+    few_left = len(kept) <= max(count, total * _STEP_TO_KEY)
+    return [
+        *found,
+        *islice(way.sorted(kept) if few_left else filter(kept.__contains__, left), count - len(found)),
+    ]
 
 
 def _try(

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from crm_server.search.client import SearchClient
 
 _RELEVANCE = "relevance"
-_MORE = 100
+_SLACK, _MORE = 10, 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -271,7 +271,9 @@ def _trees(part: SealedPart, where: WhereCompiler) -> tuple[list[Tree], list[Fil
 def first_count(part: SealedPart) -> int:
     """How many ids to ask for first: those of a page, or more where row rules will leave some out."""
     wanted = part.query.limit + 1
-    return wanted if part.sees_all and not part.limited else 2 * wanted + _MORE
+    if part.limited:
+        return 2 * wanted + _MORE
+    return wanted if part.sees_all else wanted + _SLACK if part.names_all else 2 * wanted + _MORE
 
 
 def _ranked_way(entity: EntityDef, query: ListQuery) -> Walk:

@@ -96,7 +96,7 @@ def incomplete(request: Request, percent: int) -> str:
     return str(
         request.ui.t(
             _(
-                "The search index is being loaded: ${percent} % so far. What is shown is not complete.",
+                "The search index is being loaded (${percent} %). What is shown is not complete.",
                 mapping={"percent": percent},
             )
         )
