@@ -34,6 +34,7 @@ from crm_server.services import records
 from crm_server.settings import Settings
 from crm_server.settings import load as open_settings
 from tests.bench.bench_audit_overhead import product
+from tests.conftest import close
 from tests.integration.api.conftest import make_token
 
 Row = dict[str, Any]
@@ -238,8 +239,7 @@ def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
         "<= 25",
         met=share <= 25,
     )
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def load(settings: Settings, statement: str) -> None:
