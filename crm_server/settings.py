@@ -194,6 +194,14 @@ TABLE: tuple[Setting, ...] = (
         "folder.",
     ),
     Setting(
+        "audit_reads_wait",
+        _boolean,
+        "true",
+        "true or false",
+        "Whether the answer to a read waits until its audit event is on the disk and on the synchronous standby. "
+        "false is quicker; a crash of PostgreSQL may then lose the events of its last second of reads.",
+    ),
+    Setting(
         "audit_standbys",
         _integer(0, 9),
         "0",

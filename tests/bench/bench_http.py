@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from crm_server.demo import load as demo
@@ -80,9 +80,9 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     # Connections keep what they have prepared, so a later scenario does not prepare it again.
     definitions: dict[str, tuple[str, list[str]]] = {}
     # A server of its own gives the samples: what a connection has prepared before the log is read stays unknown.
-    with _search(settings), _server(settings) as (url, _pid):
+    with _search(settings), server(settings) as (url, _pid):
         ids, mails = _samples(url, token)
-    with _search(settings) as search, _server(settings) as (url, pid):
+    with _search(settings) as search, server(settings) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
             statements, reach = _statements(cluster, scenario, url, token, definitions)
@@ -178,6 +178,11 @@ def _prepare(cluster: Cluster, settings: Settings, size: int) -> str:
     _forget_imitations(cluster.url_for(postgres.SUPERUSER, name))
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
+    return manager_token(owner)
+
+
+def manager_token(owner: Engine) -> str:
+    """A new API token of the demo data's manager."""
     fresh = new_api_token()
     with Session(owner) as session:
         session.info[db.ACTOR] = system_actor()
@@ -301,7 +306,7 @@ def _search(settings: Settings) -> Iterator[int]:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[tuple[str, int]]:
+def server(settings: Settings, factory: str = "crm_server.app:from_environment") -> Iterator[tuple[str, int]]:
     """The application behind granian with two processes; yields its address and the pid of the main process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -310,7 +315,7 @@ def _server(settings: Settings) -> Iterator[tuple[str, int]]:
         process = subprocess.Popen(
             [
                 Path(sys.executable).parent / "granian",
-                *("--interface", "wsgi", "--factory", "crm_server.app:from_environment"),
+                *("--interface", "wsgi", "--factory", factory),
                 *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
                 *("--blocking-threads", "4", "--no-ws", "--log-level", "warning"),
             ],

@@ -2322,6 +2322,14 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_participant")),
         schema="crm",
     )
+    op.create_index(
+        "ix_event_action",
+        "event",
+        ["action", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("action not in ('create', 'update', 'read', 'list')"),
+    )
     op.create_index("ix_event_actor", "event", ["actor_ref", "event_id"], unique=False, schema="audit")
     op.create_index(
         "ix_event_object",
@@ -2330,6 +2338,22 @@ def create_tables() -> None:
         unique=False,
         schema="audit",
         postgresql_where=sa.text("object_ref is not null"),
+    )
+    op.create_index(
+        "ix_event_outcome",
+        "event",
+        ["outcome", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("outcome <> 'success'"),
+    )
+    op.create_index(
+        "ix_event_purpose",
+        "event",
+        ["purpose", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("purpose not in ('', 'operation')"),
     )
     op.create_index(
         "ix_event_rare",
