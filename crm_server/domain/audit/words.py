@@ -54,6 +54,7 @@ ACTIONS: dict[str, Text] = {
     "explain": _("Access explained"),
     "read": _("Looked at"),
     "list": _("List looked at"),
+    "view": _("Page looked at"),
     "search": _("Searched"),
     "changes": _("Change feed read"),
     "download": _("File downloaded"),
