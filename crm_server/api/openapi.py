@@ -19,6 +19,7 @@ from crm_server.api.openapi_approvals import approval_paths, approval_schemas
 from crm_server.api.openapi_domains import domain_paths, domain_schemas
 from crm_server.api.openapi_imports import import_paths, import_schemas
 from crm_server.api.openapi_roles import role_paths, role_schemas
+from crm_server.api.openapi_sso import sso_paths, sso_schemas
 from crm_server.api.schema import read_schema, write_schema
 from crm_server.api.texts import localizer
 from crm_server.models import datamap
@@ -61,12 +62,13 @@ def document() -> dict[str, Any]:
         | import_paths(data)
         | approval_paths(data)
         | role_paths()
+        | sso_paths()
         | ATTACHMENT_PATHS
         | part.OTHER_PATHS
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
     schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas()
-    schemas |= approval_schemas() | role_schemas()
+    schemas |= approval_schemas() | role_schemas() | sso_schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -82,6 +84,7 @@ def document() -> dict[str, Any]:
             for item in data.records()
         ]
         + [{"name": "roles", "description": "What people may do."}]
+        + [{"name": "sso-providers", "description": "Who vouches for people at log-in."}]
         + [{"name": "approvals", "description": "What nobody may do alone."}]
         + [{"name": "imports", "description": "Files on their way in, and lists on their way out."}]
         + [{"name": "system", "description": "What there is, and what changed."}],

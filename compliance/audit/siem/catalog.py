@@ -77,6 +77,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
         *("approval_requested", "approval_seconded", "approval_released", "approval_vetoed"),
         *("approval_withdrawn", "approval_expired", "approval_executed", "approval_failed"),
         *("sink_test", "sink_resend", "sink_secrets_set"),
+        *("sso_secret_set", "sso_tested", "directory_password_set"),
         "destruction_refused",
         "documents_resealed",
         "epoch_created",
