@@ -194,6 +194,14 @@ TABLE: tuple[Setting, ...] = (
         "folder.",
     ),
     Setting(
+        "audit_reads_wait",
+        _boolean,
+        "true",
+        "true or false",
+        "Whether the answer to a read waits until its audit event is on the disk and on the synchronous standby. "
+        "false is quicker; a crash of PostgreSQL may then lose the events of its last second of reads.",
+    ),
+    Setting(
         "audit_standbys",
         _integer(0, 9),
         "0",
@@ -292,6 +300,14 @@ TABLE: tuple[Setting, ...] = (
         "folder.",
     ),
     Setting("key_escrow_days", _integer(1, 28), "7", "days", "How long an escrow is kept."),
+    Setting(
+        "key_drill_days",
+        _integer(1, 92),
+        "30",
+        "days",
+        "The drill of erasure (back up, erase, rotate, destroy, restore, prove) runs by itself after this long, on a "
+        "database of its own.",
+    ),
     Setting(
         "crypto_profile",
         _choice("standard", "strict"),

@@ -57,6 +57,12 @@ KEY_RING_AWAY = Gauge(
     "1 while the provider of the key ring doesn't answer.",
     multiprocess_mode="mostrecent",
 )
+KEY_DRILL_AGE = Gauge(
+    "kontor_key_drill_age_seconds", "Age of the newest drill of erasure.", multiprocess_mode="mostrecent"
+)
+KEY_DRILL_PASSED = Gauge(
+    "kontor_key_drill_passed", "1 if the newest drill of erasure passed.", multiprocess_mode="mostrecent"
+)
 BLIND_INDEX = Gauge(
     "kontor_blind_index_alarm",
     "Blind indexes that break the bit budget (kind budget), and tokens that cover over 5 % of a field (kind overfull).",

@@ -7,16 +7,23 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
+from compliance.audit.events import Event
+from compliance.audit.vocabulary import EVENT_TYPES
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
+
+# A busy machine is no failed test.
+hypothesis.settings.register_profile("kontor", deadline=None)
+hypothesis.settings.load_profile("kontor")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +46,32 @@ def key_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def events_are_known() -> Iterator[None]:
+    """Fail where an event is made that the catalogue (`compliance.audit.vocabulary`) doesn't know. # SIEM-5"""
+    made = Event.__init__
+
+    def checked(self: Event, event_class: str, action: str, *rest: Any, **more: Any) -> None:
+        made(self, event_class, action, *rest, **more)
+        assert action in EVENT_TYPES.get(event_class, ()), (
+            f"no event of the catalogue: {event_class} {action}"
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Event, "__init__", checked)
+        yield
+
+
 def ring_of_tests() -> dict[str, str]:
     """The setting of the shared key ring."""
     return {RING: os.environ[RING]}
+
+
+def close(app: Any) -> None:
+    """End what an application in this process keeps open: the listener of its keys, and its connections."""
+    app.registry.keys.close()
+    app.registry.hot.dispose()
+    app.registry.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -117,9 +147,11 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def keys(settings: Settings, engine: Engine) -> Keys:
+def keys(settings: Settings, engine: Engine) -> Iterator[Keys]:
     """The keys of the shared test database; what other processes erase isn't heard."""
-    return Keys.open(settings, engine, listen=False)
+    made = Keys.open(settings, engine, listen=False)
+    yield made
+    made.close()
 
 
 @pytest.fixture

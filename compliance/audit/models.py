@@ -121,6 +121,20 @@ class AuditEvent(Base):
             "event_id",
             postgresql_where=text("event_class not in ('change', 'read')"),
         ),
+        # What is rare is found by its own small index; what is common is among the newest anyway.
+        Index(
+            "ix_event_action",
+            "action",
+            "event_id",
+            postgresql_where=text("action not in ('create', 'update', 'read', 'list')"),
+        ),
+        Index("ix_event_outcome", "outcome", "event_id", postgresql_where=text("outcome <> 'success'")),
+        Index(
+            "ix_event_purpose",
+            "purpose",
+            "event_id",
+            postgresql_where=text("purpose not in ('', 'operation')"),
+        ),
         {"schema": "audit", "postgresql_partition_by": MONTHLY},
     )
 

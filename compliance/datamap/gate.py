@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
 
-_UNSEALABLE = frozenset({Semantic.ID, Semantic.REFERENCE, Semantic.JSON, Semantic.BYTES, Semantic.UUID_LIST})
+_UNSEALABLE = frozenset({Semantic.ID, Semantic.REFERENCE, Semantic.BYTES, Semantic.UUID_LIST})
 """Keys are needed by statements; bytes are sealed as streams of chunks by whoever writes them (ENC-16)."""
 
 

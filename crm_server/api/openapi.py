@@ -16,8 +16,10 @@ from crm_server.api.context import UUID_PATTERN, known_parts, named
 from crm_server.api.openapi_access import access_paths, access_schemas
 from crm_server.api.openapi_actions import ATTACHMENT_PATHS, action_paths, action_schemas
 from crm_server.api.openapi_approvals import approval_paths, approval_schemas
+from crm_server.api.openapi_audit import audit_paths, audit_schemas
 from crm_server.api.openapi_domains import domain_paths, domain_schemas
 from crm_server.api.openapi_imports import import_paths, import_schemas
+from crm_server.api.openapi_keys import key_paths, key_schemas
 from crm_server.api.openapi_roles import role_paths, role_schemas
 from crm_server.api.openapi_sso import sso_paths, sso_schemas
 from crm_server.api.schema import read_schema, write_schema
@@ -63,12 +65,14 @@ def document() -> dict[str, Any]:
         | approval_paths(data)
         | role_paths()
         | sso_paths()
+        | key_paths()
+        | audit_paths()
         | ATTACHMENT_PATHS
         | part.OTHER_PATHS
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
     schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas()
-    schemas |= approval_schemas() | role_schemas() | sso_schemas()
+    schemas |= approval_schemas() | role_schemas() | sso_schemas() | key_schemas() | audit_schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,6 +90,8 @@ def document() -> dict[str, Any]:
         + [{"name": "roles", "description": "What people may do."}]
         + [{"name": "sso-providers", "description": "Who vouches for people at log-in."}]
         + [{"name": "approvals", "description": "What nobody may do alone."}]
+        + [{"name": "keys", "description": "The keys of sealed data."}]
+        + [{"name": "audit", "description": "What happened, and who is told."}]
         + [{"name": "imports", "description": "Files on their way in, and lists on their way out."}]
         + [{"name": "system", "description": "What there is, and what changed."}],
         "paths": paths,

@@ -24,18 +24,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable ou
 def _session() -> Iterator[Session]:
     import crm_server.approvals
     import crm_server.models  # noqa: F401 - maps all tables
+    from crm_server.cli.opened import session_maker
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
     from crm_server.settings import load
 
-    settings = load()
-    engine = db.create_app_engine(settings, pool_size=1)
-    try:
-        with db.open_session(db.session_factory(engine, settings), system_actor(Origin.CLI)) as session:
-            yield session
-            db.commit(session)
-    finally:
-        engine.dispose()
+    with (
+        session_maker(load(), pool_size=2) as factory,
+        db.open_session(factory, system_actor(Origin.CLI)) as session,
+    ):
+        yield session
+        db.commit(session)
 
 
 @click.group()

@@ -130,26 +130,22 @@ def status(as_json: bool) -> None:
 @contextmanager
 def _transactions() -> Iterator[Any]:
     """A function that gives transactions of the command line, each committed at its end."""
+    from crm_server.cli.opened import session_maker
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor
     from crm_server.models import datamap
     from crm_server.settings import load
 
     datamap()
-    settings = load()
-    engine = db.create_app_engine(settings)
-    factory = db.session_factory(engine, settings)
+    with session_maker(load()) as factory:
 
-    @contextmanager
-    def transaction() -> Iterator[Session]:
-        with db.open_session(factory, system_actor(Origin.CLI)) as session:
-            yield session
-            db.commit(session)
+        @contextmanager
+        def transaction() -> Iterator[Session]:
+            with db.open_session(factory, system_actor(Origin.CLI)) as session:
+                yield session
+                db.commit(session)
 
-    try:
         yield transaction
-    finally:
-        engine.dispose()
 
 
 @audit.command()

@@ -30,10 +30,10 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON; needs --output.")
 def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **options: Any) -> None:
     """Export the records of ENTITY, such as contacts or account."""
+    from crm_server.cli.opened import session_maker
     from crm_server.kernel import db, scratch
     from crm_server.kernel.actor import Origin, system_actor
     from crm_server.kernel.clock import now
-    from crm_server.kernel.keys import Keys
     from crm_server.models import datamap
     from crm_server.settings import load
 
@@ -52,31 +52,26 @@ def export(entity: str, kind: str, output: Path | None, *, as_json: bool, **opti
     scratch.keep_in_memory()
     actor = system_actor(Origin.CLI)
     settings = load()
-    engine = db.create_app_engine(settings)
-    try:
-        factory = db.session_factory(engine, settings, Keys.open(settings, engine))
-        with db.open_session(factory, actor) as session:
-            made = Export(
-                session,
-                entities,
-                found,
-                _query(options),
-                actor,
-                translate=translator(options["language"]),
-                custom=listed(session, entities),
-            )
-            file = made.file(kind, now().date())
-            write(session.connection(), actor, [made.event(kind, done=False)])
-            if output is None:
-                for block in file.blocks:
-                    sys.stdout.buffer.write(block)
-            else:
-                with output.open("wb") as out:
-                    out.writelines(file.blocks)
-            write(session.connection(), actor, [made.event(kind, done=True)])
-            db.commit(session)
-    finally:
-        engine.dispose()
+    with session_maker(settings, listen=True) as factory, db.open_session(factory, actor) as session:
+        made = Export(
+            session,
+            entities,
+            found,
+            _query(options),
+            actor,
+            translate=translator(options["language"]),
+            custom=listed(session, entities),
+        )
+        file = made.file(kind, now().date())
+        write(session.connection(), actor, [made.event(kind, done=False)])
+        if output is None:
+            for block in file.blocks:
+                sys.stdout.buffer.write(block)
+        else:
+            with output.open("wb") as out:
+                out.writelines(file.blocks)
+        write(session.connection(), actor, [made.event(kind, done=True)])
+        db.commit(session)
     if as_json:
         click.echo(json.dumps({"file": str(output), "rows": made.count, "format": kind}))
     elif output is not None:

@@ -8,57 +8,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from crm_server.cli.key_nodes import admit, forget_node, join
+from crm_server.cli.key_tools import JSON, key_work, progress_bar, say
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from crm_server.domain.keys.queries import KeyState
-    from crm_server.domain.keys.work import KeyWork
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-
-
-@contextmanager
-def _work(*, restored: bool = False) -> Iterator[KeyWork]:
-    """The keys for one command, as the system."""
-    from crm_server.domain.keys.work import KeyWork
-    from crm_server.kernel import db
-    from crm_server.kernel.actor import Origin, system_actor
-    from crm_server.kernel.keys import Keys
-    from crm_server.settings import load
-    from security.crypto.errors import CryptoError
-
-    settings = load()
-    engine = db.create_app_engine(settings, pool_size=3)
-    try:
-        keys = Keys.open(settings, engine, listen=False, restored=restored)
-        yield KeyWork(keys, engine, settings, system_actor(Origin.CLI))
-    except CryptoError as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _bar(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that --json stays clean."""
-    with click.progressbar(
-        length=1, label=label, file=sys.stderr, hidden=quiet or not sys.stderr.isatty(), show_pos=True
-    ) as bar:
-
-        def tell(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
-        yield tell
 
 
 @click.group()
@@ -72,7 +37,7 @@ def status(as_json: bool) -> None:
     """Say which epoch is active, how many keys there are, and what waits for what."""
     from crm_server.domain.keys.queries import state_of
 
-    with _work() as work, work.engine.connect() as connection:
+    with key_work() as work, work.engine.connect() as connection:
         found = state_of(connection, work.keys, work.settings)
     if as_json:
         click.echo(json.dumps(found.plain(), default=str))
@@ -107,6 +72,19 @@ def _lines(found: KeyState) -> Iterator[str]:
     for node in found.nodes:
         held = ", ".join(map(str, node.holds)) or "none"
         yield f"node      {node.name} holds {held}, last seen {node.seen_at:%Y-%m-%d %H:%M} UTC"
+    yield from _proofs(found)
+
+
+def _proofs(found: KeyState) -> Iterator[str]:
+    """What shows that erasure works: the newest drill and the newest escrow."""
+    if found.drill is None:
+        yield "drill     none yet. Run it: kontor keys drill"
+    else:
+        verdict = "passed" if found.drill.passed else "FAILED"
+        yield (
+            f"drill     {verdict} at {found.drill.at:%Y-%m-%d %H:%M} UTC on {found.drill.node}, next by "
+            f"{found.drill.due:%Y-%m-%d}"
+        )
     if found.escrow is None:
         yield "escrow    none. Make one: kontor keys escrow --check"
     else:
@@ -119,11 +97,30 @@ def _lines(found: KeyState) -> Iterator[str]:
 @JSON
 def init(as_json: bool) -> None:
     """Make the first epoch of an HSM or TPM ring; with two persons present, see the key ceremony."""
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from crm_server.kernel import db
     from crm_server.kernel.keyring import open_ring
     from crm_server.settings import load
     from security.crypto.errors import CryptoError
 
     settings = load()
+    engine = db.create_app_engine(settings, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            begun = connection.exec_driver_sql("select exists (select from keys.epoch)").scalar_one()
+    except ProgrammingError:
+        begun = False  # Not migrated yet.
+    except OperationalError as error:
+        raise click.ClickException(
+            "The database doesn't answer, so it isn't known whether there are keys."
+        ) from error
+    finally:
+        engine.dispose()
+    if begun:
+        raise click.ClickException(
+            "This site has keys already. Take them over to this node: kontor keys join"
+        )
     try:
         ring = open_ring(settings)
         if ring.list():
@@ -131,7 +128,7 @@ def init(as_json: bool) -> None:
         info = ring.create_epoch(1)
     except CryptoError as error:
         raise click.ClickException(str(error)) from error
-    _say(as_json, {"epoch": info.number, "created_at": info.created_at.isoformat()}, "Epoch 1 is made.")
+    say(as_json, {"epoch": info.number, "created_at": info.created_at.isoformat()}, "Epoch 1 is made.")
 
 
 @keys.command()
@@ -144,9 +141,9 @@ def rotate(finish: bool, as_json: bool) -> None:
     """
     from crm_server.domain.keys import rotation
 
-    with _work() as work, _bar("Wrapping keys", quiet=as_json) as tell:
+    with key_work() as work, progress_bar("Wrapping keys", quiet=as_json) as tell:
         done = rotation.rotate(work, tell, fresh=not finish)
-    _say(
+    say(
         as_json,
         done.plain(),
         f"Epoch {done.epoch}: {done.wrapped:,} keys wrapped and verified in {done.seconds:.1f} s, {done.left:,} left.",
@@ -161,9 +158,9 @@ def verify(as_json: bool) -> None:
     """Unwrap every live key and compare its check value. Exit code 1: some are damaged."""
     from crm_server.domain.keys import rotation
 
-    with _work() as work, _bar("Checking keys", quiet=as_json) as tell:
+    with key_work() as work, progress_bar("Checking keys", quiet=as_json) as tell:
         found = rotation.verify(work, tell)
-    _say(
+    say(
         as_json,
         {"keys": found.keys, "corrupt": found.corrupt, "damaged": list(found.damaged)},
         f"{found.keys:,} keys checked, {found.corrupt:,} damaged."
@@ -180,9 +177,9 @@ def reseal(as_json: bool) -> None:
     from crm_server.domain.keys import reseal as resealing
     from crm_server.models import datamap
 
-    with _work() as work, _bar("Sealing anew", quiet=as_json) as tell:
+    with key_work() as work, progress_bar("Sealing anew", quiet=as_json) as tell:
         done = resealing.reseal(work, datamap(), tell)
-    _say(
+    say(
         as_json, done.plain(), f"{done.rows:,} rows sealed anew, {done.erased:,} left: their keys are erased."
     )
 
@@ -201,13 +198,13 @@ def escrow(folder: Path | None, check: bool, opened: Path | None, as_json: bool)
     """Write the key table to a file beside the backups, sealed under the active epoch; or open such a file."""
     from crm_server.domain.keys import escrow as escrows
 
-    with _work() as work:
+    with key_work() as work:
         if opened is None:
-            with _bar("Writing the escrow", quiet=as_json) as tell:
+            with progress_bar("Writing the escrow", quiet=as_json) as tell:
                 made = escrows.export(work, folder, tell)
         if opened is not None or check:
             made = escrows.open_scratch(work, opened or made.file)
-    _say(
+    say(
         as_json,
         {
             "id": str(made.id),
@@ -245,14 +242,14 @@ def destroy(epoch: int, reason: str | None, dry_run: bool, confirm: str | None, 
     from crm_server.domain.keys import destruction
     from crm_server.kernel import db
 
-    with _work() as work:
+    with key_work() as work:
         with work.engine.connect() as connection:
             found = destruction.obstacles(connection, epoch)
             live: int = connection.exec_driver_sql(
                 "select count(*) from keys.data_key where state <> 'erased' and epoch > %s", (epoch,)
             ).scalar_one()
         if dry_run:
-            _say(
+            say(
                 as_json,
                 {"epoch": epoch, "obstacles": [item.reason for item in found], "stay_readable": live},
                 "\n".join(item.text.interpolate() for item in found)
@@ -264,7 +261,7 @@ def destroy(epoch: int, reason: str | None, dry_run: bool, confirm: str | None, 
             with db.open_session(factory, work.actor) as session:
                 asked = destruction.request(session, epoch, reason)
                 db.commit(session)
-            _say(
+            say(
                 as_json,
                 {"epoch": epoch, "request": str(asked.id), "due_at": asked.due_at},
                 f"Asked for. It can be refused on the page of approvals until {asked.due_at:%Y-%m-%d %H:%M} UTC.",
@@ -272,7 +269,7 @@ def destroy(epoch: int, reason: str | None, dry_run: bool, confirm: str | None, 
             return
         _typed(destruction.phrase(epoch, live), confirm)
         done = destruction.destroy(work, epoch)
-    _say(
+    say(
         as_json,
         done.plain(),
         f"Epoch {epoch} is destroyed ({'proven' if done.proven else 'not proven'}).\n{done.statement}"
@@ -286,20 +283,6 @@ def _typed(wanted: str, given: str | None) -> None:
         given = click.prompt(f"There is no way back. Type: {wanted}\n", prompt_suffix="> ", err=True)
     if given.strip() != wanted:
         raise click.ClickException(f"Nothing was destroyed: that isn't “{wanted}”.")
-
-
-@keys.command("forget-node")
-@click.argument("node")
-@JSON
-def forget_node(node: str, as_json: bool) -> None:
-    """Remove NODE, which will never come back, from those that must attest."""
-    from crm_server.domain.keys import destruction
-
-    with _work() as work:
-        gone = destruction.forget_node(work, node)
-    if not gone:
-        raise click.ClickException("There is no such node. kontor keys status names them.")
-    _say(as_json, {"node": node}, f"{node} is forgotten.")
 
 
 @keys.command()
@@ -316,7 +299,7 @@ def erase(subject: UUID, classes: tuple[str, ...], dry_run: bool, confirm: str |
     from crm_server.kernel import db
 
     chosen = classes or None
-    with _work() as work:
+    with key_work() as work:
         factory = db.session_factory(work.engine, work.settings, work.keys)
         with db.open_session(factory, work.actor) as session:
             found = services.preview(session, subject, chosen)
@@ -328,7 +311,7 @@ def erase(subject: UUID, classes: tuple[str, ...], dry_run: bool, confirm: str |
                 db.commit(session)
         for callback in session.info.pop(db.AFTER_COMMIT, ()):
             callback()
-    _say(
+    say(
         as_json,
         {
             "subject": str(subject),
@@ -353,7 +336,7 @@ def quarantine(reason: str, as_json: bool) -> None:
     from crm_server.settings import load
 
     Ledger(folder_of(load())).quarantine(reason)
-    _say(as_json, {"quarantine": reason}, "In quarantine. Next: kontor keys replay --escrow FILE")
+    say(as_json, {"quarantine": reason}, "In quarantine. Next: kontor keys replay --escrow FILE")
 
 
 @keys.command()
@@ -368,9 +351,9 @@ def replay(file: Path | None, as_json: bool) -> None:
     """After a restore: bring the keys to the state of the escrow, erase again what was erased, end the quarantine."""
     from crm_server.domain.keys.replay import replay as run
 
-    with _work(restored=True) as work:
+    with key_work(restored=True) as work:
         done = run(work, file)
-    _say(
+    say(
         as_json,
         done.plain(),
         f"{done.restored:,} keys from the escrow, {done.erased:,} erased again. The quarantine is over.",
@@ -384,19 +367,34 @@ def replay(file: Path | None, as_json: bool) -> None:
 def drill(people: int, erased: int, as_json: bool) -> None:
     """Prove on a database of its own that erasure survives a restore: back up, erase, rotate, destroy, restore.
 
-    Nothing of the installation is touched. The evidence is kept in `drills` in the state folder. Exit code 1: the drill
-    failed.
+    Nothing of the installation is touched. The evidence is kept in `drills` in the state folder, and its result in the
+    database. It also runs by itself, every KONTOR_KEY_DRILL_DAYS. Exit code 1: the drill failed.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from crm_server.domain.keys.drill import drill as run
+    from crm_server.domain.keys.drill import keep
+    from crm_server.kernel import db
+    from crm_server.kernel.actor import Origin, system_actor
+    from crm_server.kernel.keyring import node_of
     from crm_server.settings import load
 
+    settings = load()
     found = run(
-        load(),
+        settings,
         people=people,
         erased=min(erased, people - 1),
         tell=lambda word: None if as_json else click.echo(f"  {word}"),
     )
-    _say(as_json, found.plain(), "The drill passed." if found.passed else "The drill FAILED.")
+    engine = db.create_app_engine(settings, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            keep(connection, system_actor(Origin.CLI), node_of(settings), found)
+    except SQLAlchemyError:
+        click.echo("The database doesn't answer: the evidence is in the state folder alone.", err=True)
+    finally:
+        engine.dispose()
+    say(as_json, found.plain(), "The drill passed." if found.passed else "The drill FAILED.")
     if not found.passed:
         sys.exit(1)
 
@@ -423,5 +421,5 @@ def inventory(output: Path | None) -> None:
         output.write_text(text + "\n", encoding="utf-8")
 
 
-def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(data, default=str) if as_json else text)
+for command in (join, admit, forget_node):
+    keys.add_command(command)

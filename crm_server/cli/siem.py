@@ -161,25 +161,30 @@ def test(*, name: str, as_json: bool) -> None:
 @JSON
 def enable(*, name: str, as_json: bool) -> None:
     """Begin to deliver to the sink NAME."""
-    _enable(name, enabled=True, as_json=as_json)
-
-
-@siem.command()
-@click.argument("name")
-@JSON
-def disable(*, name: str, as_json: bool) -> None:
-    """Deliver no more to the sink NAME; its cursor stays."""
-    _enable(name, enabled=False, as_json=as_json)
-
-
-@siem.command()
-@click.argument("name")
-@JSON
-def remove(*, name: str, as_json: bool) -> None:
-    """Forget the sink NAME with its secrets and its cursor."""
     with _service() as (_session, service, _settings):
-        service.remove(service.named(name).sink)
-    _say({"name": name}, f"{name} is removed.", as_json=as_json)
+        service.enable(service.named(name).sink)
+    _say({"name": name, "enabled": True}, f"{name} is enabled.", as_json=as_json)
+
+
+REASON = click.option("--reason", default="", help="Why; whoever releases it reads this.")
+
+
+@siem.command()
+@click.argument("name")
+@REASON
+@JSON
+def disable(*, name: str, reason: str, as_json: bool) -> None:
+    """Ask two persons to let the sink NAME get nothing more; its cursor stays."""
+    _stop(name, reason, remove=False, as_json=as_json)
+
+
+@siem.command()
+@click.argument("name")
+@REASON
+@JSON
+def remove(*, name: str, reason: str, as_json: bool) -> None:
+    """Forget the sink NAME with its secrets and its cursor; while it is enabled, ask two persons for that."""
+    _stop(name, reason, remove=True, as_json=as_json)
 
 
 @siem.command()
@@ -211,11 +216,20 @@ def pack(*, out: Path, as_json: bool) -> None:
     _say({"folder": str(out)}, f"The content pack is in {out}.", as_json=as_json)
 
 
-def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
-    with _service() as (_session, service, _settings):
-        service.enable(service.named(name).sink, enabled=enabled)
-    said = f"{name} is {'enabled' if enabled else 'disabled'}."
-    _say({"name": name, "enabled": enabled}, said, as_json=as_json)
+def _stop(name: str, reason: str, *, remove: bool, as_json: bool) -> None:
+    import crm_server.approvals  # noqa: F401 - the kinds of release
+    from crm_server.domain.approvals.services import ApprovalRequired
+    from crm_server.domain.audit.releasing import ask_for
+
+    asked = None
+    with _service() as (session, service, _settings):
+        try:
+            service.stop(service.named(name).sink, remove=remove)
+        except ApprovalRequired as needed:
+            asked = ask_for(session, needed, reason)
+    done = f"{name} is removed." if remove else f"{name} is not enabled."
+    said = f"Asked for; it is done when it is released: kontor approvals, or the page Approvals ({asked})."
+    _say({"name": name, "asked": str(asked) if asked else None}, said if asked else done, as_json=as_json)
 
 
 def _say(data: dict[str, Any], text: str, *, as_json: bool) -> None:

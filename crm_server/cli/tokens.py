@@ -23,16 +23,11 @@ def tokens() -> None:
 
 @contextmanager
 def _sessions() -> Iterator[sessionmaker[Session]]:
-    from crm_server.kernel import db
-    from crm_server.kernel.keys import Keys
+    from crm_server.cli.opened import session_maker
     from crm_server.settings import load
 
-    settings = load()
-    engine = db.create_app_engine(settings)
-    try:
-        yield db.session_factory(engine, settings, Keys.open(settings, engine, listen=False))
-    finally:
-        engine.dispose()
+    with session_maker(load()) as factory:
+        yield factory
 
 
 @tokens.command()

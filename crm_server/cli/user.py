@@ -50,21 +50,18 @@ class _Tools:
 @contextmanager
 def identity_tools() -> Iterator[_Tools]:
     """The services of identity for one command."""
+    from crm_server.cli.opened import session_maker
     from crm_server.domain.identity import services
-    from crm_server.kernel import db
     from crm_server.kernel.hot import Hot
-    from crm_server.kernel.keys import Keys
     from crm_server.settings import load
 
     settings = load()
-    engine = db.create_app_engine(settings)
     hot = Hot(settings)
     try:
-        factory = db.session_factory(engine, settings, Keys.open(settings, engine, listen=False))
-        yield _Tools(services.make(factory, hot), factory, settings.hosts[0])
+        with session_maker(settings) as factory:
+            yield _Tools(services.make(factory, hot), factory, settings.hosts[0])
     finally:
         hot.dispose()
-        engine.dispose()
 
 
 @contextmanager

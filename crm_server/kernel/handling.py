@@ -90,6 +90,11 @@ SUPPORT_NOTE = Handling(
 )
 """Free text of a case: what the customer and service wrote."""
 
+SOUGHT = Handling(
+    Privacy.FREE_TEXT, KeyClass.IDENTITY, Retention.OPERATION, Audit.FACT, Erasure.DELETE, Access.GENERAL
+)
+"""What somebody looks for, which may name a person."""
+
 PERSON_SEGMENT = Handling(
     Privacy.IDENTIFIER,
     KeyClass.NONE,

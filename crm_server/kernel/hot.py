@@ -55,6 +55,7 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
+        self._tell = _TELL if settings.audit_reads_wait else _WITHOUT_WAITING + _TELL
         self.info: dict[str, Any] = {}
         """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
@@ -124,7 +125,7 @@ class Hot:
                         cursor.execute(statement.prepare)
                         known.add(statement.name)
                     text = statement.execute
-                cursor.execute(_TELL % _who(actor) + text if actor else text, values)
+                cursor.execute(self._tell % _who(actor) + text if actor else text, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except psycopg2.OperationalError:
@@ -142,6 +143,8 @@ _TELL = (
     "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
     "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true); "
 )
+# For the implicit transaction of the string alone. What it tells of is answered before it is on the disk.
+_WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
 
 def _who(actor: Actor) -> tuple[str, str, str, str]:

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from crm_server.kernel.errors import AppError
 from security.crypto.errors import KeyRingError
 
 if TYPE_CHECKING:
@@ -28,21 +29,31 @@ log = structlog.get_logger("kontor.keys")
 
 CHANNEL: Final = "kontor_keys"
 _PROBE_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 2.0
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 
 
 class KeyListener:
-    """A daemon thread for one cache. `on_epoch` is called when epochs have changed."""
+    """A daemon thread for one cache. `on_epoch` is called when epochs have changed, `on_handover` when a node asks for
+    one; neither may take long.
+    """
 
     def __init__(
-        self, url: str, cache: BoundedCache[bytes, DocumentKey], on_epoch: Callable[[], None]
+        self,
+        url: str,
+        cache: BoundedCache[bytes, DocumentKey],
+        on_epoch: Callable[[], None],
+        on_handover: Callable[[], None],
     ) -> None:
         self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._cache = cache
         self._on_epoch = on_epoch
+        self._on_handover = on_handover
         self._lock = threading.Lock()
         self._process: int | None = None
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wake: tuple[int, int] | None = None
         self.heard = threading.Event()
         """Set while the listener can hear."""
 
@@ -55,12 +66,25 @@ class KeyListener:
                 return
             self._process = os.getpid()
             self._cache.suspend()
-            threading.Thread(target=self._run, name="kontor-keys", daemon=True).start()
+            # Of this process: a child that was forked must not wake its parent.
+            self._wake = os.pipe()
+            self._thread = threading.Thread(target=self._run, name="kontor-keys", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """End within a probe; the cache keeps nothing any more."""
-        self._stopped.set()
-        self._cache.suspend()
+        """End at once, and for good; the cache keeps nothing any more."""
+        with self._lock:
+            self._stopped.set()
+            self._cache.suspend()
+            if self._thread is None or self._wake is None or self._process != os.getpid():
+                return
+            os.write(self._wake[1], b".")
+            # A connection that is just being made ends by itself.
+            self._thread.join(_STOP_SECONDS)
+            if not self._thread.is_alive():
+                for end in self._wake:
+                    os.close(end)
+            self._thread = self._wake = None
 
     def _run(self) -> None:
         failures = 0
@@ -86,11 +110,13 @@ class KeyListener:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"listen {CHANNEL}")
-                self._on_epoch_safely()
+                self._safely(self._on_epoch)
+                self._safely(self._on_handover)
                 self._cache.resume()
                 self.heard.set()
                 while not self._stopped.is_set():
-                    if not select.select([connection], [], [], _PROBE_SECONDS)[0]:
+                    wake = self._wake[0] if self._wake is not None else connection
+                    if not select.select([connection, wake], [], [], _PROBE_SECONDS)[0]:
                         cursor.execute("select 1")  # Notices a connection that died without a word.
                     connection.poll()
                     while connection.notifies:
@@ -103,12 +129,15 @@ class KeyListener:
         if word == "drop":
             self._cache.drop(*(bytes.fromhex(name) for name in rest.split(",")))
         elif word == "epoch":
-            self._on_epoch_safely()
+            self._safely(self._on_epoch)
+        elif word == "handover":
+            self._safely(self._on_handover)
         else:
             self._cache.clear()
 
-    def _on_epoch_safely(self) -> None:
+    @staticmethod
+    def _safely(look: Callable[[], None]) -> None:
         try:
-            self._on_epoch()
-        except (KeyRingError, DBAPIError) as error:
+            look()
+        except (AppError, KeyRingError, DBAPIError) as error:
             log.warning("epochs can't be looked at", error=type(error).__name__)

@@ -10,7 +10,6 @@ cached for minutes, and a listener drops those that are erased on any node (`crm
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
@@ -19,21 +18,22 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from compliance.audit.events import use_vault
 from compliance.datamap.text import _
-from crm_server.kernel import db
+from crm_server.kernel import db, handover
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import AppError
+from crm_server.kernel.firstkeys import FirstKeys, first_key
 from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
 from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
 from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
 from crm_server.kernel.payloads import Payloads
 from security.crypto.cache import BoundedCache
-from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
-from security.crypto.document import DocumentKey, SealedColumn, key_check_value
+from security.crypto.datakeys import DataKeys, KeyOwner
+from security.crypto.document import DocumentKey, SealedColumn
 from security.crypto.errors import (
     CryptoError,
     EpochExists,
@@ -65,6 +65,8 @@ values (%s, %s, case when %s then now() end, case when %s then now() end, now())
 on conflict (node, epoch) do update
 set holds_at = coalesce(a.holds_at, excluded.holds_at), gone_at = coalesce(a.gone_at, excluded.gone_at), seen_at = now()
 """
+_PATIENCE: Final = 30.0
+"""Seconds that a node waits for another one to hand it an epoch."""
 _EPOCH_SECONDS: Final = 5.0
 """How long the number of the active epoch is believed without asking again."""
 
@@ -114,10 +116,14 @@ class Keys:
         self._tenant: UUID | None = None
         self._active: tuple[int, float] | None = None
         self._prepared = False
+        self._taking = threading.Lock()
+        self.first = FirstKeys(self)
         self.payloads = Payloads(self, engine)
         use_vault(engine, self.payloads)
         self._listener = (
-            KeyListener(settings.database_url, self.cache, self.forget_epochs) if listen else None
+            KeyListener(settings.database_url, self.cache, self._epochs_changed, self.answer_handovers)
+            if listen
+            else None
         )
 
     @classmethod
@@ -234,25 +240,11 @@ class Keys:
         for subject in wanted:
             if subject in records:
                 continue
-            random = os.urandom(48)
-            kid, dek = random[:16], random[16:]
-            context = wrap_context(tenant.bytes, subject.bytes, word, 1, kid)
-            fresh.append(
-                DataKeyRecord(
-                    kid=kid,
-                    owner=KeyOwner(tenant, subject, word),
-                    generation=1,
-                    epoch=epoch,
-                    state=KeyState.ACTIVE,
-                    wrapped=wrapper.wrap(dek, context),
-                    kcv=key_check_value(dek),
-                    created_at=moment,
-                )
-            )
-            made[subject] = DocumentKey(dek, kid, tenant.bytes, subject.bytes, word, 1)
+            record, made[subject] = first_key(wrapper, epoch, KeyOwner(tenant, subject, word), moment)
+            fresh.append(record)
         beaten = store.add_many(fresh)
         if beaten:
-            records |= store.newest(tenant, word, beaten)
+            records |= store.newest(tenant, word, [owner.subject for owner in beaten])
         data = self.on(lambda: connection)
         known: dict[UUID, DocumentKey | None] = {}
         for subject, record in records.items():
@@ -341,6 +333,59 @@ class Keys:
                 if number in live
             }
 
+    def answer_handovers(self) -> None:
+        """Hand epochs to other nodes that ask and prove that they hold an earlier one."""
+        if self._prepared:
+            handover.answer(self._engine, self.ring, self.node, self.epoch_keys)
+
+    def _epochs_changed(self) -> None:
+        self.forget_epochs()
+        # In a thread of its own: an answer and the device take a while, and erasures must be heard meanwhile.
+        if self._prepared and not self._restored and not self._taking.locked():
+            threading.Thread(target=self._take_over_quietly, name="kontor-handover", daemon=True).start()
+
+    def _take_over_quietly(self) -> None:
+        try:
+            self.take_over()
+        except (KeyRingError, KeysAway, SQLAlchemyError) as error:
+            log.warning("an epoch can't be taken over", error=type(error).__name__)
+
+    def take_over(self, patience: float = _PATIENCE) -> None:
+        """Ask the other nodes for the epochs that this ring lacks, and attest those that came (ENC-9).
+
+        Nothing is asked for while this ring has no epoch in common with the database, or nobody else holds what it
+        lacks.
+
+        Raises:
+            KeyRingError: an answer doesn't open, or the ring refuses it.
+        """
+        with self._taking:
+            with self._engine.connect() as connection:
+                wanted = {
+                    number: fingerprint
+                    for number, fingerprint in handover.missing(connection, self.ring).items()
+                    if handover.held_elsewhere(connection, self.node, number)
+                }
+                common = self._common(connection) if wanted else None
+            if common is None:
+                return
+            secret = self.epoch_keys(common).handover_secret()
+            if handover.take_over(
+                self._engine, self.ring, self.node, wanted, secret, held=common, patience=patience
+            ):
+                self.attest()
+
+    def _common(self, connection: Connection) -> int | None:
+        """The newest epoch that is both in this ring and, with the same keys, in the database."""
+        rows = connection.exec_driver_sql(
+            "select number, fingerprint from keys.epoch where state in ('active', 'retired') order by number desc"
+        )
+        here = {info.number for info in self.ring.list() if info.state is EpochState.LIVE}
+        for number, fingerprint in rows:
+            if number in here and check_of(self.epoch_keys(number)) == fingerprint:
+                return int(number)
+        return None
+
     # Start -----------------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> UUID:
@@ -392,15 +437,17 @@ class Keys:
                 self.ring.destroy(number)
         with self._engine.begin() as connection:
             for number, state in rows:
-                holds = state in ("active", "retired") and here.get(number) is EpochState.LIVE
+                holds = state in ("prepared", "active", "retired") and here.get(number) is EpochState.LIVE
                 if holds or state == "destroyed":
                     connection.exec_driver_sql(_ATTEST, (self.node, number, holds, not holds))
 
     def _match(self, number: int, fingerprint: str) -> None:
         if all(info.number != number for info in self.ring.list()):
+            self.take_over()
+        if all(info.number != number for info in self.ring.list()):
             raise KeysRefused(
-                f"The database uses epoch {number}, which isn't in this key ring: another site's, or an old copy. "
-                "Check KONTOR_KEY_RING, or restore the ring's files."
+                f"The database uses epoch {number}, which isn't in this key ring: another site's, an old copy, "
+                "or a new node's. Check KONTOR_KEY_RING, or take the keys over: kontor keys join"
             )
         if check_of(self.epoch_keys(number)) != fingerprint:
             raise KeysRefused(
@@ -515,7 +562,13 @@ class SessionKeys:
 
     def for_sealing(self, subject: UUID, key_class: str) -> DocumentKey:
         """The subject's key for a new document, made on first use. Raises KeyErased for somebody who was erased."""
-        return self.data.for_sealing(KeyOwner(self.tenant, subject, str(key_class)))
+        connection, word = self.session.connection(), str(key_class)
+        first = self.keys.first
+        return (
+            first.known(connection, subject, word)
+            or first.make(connection, subject, word)
+            or self.data.for_sealing(KeyOwner(self.tenant, subject, word))
+        )
 
     def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
         """The keys of many subjects for new documents, in two statements; None for those who were erased."""

@@ -138,8 +138,8 @@ class SqlKeyStore:
             raise KeyMissing(record.kid)
         return first
 
-    def add_many(self, records: Sequence[DataKeyRecord]) -> list[UUID]:
-        """Store new keys of distinct owners; return the subjects for whom another transaction was quicker."""
+    def add_many(self, records: Sequence[DataKeyRecord]) -> list[KeyOwner]:
+        """Store new keys of distinct owners; return those who had one already, or got it from a quicker transaction."""
         if not records:
             return []
         raw: Any = self._connection().connection.dbapi_connection
@@ -147,15 +147,17 @@ class SqlKeyStore:
             stored = execute_values(
                 cursor,
                 f"insert into keys.data_key ({_NAMES}) values %s "
-                "on conflict (tenant, subject, class, generation) do nothing returning subject",
+                "on conflict (tenant, subject, class, generation) do nothing returning subject, class",
                 [_values(record) for record in records],
                 page_size=500,
                 fetch=True,
             )
         if len(stored) == len(records):
             return []
-        ours = {row[0] for row in stored}
-        return [record.owner.subject for record in records if record.owner.subject not in ours]
+        ours = set(stored)
+        return [
+            record.owner for record in records if (record.owner.subject, record.owner.key_class) not in ours
+        ]
 
     def put(self, record: DataKeyRecord) -> None:
         """Replace the record of the same id. Raises KeyMissing if there is none."""

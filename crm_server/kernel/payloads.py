@@ -22,7 +22,7 @@ from security.crypto.document import document_kid
 from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TABLE: Final = 61
 """Number of the table of payloads in the data map."""
+_CLASS: Final = str(KeyClass.AUDIT)
 _FIELD, _VERSION = 1, 1
 _SALT = 32
 _REMEMBERED, _SECONDS = 20_000, 300
@@ -45,14 +46,19 @@ class Payloads:
         # Key ids of subjects whose key is committed; the keys themselves are in the cache that erasures empty.
         self._known: BoundedCache[UUID, bytes] = BoundedCache(_REMEMBERED, _SECONDS)
 
-    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> list[bytes | None]:
+    def seal(
+        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
+    ) -> list[bytes | None]:
         """Seal in the connection's transaction; the keys of data subjects commit or roll back with it.
+
+        Args:
+            fresh: Keys of data subjects that were made in this transaction.
 
         Returns:
             The sealed documents in the same order; None where the person was erased, so that nothing may be kept.
         """
         subjects = dict.fromkeys(one.subject for one in payloads if one.subject is not None)
-        keys = self._keys_of(connection, list(subjects))
+        keys = {**fresh, **self._keys_of(connection, [one for one in subjects if one not in fresh])}
         return [
             None
             if (key := self._key_for(one, keys)) is None
@@ -96,7 +102,7 @@ class Payloads:
         return found
 
     def _key_owner(self, owner: UUID) -> KeyOwner:
-        return KeyOwner(self._keys.tenant, owner, str(KeyClass.AUDIT))
+        return KeyOwner(self._keys.tenant, owner, _CLASS)
 
     def _remembered(self, owner: UUID) -> DocumentKey | None:
         kid = self._known.get(owner)
@@ -106,13 +112,13 @@ class Payloads:
         found: dict[UUID, DocumentKey | None] = {}
         missing = []
         for subject in subjects:
-            key = self._remembered(subject)
+            key = self._remembered(subject) or self._keys.first.known(connection, subject, _CLASS)
             if key is None:
                 missing.append(subject)
             else:
                 found[subject] = key
         if missing:
-            made = self._keys.for_sealing_many(connection, missing, str(KeyClass.AUDIT))
+            made = self._keys.for_sealing_many(connection, missing, _CLASS)
             found |= made
             for subject, key in made.items():
                 # A key that was just made isn't in the cache: its transaction may still roll back.

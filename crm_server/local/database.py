@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 from alembic.util import CommandError
 from sqlalchemy import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from crm_server.local import postgres
 from crm_server.local.errors import LocalError
@@ -54,6 +54,12 @@ def prepare(state_dir: Path, environ: Mapping[str, str]) -> Database:
             raise LocalError(
                 f"{database.origin} could not be migrated: {_reason(error)}",
                 "Nothing was changed by the step that failed. Run the same command again.",
+            ) from error
+        except ProgrammingError as error:
+            raise LocalError(
+                f"{database.origin} has other tables than this release: {_reason(error)}.",
+                "It was changed by hand, or made by an unreleased Kontor. See the differences with kontor db check, or "
+                "begin with empty data: make reset",
             ) from error
         except CommandError as error:
             raise LocalError(

@@ -47,7 +47,7 @@ def menu(request: Request, entity: EntityDef, state: Any) -> list[Tab]:
     tabs = [Tab(None, _("All"), state.path, chosen is None)]
     for view in views:
         key = str(view.id)
-        address = f"{state.path}?{urlencode([*address_of(view.definition), ('view', key)])}"
+        address = f"{state.path}?{urlencode([*address_of(view.definition or {}), ('view', key)])}"
         own = view.owner_id == request.actor.id
         tabs.append(Tab(key, view.name, address, chosen == key, view.shared, own))
     return tabs

@@ -65,6 +65,10 @@ SHA512: Final = Algorithm(
     "SHA-512", "hash", ("digest",), "FIPS 180-4", "Inside of HMAC", approved=True, bits=256, quantum=5,
     oid="2.16.840.1.101.3.4.2.3",
 )  # fmt: skip
+ECDH: Final = Algorithm(
+    "ECDH-P-256", "key-agree", ("keyderive",), "NIST SP 800-56A r3, 5.7.1.2", "Handing an epoch to another node",
+    approved=True, bits=128, oid="1.3.132.1.12",
+)  # fmt: skip
 ARGON2ID: Final = Algorithm(
     "Argon2id", "kdf", ("keyderive",), "RFC 9106", "Key ring under a passphrase", approved=False, bits=256,
 )  # fmt: skip
@@ -84,7 +88,8 @@ DRBG: Final = Algorithm(
 )
 
 ALGORITHMS: Final = (
-    AES_GCM, AES_CBC, AES_KW, KBKDF, HMAC_SHA256, HMAC_SHA512, SHA256, SHA512, ARGON2ID, PBKDF2, DRBG,
+    AES_GCM, AES_CBC, AES_KW, KBKDF, HMAC_SHA256, HMAC_SHA512, SHA256, SHA512, ECDH, ARGON2ID, PBKDF2,
+    DRBG,
 )  # fmt: skip
 
 _PRIMITIVES = "cryptography.hazmat.primitives."
@@ -105,6 +110,14 @@ SYMBOLS: Final[Mapping[str, Algorithm | None]] = {
     _PRIMITIVES + "hashes.SHA512": SHA512,
     _PRIMITIVES + "kdf.argon2.Argon2id": ARGON2ID,
     _PRIMITIVES + "kdf.pbkdf2.PBKDF2HMAC": PBKDF2,
+    _PRIMITIVES + "asymmetric.ec.ECDH": ECDH,
+    _PRIMITIVES + "asymmetric.ec.SECP256R1": None,
+    _PRIMITIVES + "asymmetric.ec.generate_private_key": None,
+    _PRIMITIVES + "asymmetric.ec.derive_private_key": None,
+    _PRIMITIVES + "asymmetric.ec.EllipticCurvePrivateKey": None,
+    _PRIMITIVES + "asymmetric.ec.EllipticCurvePublicKey": None,
+    _PRIMITIVES + "asymmetric.ec.EllipticCurvePublicKey.from_encoded_point": None,
+    _PRIMITIVES + "asymmetric.ec.EllipticCurvePublicNumbers": None,
     "hashlib.sha256": SHA256,
     "hashlib.sha512": SHA512,
     "hmac.digest:sha256": HMAC_SHA256,
@@ -144,6 +157,13 @@ KEY_KINDS: Final = (
         "Until the subject's erasure",
     ),
     KeyKind("document key", 256, "DEK", "Derived for each document, never stored", "Microseconds"),
+    KeyKind(
+        "handover key",
+        256,
+        None,
+        "Agreed on by two nodes to hand over an epoch, never stored",
+        "Seconds to minutes",
+    ),
     KeyKind(
         "index key", 256, "BIK_e", "Derived for each blind index, never stored", "A process, at most an epoch"
     ),

@@ -218,6 +218,12 @@ class DestructionFailed(KeyRingError):
     code = "destruction-failed"
 
 
+class HandoverRefused(KeyRingError):
+    """An epoch isn't handed to another node, or what was handed over doesn't open."""
+
+    code = "handover-refused"
+
+
 # Rules ---------------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from security.crypto.wrap import KeyWrapper
 MATERIAL_SIZE: Final = 64
 INDEX_LABEL: Final = b"kontor/bidx/v1"
 SEAL_LABEL: Final = b"kontor/epoch-seal/v1"
+HANDOVER_LABEL: Final = b"kontor/handover-secret/v1"
 
 
 class EpochState(StrEnum):
@@ -123,6 +124,10 @@ class EpochKeys:
     def _seal_keys(self, purpose: str, salt: bytes) -> tuple[bytes, bytes]:
         aad = cbor.array(purpose, self.epoch)
         return kbkdf(self._kek, SEAL_LABEL, salt + aad, cbc.OKM_SIZE), aad
+
+    def handover_secret(self) -> bytes:
+        """Return the secret (32 bytes) that nodes which hold this epoch share, to hand over a later one."""
+        return kbkdf(self._kek, HANDOVER_LABEL, cbor.array(self.epoch), 32)
 
     def material(self) -> bytes:
         """Return KEK ‖ BIK (64 bytes), to be sealed by a provider, also that of another node. Never write it down."""

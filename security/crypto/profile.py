@@ -21,6 +21,7 @@ from typing import Final
 import cryptography
 from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -139,6 +140,20 @@ def _sha512() -> bool:
     return hashlib.sha512(b"abc").hexdigest().startswith("ddaf35a193617abacc417349ae20413112e6fa4e")
 
 
+def _ecdh() -> bool:
+    # NIST CAVP, ECC CDH primitive, P-256, first vector.
+    private = ec.derive_private_key(
+        0x7D7DC5F71EB29DDAF80D6214632EEAE03D9058AF1FB6D22ED80BADB62BC1A534, ec.SECP256R1()
+    )
+    theirs = ec.EllipticCurvePublicNumbers(
+        0x700C48F77F56584C5CC632CA65640DB91B6BACCE3A4DF6B42CE7CC838833D287,
+        0xDB71E509E3FD9B060DDB20BA5C51DCC5948D46FBF640DFE0441782CAB85FA4AC,
+        ec.SECP256R1(),
+    ).public_key()
+    expected = "46fc62106420ff012e54a434fbdd2d25ccc5852060561e68040dd7778997bd7b"
+    return private.exchange(ec.ECDH(), theirs).hex() == expected
+
+
 def _argon2id() -> bool:
     # RFC 9106, 5.3.
     derived = Argon2id(
@@ -169,6 +184,7 @@ _TESTS: Final[dict[str, tuple[Callable[[], bool], bool]]] = {
     table.HMAC_SHA512.name: (_hmac512, True),
     table.SHA256.name: (_sha256, True),
     table.SHA512.name: (_sha512, True),
+    table.ECDH.name: (_ecdh, False),
     table.ARGON2ID.name: (_argon2id, False),
     table.PBKDF2.name: (_pbkdf2, False),
     table.DRBG.name: (_random, False),

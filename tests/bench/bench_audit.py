@@ -100,7 +100,10 @@ def sealing(cluster: Cluster, folder: Path, signer: Signer, count: int) -> Itera
     yield row("mirror on disk", size / count, "bytes/event", "stated", True)
     connection = cluster.connect()
     with connection.cursor() as sql:
-        sql.execute("select pg_total_relation_size('audit.event') + pg_total_relation_size('audit.leaf')")
+        sql.execute(
+            "select sum(pg_total_relation_size(inhrelid)) from pg_inherits "
+            "where inhparent in ('audit.event'::regclass, 'audit.leaf'::regclass)"
+        )
         (stored,) = sql.fetchone() or (0,)
     connection.close()
     yield row("event and leaf in the database", stored / count, "bytes/event", "stated", True)

@@ -38,6 +38,7 @@ from crm_server.models import datamap
 from crm_server.services import records
 from crm_server.settings import Settings
 from tests.bench.bench_audit_overhead import product
+from tests.conftest import close
 from tests.integration.api.conftest import make_token
 
 Row = dict[str, Any]
@@ -253,8 +254,7 @@ def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
     ):
         name = f"share of authenticating in a request, {words}"
         yield _row(name, share * 100, "%", "<= 25", met=share <= 0.25)
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def load(settings: Settings, statement: str) -> None:

@@ -55,6 +55,19 @@ def resident_megabytes(pids: Iterable[int]) -> float:
     return largest
 
 
+def proportional_megabytes(pids: Iterable[int]) -> float:
+    """The largest proportional set among some processes: a page that n of them share counts an n-th for each."""
+    largest = 0.0
+    for pid in pids:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        found = re.search(r"(?m)^Pss:\s+(\d+) kB", rollup)
+        largest = max(largest, int(found[1]) / 1024 if found else 0)
+    return largest
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What a load run showed."""

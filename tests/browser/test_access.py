@@ -17,7 +17,7 @@ PAGES = {
     "emergency": "/emergency",
     "own-security": "/profile/security",
 }
-LOOKS = [(1440, False), (1440, True), (390, False), (390, True)]
+LOOKS = [(1440, False), (390, True)]
 
 
 def picture(page: Page, name: str, width: int, *, dark: bool, language: str = "en") -> None:

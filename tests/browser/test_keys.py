@@ -55,9 +55,7 @@ def test_a_rotation_is_asked_for_and_shown(open_as: Opener, work: Callable[[], N
     expect(page.locator("main")).to_contain_text("Without a refusal it is released at")
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("locale", ["en", "zh_Hans"])
+@pytest.mark.parametrize("locale,width,dark", [("en", 1440, False), ("zh_Hans", 390, True)])
 def test_it_is_accessible_in_every_shape(
     open_as: Opener, cluster: Any, width: int, dark: bool, locale: str
 ) -> None:

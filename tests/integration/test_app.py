@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
@@ -9,11 +11,14 @@ from webtest import TestApp
 
 from crm_server.app import main
 from crm_server.settings import Settings
+from tests.conftest import close
 
 
 @pytest.fixture(scope="module")
-def app(settings: Settings) -> TestApp:
-    return TestApp(main(settings), extra_environ={"HTTP_HOST": "localhost", "wsgi.url_scheme": "https"})
+def app(settings: Settings) -> Iterator[TestApp]:
+    made = main(settings)
+    yield TestApp(made, extra_environ={"HTTP_HOST": "localhost", "wsgi.url_scheme": "https"})
+    close(made)
 
 
 class TestApplication:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,11 +19,11 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import close, copy_database, ring_of_tests
 
 
 @pytest.fixture(scope="module")
-def app(cluster: Cluster, template: str) -> TestApp:
+def app(cluster: Cluster, template: str) -> Iterator[TestApp]:
     copy_database(cluster, template, "kontor_rough")
     settings = load({**ring_of_tests(), "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_rough")})
     fresh = new_api_token()
@@ -43,14 +44,16 @@ def app(cluster: Cluster, template: str) -> TestApp:
             )
         )
         session.commit()
-    return TestApp(
-        main(settings),
+    made = main(settings)
+    yield TestApp(
+        made,
         extra_environ={
             "HTTP_HOST": "localhost",
             "wsgi.url_scheme": "https",
             "HTTP_AUTHORIZATION": f"Bearer {fresh.text}",
         },
     )
+    close(made)
 
 
 class TestAddresses:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+_FLUSHERS = 8
 
 
 def sync_directory(directory: Path) -> None:
@@ -29,19 +33,41 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
     After an error (disk full, for one) the old file is as it was and no temporary file stays behind.
     """
-    make_directories(path.parent)
-    temporary = path.with_name(f".{path.name}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    write_all({path: content}, mode=mode)
+
+
+def write_all(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
+    """Write many files, each whole or not at all; all are durable when this returns. Raises `OSError`.
+
+    They are flushed side by side, so that the disk's journal takes them together, and each folder once.
+    """
+    folders = dict.fromkeys(path.parent for path in files)
+    for folder in folders:
+        make_directories(folder)
+    temporaries = {path: path.with_name(f".{path.name}.new") for path in files}
     try:
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
+        if len(files) < _FLUSHERS:
+            for path, content in files.items():
+                _write(temporaries[path], content, mode)
+        else:
+            with ThreadPoolExecutor(_FLUSHERS) as pool:
+                list(pool.map(lambda path: _write(temporaries[path], files[path], mode), files))
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    for folder in folders:
+        sync_directory(folder)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -36,6 +36,7 @@ from compliance.audit.log.tree import EMPTY_ROOT
 
 ADVISORY_LOCK = 0x4B_4F_4E_54_4F_52  # "KONTOR"
 NIL = "00000000-0000-0000-0000-000000000000"
+_SWEEPING = "sweeping"
 
 _UNINDEXED = "not exists (select from audit.leaf l where l.event_id = e.event_id)"
 
@@ -174,21 +175,35 @@ class PostgresSource:
             _, first, listed = text.split(":")
             running = [int(xid) for xid in listed.split(",") if xid]
             if cursor is None or cursor.system_id != self._system_id:
-                rows, after = self._sweep(sql, limit, int(first), running)
+                begin = cursor.after if cursor is not None and cursor.system_id == _SWEEPING else NIL
+                rows, after = self._sweep(sql, limit, int(first), running, begin)
             else:
                 rows, after = self._delta(sql, limit, int(first), running, cursor)
         return PostgresBatch(self, head, rows, after)
 
     def _sweep(
-        self, sql: psycopg2.extensions.cursor, limit: int, first: int, running: list[int]
+        self, sql: psycopg2.extensions.cursor, limit: int, first: int, running: list[int], begin: str
     ) -> tuple[list[dict[str, object]], Cursor]:
-        """Every event without a leaf, oldest first; the cursor becomes valid when the sweep was complete."""
-        found = self._fetch(sql, f"{_UNINDEXED} order by e.event_id limit %s", (limit,))
-        complete = len(found) < limit
-        state = Cursor(
-            first, NIL, tuple((xid, NIL) for xid in running), self._system_id if complete else "sweeping"
+        """Every event without a leaf, oldest first; the cursor is valid once one snapshot has shown all of them."""
+        rows = self._fetch(
+            sql, f"e.event_id > %s::uuid and {_UNINDEXED} order by e.event_id limit %s", (begin, limit)
         )
-        return [event for _, event in found], state
+        last = str(rows[-1][1]["event_id"]) if rows else begin
+        if len(rows) < limit and begin != NIL:
+            # Whether something came in behind, since the rounds before looked there.
+            rows += self._fetch(
+                sql,
+                f"e.event_id <= %s::uuid and {_UNINDEXED} order by e.event_id limit %s",
+                (begin, limit - len(rows)),
+            )
+        complete = len(rows) < limit
+        state = Cursor(
+            first,
+            NIL if complete else last,
+            tuple((xid, NIL) for xid in running),
+            self._system_id if complete else _SWEEPING,
+        )
+        return [event for _, event in rows], state
 
     def _delta(
         self, sql: psycopg2.extensions.cursor, limit: int, first: int, running: list[int], cursor: Cursor

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from compliance.audit.log.files import write_atomically
+from compliance.audit.log.files import write_all, write_atomically
 from compliance.audit.log.leaf import entry_hash, is_pruned, pruned_entry
 from compliance.audit.log.tree import (
     HASH_BYTES,
@@ -109,13 +109,21 @@ class Mirror:
         """Add leaves with their hashes, flushed to disk. Raises `OSError`; then reopen at the last good
         size.
         """
-        start, end = self.size, self.size + len(leaves)
-        self._write_entries(start, leaves)
+        files: dict[str, bytes] = {}
+        self._add_entries(files, leaves)
         level, fresh = 0, list(hashes)
         while fresh:
-            fresh = self._write_level(level, fresh)
+            fresh = self._add_level(files, level, fresh)
             level += 1
-        self.size = end
+        write_all({self.directory / path: content for path, content in files.items()})
+        # Only now, since what takes the place of others is on the disk.
+        for path in files:
+            full, partial, _width = path.partition(".p/")
+            if partial:
+                self._drop_abandoned(full)
+            else:
+                self._drop_partials(full)
+        self.size += len(leaves)
         self._read_tiles.clear()
 
     def reader(self) -> HashReader:
@@ -186,35 +194,27 @@ class Mirror:
         if self.size & 255 and last >> 8 >= self.size >> 8:
             self._tail = self._entries(self.size >> 8, self.size & 255)
 
-    def _write_entries(self, start: int, leaves: Sequence[bytes]) -> None:
-        tail, number = [*self._tail, *leaves], start >> 8
+    def _add_entries(self, files: dict[str, bytes], leaves: Sequence[bytes]) -> None:
+        tail, number = [*self._tail, *leaves], self.size >> 8
         while len(tail) >= WIDTH:
-            self._write(entries_path(number), pack_entries(tail[:WIDTH]))
-            self._drop_partials(entries_path(number))
+            files[entries_path(number)] = pack_entries(tail[:WIDTH])
             tail, number = tail[WIDTH:], number + 1
         if tail:
-            self._write(entries_path(number, len(tail)), pack_entries(tail))
-            self._drop_abandoned(entries_path(number))
+            files[entries_path(number, len(tail))] = pack_entries(tail)
         self._tail = tail
 
-    def _write_level(self, level: int, fresh: list[bytes]) -> list[bytes]:
+    def _add_level(self, files: dict[str, bytes], level: int, fresh: list[bytes]) -> list[bytes]:
         if level == len(self._levels):
             self._levels.append([])
-        before = self.size >> 8 * level
-        hashes, number, parents = [*self._levels[level], *fresh], before >> 8, []
+        hashes, number, parents = [*self._levels[level], *fresh], self.size >> 8 * (level + 1), []
         while len(hashes) >= WIDTH:
-            self._write(tile_path(level, number), b"".join(hashes[:WIDTH]))
-            self._drop_partials(tile_path(level, number))
+            files[tile_path(level, number)] = b"".join(hashes[:WIDTH])
             parents.append(tile_root(hashes[:WIDTH]))
             hashes, number = hashes[WIDTH:], number + 1
         if hashes:
-            self._write(tile_path(level, number, len(hashes)), b"".join(hashes))
-            self._drop_abandoned(tile_path(level, number))
+            files[tile_path(level, number, len(hashes))] = b"".join(hashes)
         self._levels[level] = hashes
         return parents
-
-    def _write(self, path: str, content: bytes) -> None:
-        write_atomically(self.directory / path, content)
 
     def _drop_partials(self, full: str) -> None:
         directory = self.directory / f"{full}.p"

@@ -1,7 +1,7 @@
 """The content pack for whoever runs the SIEM: field dictionary, a JSON Schema and a sample for each event
 type.
 
-Written by `kontor audit siem-pack --out DIR`. A receiver's engineer gets everything without reading the
+Written by `kontor siem pack --out DIR`. A receiver's engineer gets everything without reading the
 product: what fields mean, what each type looks like in each format, rules to start with, and queries that
 find missing indexes.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from compliance.audit.siem.event import AuditEvent
 from compliance.audit.siem.formats import FORMATS, Sender, render
+from compliance.audit.vocabulary import EVENT_TYPES
 
 SCHEMA_VERSION = 1
 CONTENT = Path(__file__).with_name("content")
@@ -49,55 +50,6 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "policy": ("number", "Version of the access policy"),
     "meta": ("JSON", "Further facts without personal data: field numbers, counts, versions"),
     "truncated": ("true", "The sink takes only short messages, and something was left out"),
-}
-
-# One type an event class and action; other actions of a class follow the schema of the class.
-EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "authentication": (
-        "login",
-        "logout",
-        "session_ended",
-        "password_change",
-        "factor_enable",
-        "factor_disable",
-    ),
-    "account": ("account_create", "account_disable", "account_lock", "account_unlock", "account_delete"),
-    "authorization": ("check", "deny", "explain", "grant", "revoke"),
-    "change": ("create", "update", "delete", "restore", "purge", "merge", "tag", "untag", "share", "unshare"),
-    "read": (
-        *("read", "view", "list", "search", "print", "changes", "download"),
-        *("audit_list", "audit_read", "audit_history"),
-    ),
-    "export": ("export", "audit_proof", "audit_export", "audit_table"),
-    "configuration": (
-        *("configure", "password_changed", "password_set", "factor_added", "factor_removed", "link_made"),
-        *("user_enabled", "user_disabled", "token_created", "token_revoked"),
-        *("role_created", "role_changed", "role_deleted", "role_given", "role_taken"),
-        *("emergency_begun", "emergency_ended", "emergency_reviewed"),
-        *("approval_requested", "approval_seconded", "approval_released", "approval_vetoed"),
-        *("approval_withdrawn", "approval_expired", "approval_executed", "approval_failed"),
-        *("sink_test", "sink_resend", "sink_secrets_set"),
-        *("sso_secret_set", "sso_tested", "directory_password_set"),
-        "destruction_refused",
-        "documents_resealed",
-        "epoch_created",
-        "epoch_destroyed",
-        "epoch_rotated",
-        "erasures_replayed",
-        "escrow_made",
-        "escrow_opened",
-        "keys_erased",
-        "keys_held",
-        "keys_released",
-        "node_forgotten",
-    ),
-    "job": ("start", "stop", "import", "import_undo"),
-    "rights": ("create", "update", "close"),
-    "compliance": ("create", "update", "close"),
-    "detection": (
-        *("create", "alert_hours", "alert_mass_reads", "alert_denials", "alert_honey", "document_unreadable"),
-    ),
-    "audit": ("reconciliation", "log_fork", "prune", "pruned", "unsealable_event", "test"),
 }
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from compliance.datamap.text import _
+from crm_server.domain.approvals.services import ApprovalRequired
 from crm_server.domain.audit import events
 from crm_server.domain.audit.models import AlertRule
 from crm_server.kernel.actor import SYSTEM_ID
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from compliance.datamap.text import Text
 
 MOST_HONEY = 200
+SOFTEN = "audit.rule"
+"""Kind of two-person release: a rule that is to find less."""
 _KEY = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
@@ -170,29 +173,61 @@ def _ask(session: Session, rule: Rule) -> list[Alert]:
     return [Alert(rule.code, row.actor_ref, int(row.found)) for row in rows]
 
 
-def change(session: Session, code: str, given: Mapping[str, str]) -> None:
+def given_of(rule: Rule) -> dict[str, str]:
+    """A rule in force as a form gives it."""
+    found = {"enabled": "true" if rule.enabled else "", "threshold": str(rule.threshold)}
+    found["minutes"] = str(rule.minutes)
+    for name, value in rule.values.items():
+        found[name] = "\n".join(sorted(value)) if name == "records" else str(value)
+    return found
+
+
+def change(session: Session, code: str, given: Mapping[str, str], *, released: bool = False) -> None:
     """Set a rule: `enabled`, `threshold`, `minutes`, and `from`, `to` or `records` where the rule has them.
+
+    Args:
+        released: A second person has agreed.
 
     Raises:
         ValidationFailed: every problem at its field.
+        ApprovalRequired: an enabled rule would find less than it does, and nobody else has agreed.
     """
-    usual, errors = RULES[code], Errors()
+    present = next(rule for rule in rules(session) if rule.code == code)
+    errors = Errors()
     threshold = _whole(given.get("threshold", ""), 1, 1_000_000, "threshold", errors)
     minutes = _whole(given.get("minutes", ""), 1, 1440, "minutes", errors)
     values: dict[str, Any] = {}
-    if "from" in usual.values:
+    if "from" in present.values:
         values["from"] = _whole(given.get("from", ""), 0, 23, "from", errors)
         values["to"] = _whole(given.get("to", ""), 1, 24, "to", errors)
-    if "records" in usual.values:
+    if "records" in present.values:
         values["records"] = sorted(set(given.get("records", "").lower().split()))
         if len(values["records"]) > MOST_HONEY or not all(_KEY.fullmatch(key) for key in values["records"]):
             errors.add("/records", "format", _("Give the ids of at most 200 records, one a line."))
     errors.raise_if_any()
+    wanted = replace(
+        present, threshold=threshold, minutes=minutes, values=values, enabled=given.get("enabled") == "true"
+    )
+    if _milder(present, wanted) and not released:
+        raise ApprovalRequired(SOFTEN, {"rule": code, "values": given_of(wanted)})
     row = session.scalars(select(AlertRule).where(AlertRule.code == code)).first() or AlertRule(code=code)
-    row.enabled, row.threshold, row.minutes = given.get("enabled") == "true", threshold, minutes
-    row.values = values
+    row.enabled, row.threshold, row.minutes, row.values = wanted.enabled, threshold, minutes, values
     session.add(row)
     session.flush()
+
+
+def _milder(present: Rule, wanted: Rule) -> bool:
+    """Whether there are acts that the rule finds now and would not find then."""
+    if not present.enabled:
+        return False
+    old, new = present.values, wanted.values
+    return (
+        not wanted.enabled
+        or wanted.threshold > present.threshold
+        or wanted.minutes < present.minutes
+        or ("from" in old and (new["from"] < old["from"] or new["to"] > old["to"]))
+        or not set(old.get("records", ())) <= set(new.get("records", ()))
+    )
 
 
 def _whole(value: str, low: int, high: int, name: str, errors: Errors) -> int:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.domain.audit.queries import Filters
 
+FILTERS = ("since", "until", "person", "record", "action", "class", "outcome", "subject", "purpose")
+"""What a search of the log may name."""
 MOST_EXPORTED = 50_000
 MOST_SEARCHES = 50
 _HEADS = (
@@ -50,7 +52,7 @@ _HEADS = (
 
 def history_page(request: Request) -> dict[str, Any]:
     """What was changed of one record, with old and new values as far as the reader may see them."""
-    entity, record = _record(request)
+    entity, record = record_of(request)
     rows = queries.history(request.db, request.registry.datamap, entity, record)
     events.record(request.db, events.history_seen(entity.number, record, len(rows)))
     return {
@@ -65,7 +67,7 @@ def history_page(request: Request) -> dict[str, Any]:
 
 def history_proof(request: Request) -> Response:
     """Every event about the record with its inclusion proof, as a file that anyone can verify without Kontor."""
-    entity, record = _record(request)
+    entity, record = record_of(request)
     settings = request.registry.settings["kontor"]
     try:
         name, content = services.history_archive(request.db, settings, entity, record)
@@ -77,7 +79,8 @@ def history_proof(request: Request) -> Response:
     return Response(body=content, content_type="application/zip", headers=headers)
 
 
-def _record(request: Request) -> tuple[EntityDef, UUID]:
+def record_of(request: Request) -> tuple[EntityDef, UUID]:
+    """The kind and the key of the record that the address names. Raises `NotFound`."""
     entity = request.registry.datamap.entities.get(request.matchdict["entity"])
     try:
         record = UUID(request.matchdict["id"])
@@ -99,35 +102,48 @@ def link_of(search: SavedSearch) -> str:
     return f"/audit?{urlencode(search.filters)}"
 
 
-def save_search(request: Request, filters: Mapping[str, str]) -> Response:
+def save_search(request: Request) -> Response:
     """Keep what the form asks for under a name; the same name replaces."""
     name = str(request.POST.get("name", "")).strip()[:100]
-    wanted = {key: str(request.POST.get(key, "")).strip()[:100] for key in filters}
+    wanted = {key: str(request.POST.get(key, "")).strip()[:100] for key in FILTERS}
     wanted = {key: text for key, text in wanted.items() if text}
     if name and wanted:
-        mine = searches(request.db, request.actor.id)
-        row = next((one for one in mine if one.name == name), None)
-        if row is None and len(mine) < MOST_SEARCHES:
-            request.db.add(SavedSearch(user_id=request.actor.id, name=name, filters=wanted))
-        elif row is not None:
-            row.filters = wanted
-        request.db.flush()
+        keep(request.db, request.actor.id, name, wanted)
         flash.add(request, "saved")
     return HTTPSeeOther(f"/audit?{urlencode(wanted)}" if wanted else "/audit")
 
 
+def keep(session: Session, person: UUID, name: str, filters: Mapping[str, str]) -> SavedSearch | None:
+    """Keep a search of a person under a name, which replaces one of the same name; None where there are too many."""
+    mine = searches(session, person)
+    row = next((one for one in mine if one.name == name), None)
+    if row is None and len(mine) >= MOST_SEARCHES:
+        return None
+    if row is None:
+        row = SavedSearch(user_id=person, name=name)
+        session.add(row)
+    row.filters = dict(filters)
+    session.flush()
+    return row
+
+
 def forget_search(request: Request) -> Response:
     """Remove a search of one's own."""
-    try:
-        found = request.db.get(SavedSearch, UUID(request.matchdict["id"]))
-    except ValueError:
-        raise NotFound from None
-    if found is None or found.user_id != request.actor.id:
-        raise NotFound
-    request.db.delete(found)
-    request.db.flush()
+    forget(request.db, request.actor.id, request.matchdict["id"])
     flash.add(request, "removed")
     return HTTPSeeOther("/audit")
+
+
+def forget(session: Session, person: UUID, key: str) -> None:
+    """Remove a search of a person. Raises `NotFound`."""
+    try:
+        found = session.get(SavedSearch, UUID(key))
+    except ValueError:
+        raise NotFound from None
+    if found is None or found.user_id != person:
+        raise NotFound
+    session.delete(found)
+    session.flush()
 
 
 def table(request: Request, filters: Filters) -> Response:

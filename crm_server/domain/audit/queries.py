@@ -297,7 +297,9 @@ def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
         if value is not None:
             query = query.where(column == value)
     if filters.subject is not None:
-        query = query.where(AuditEvent.subject_ref.contains([filters.subject]))
+        # Found first, then put in order: the planner can't know how few there are, and would walk the whole log.
+        about = select(AuditEvent.event_id).where(AuditEvent.subject_ref.contains([filters.subject]))
+        query = query.where(AuditEvent.event_id.in_(about.offset(0)))
     if filters.since is not None:
         query = query.where(
             AuditEvent.occurred_at >= filters.since, AuditEvent.event_id >= _key_at(filters.since - _MARGIN)

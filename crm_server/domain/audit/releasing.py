@@ -1,24 +1,33 @@
-"""How long audit events are kept is decided by two persons: shortening it removes evidence (AUTH-15)."""
+"""What weakens the audit log takes two persons: shorter retention, a sink without events, a milder rule (AUTH-15)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from compliance.datamap.text import _
-from crm_server.domain.approvals.services import ApprovalService, Kind, Release, register
-from crm_server.domain.audit import retention, words
+from crm_server.domain.approvals.services import ApprovalRequired, ApprovalService, Kind, Release, register
+from crm_server.domain.audit import alerts, retention, sinks, words
 from crm_server.kernel.errors import Errors
 from crm_server.permissions import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from sqlalchemy.orm import Session
 
     from compliance.datamap.text import Text
 
 RETENTION = "audit.retention"
+
+
+def ask_for(session: Session, needed: ApprovalRequired, reason: str) -> UUID:
+    """Ask a second person for what was refused without one; returns the key of the request.
+
+    Raises:
+        ValidationFailed: no reason.
+    """
+    return ApprovalService(session).request(needed.extra["kind"], needed.extra["parameters"], reason).id
 
 
 def ask(session: Session, months: Mapping[str, int], reason: str) -> UUID:
@@ -50,6 +59,56 @@ def describe(session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[
     ]
 
 
+def _stop(session: Session, release: Release) -> Mapping[str, Any]:
+    """Deliver to the sink no more, or forget it."""
+    sinks.stop(session, UUID(release.parameters["sink"]), remove=release.parameters["act"] == "remove")
+    return {"sink": release.parameters["sink"]}
+
+
+def _describe_sink(_session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[Text, str | Text]]:
+    act = _("Remove this sink") if parameters["act"] == "remove" else _("Disable")
+    return [(_("SIEM sink"), str(parameters["name"])), (_("What"), act)]
+
+
+def _soften(session: Session, release: Release) -> Mapping[str, Any]:
+    """Set the rule as it was asked for."""
+    alerts.change(session, release.parameters["rule"], release.parameters["values"], released=True)
+    return {"rule": release.parameters["rule"]}
+
+
+def _describe_rule(session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[Text, str | Text]]:
+    """The rule, and each value now and then."""
+    code = parameters["rule"]
+    present = next(rule for rule in alerts.rules(session) if rule.code == code)
+    before, wanted = alerts.given_of(present), parameters["values"]
+    return [
+        (_("Rule"), present.label),
+        *(
+            (words.RULE_VALUES[name], f"{before[name] or '–'} → {wanted[name] or '–'}")
+            for name in before
+            if before[name] != wanted[name]
+        ),
+    ]
+
+
+register(
+    Kind(
+        sinks.STOP,
+        _("SIEM sink that gets nothing more"),
+        str(Permission.AUDIT_RELEASE),
+        execute=_stop,
+        describe=_describe_sink,
+    )
+)
+register(
+    Kind(
+        alerts.SOFTEN,
+        _("Milder rule for security alerts"),
+        str(Permission.AUDIT_RELEASE),
+        execute=_soften,
+        describe=_describe_rule,
+    )
+)
 register(
     Kind(
         RETENTION,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 
 from compliance.audit.events import Event, write
-from compliance.audit.siem.catalog import EVENT_TYPES
+from compliance.audit.vocabulary import EVENT_TYPES
 from compliance.datamap.text import _
 from crm_server.domain.audit.models import RetentionRule
 from crm_server.kernel.clock import now

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.httpexceptions import HTTPSeeOther
 
+from crm_server.domain.approvals.services import ApprovalRequired
 from crm_server.domain.audit import alerts, events, queries, releasing, retention, words
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
@@ -14,9 +15,13 @@ from crm_server.permissions import Permission
 from crm_server.web import flash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyramid.config import Configurator
     from pyramid.request import Request
     from pyramid.response import Response
+
+    from compliance.datamap.text import Text
 
 _TEMPLATES = "crm_server.domain.audit:templates/audit"
 _SHOWN_ALERTS = 20
@@ -54,8 +59,27 @@ def change_rule(request: Request) -> dict[str, Any] | Response:
         request.response.status_int = 422
         errors = {item.pointer.strip("/"): item.message for item in refused.errors}
         return alerts_page(request, errors=errors, changed=code)
+    except ApprovalRequired as needed:
+        return releasing_page(
+            request, needed, lambda problem: alerts_page(request, errors={"reason": problem}, changed=code)
+        )
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path("audit_alerts"))
+
+
+def releasing_page(
+    request: Request, needed: ApprovalRequired, again: Callable[[Text], dict[str, Any]]
+) -> dict[str, Any] | Response:
+    """Ask a second person, with the form's reason; lead to the request, or back to the form with what is missing."""
+    try:
+        asked = releasing.ask_for(request.db, needed, str(request.POST.get("reason", "")))
+    except AppError as refused:
+        request.db.rollback()
+        request.response.status_int = refused.status
+        said = refused.errors[0].message if isinstance(refused, ValidationFailed) else refused.detail
+        return again(said or refused.title)
+    flash.add(request, "approval_asked")
+    return HTTPSeeOther(request.route_path("approval", id=asked))
 
 
 _RULE_FIELDS = ("enabled", "threshold", "minutes", "from", "to", "records")

@@ -16,10 +16,12 @@ from compliance.datamap.text import _
 from crm_server.api.answers import answer, empty
 from crm_server.api.body import json_object
 from crm_server.api.context import named
-from crm_server.domain.audit import services, sinks
+from crm_server.domain.approvals.services import ApprovalRequired
+from crm_server.domain.audit import releasing, services, sinks
 from crm_server.domain.audit.models import FORMATS, POLICIES, TRANSPORTS
+from crm_server.domain.audit.settings_views import releasing_page
 from crm_server.domain.audit.sinks import SinkService, SinkView
-from crm_server.kernel.errors import Errors, NotFound, ValidationFailed
+from crm_server.kernel.errors import Conflict, Errors, NotFound, ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
@@ -62,7 +64,7 @@ def sinks_page(request: Request) -> dict[str, Any]:
 def sink_page(request: Request, **more: Any) -> dict[str, Any]:
     """One sink: how far it is, a test event, and sending again."""
     view = _view(request)
-    said = {"line": None, "peer": None, "error": None}
+    said = {"line": None, "peer": None, "error": None, "reason_error": None}
     return {"view": view, "warning": UDP_AND_TCP.get(view.sink.transport), **_CHOICES, **said, **more}
 
 
@@ -106,12 +108,23 @@ def try_sink(request: Request) -> dict[str, Any]:
     return sink_page(request, line=line, peer=peer)
 
 
-def set_state(request: Request) -> Response:
-    """Deliver to a sink, or leave it out."""
+def enable_sink(request: Request) -> Response:
+    """Deliver to a sink."""
     view = _view(request)
-    _service(request).enable(view.sink, enabled=request.POST.get("enabled") == "true")
+    _service(request).enable(view.sink)
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path("audit_sink", id=view.sink.id))
+
+
+def stop_sink(request: Request) -> dict[str, Any] | Response:
+    """Deliver no more, or forget the sink; where it is enabled, ask a second person for that."""
+    view, remove = _view(request), request.POST.get("act") == "remove"
+    try:
+        _service(request).stop(view.sink, remove=remove)
+    except ApprovalRequired as needed:
+        return releasing_page(request, needed, lambda problem: sink_page(request, reason_error=problem))
+    flash.add(request, "removed" if remove else "saved")
+    return HTTPSeeOther(request.route_path("audit_sinks"))
 
 
 def resend(request: Request) -> dict[str, Any] | Response:
@@ -125,13 +138,6 @@ def resend(request: Request) -> dict[str, Any] | Response:
         return sink_page(request, error=refused.errors[0].message)
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path("audit_sink", id=view.sink.id))
-
-
-def remove_sink(request: Request) -> Response:
-    """Forget a sink."""
-    _service(request).remove(_view(request).sink)
-    flash.add(request, "removed")
-    return HTTPSeeOther(request.route_path("audit_sinks"))
 
 
 def api_sinks(request: Request) -> Response:
@@ -161,8 +167,39 @@ def api_change_sink(request: Request) -> Response:
 
 def api_remove_sink(request: Request) -> Response:
     """DELETE a sink."""
-    _service(request).remove(_view(request).sink)
+    _service(request).stop(_view(request).sink, remove=True)
     return empty()
+
+
+def api_release_sink(request: Request) -> Response:
+    """POST: ask a second person to disable or remove a sink that is enabled."""
+    view, body, errors = _view(request), json_object(request), Errors()
+    for name in body:
+        if name not in ("act", "reason"):
+            errors.add(f"/{name}", "unknown_field", _("There is no such field."))
+    if body.get("act") not in ("disable", "remove"):
+        errors.add("/act", "choice", _("There is no such choice."))
+    reason = text_of(body, "reason", errors)
+    errors.raise_if_any()
+    try:
+        _service(request).stop(view.sink, remove=body["act"] == "remove")
+    except ApprovalRequired as needed:
+        return answer({"id": releasing.ask_for(request.db, needed, reason)}, 201)
+    raise Conflict(_("This sink isn't enabled: nobody else is needed."))
+
+
+def api_resend(request: Request) -> Response:
+    """POST: deliver again from an index on."""
+    view, body, errors = _view(request), json_object(request), Errors()
+    for name in body:
+        if name != "index":
+            errors.add(f"/{name}", "unknown_field", _("There is no such field."))
+    index = body.get("index")
+    if type(index) is not int:
+        errors.add("/index", "type", _("Another type of value is expected here."))
+    errors.raise_if_any()
+    _service(request).resend(view.sink, index)  # type: ignore[arg-type]
+    return answer(_view(request).plain())
 
 
 def api_try_sink(request: Request) -> Response:
@@ -172,6 +209,15 @@ def api_try_sink(request: Request) -> Response:
     except DeliveryError as failure:
         return answer({"taken": False, "line": None, "peer": None, "error": str(failure)})
     return answer({"taken": True, "line": line, "peer": peer, "error": None})
+
+
+def text_of(body: dict[str, Any], name: str, errors: Errors) -> str:
+    """A text of a body, empty where there is none."""
+    value = body.get(name, "")
+    if isinstance(value, str) and "\x00" not in value:
+        return value
+    errors.add(f"/{name}", "type", _("Another type of value is expected here."))
+    return ""
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -190,8 +236,10 @@ def _body(request: Request) -> dict[str, Any]:
 def _saved(request: Request, key: UUID, status: int) -> Response:
     service, body = _service(request), json_object(request)
     view = service.get(key)
-    if isinstance(body.get("enabled"), bool):
-        service.enable(view.sink, enabled=body["enabled"])
+    if body.get("enabled") is True:
+        service.enable(view.sink)
+    elif body.get("enabled") is False:
+        service.stop(view.sink, remove=False)
     headers = [("Location", f"/api/v1/audit/sinks/{key}")] if status == 201 else []
     return answer(view.plain(), status, headers)
 
@@ -206,10 +254,18 @@ def includeme_api(config: Configurator) -> None:
             {"GET": api_sink, "PATCH": api_change_sink, "DELETE": api_remove_sink},
         ),
         ("api_audit_sink_test", "/audit/sinks/{id}/test", {"POST": api_try_sink}),
+        ("api_audit_sink_resend", "/audit/sinks/{id}/resend", {"POST": api_resend}),
+        ("api_audit_sink_release", "/audit/sinks/{id}/release", {"POST": api_release_sink}),
     ):
         config.add_route(route, pattern)
         for method, view in views.items():
-            config.add_view(view, route_name=route, request_method=method, permission=Permission.AUDIT_MANAGE)
+            config.add_view(
+                view,
+                route_name=route,
+                request_method=method,
+                permission=Permission.AUDIT_MANAGE,
+                step_up=method != "GET",
+            )
 
 
 def includeme(config: Configurator) -> None:
@@ -220,9 +276,9 @@ def includeme(config: Configurator) -> None:
         ("audit_sink", "/audit-sinks/{id}", sink_page, "sink", "GET", False),
         ("audit_sink_edit", "/audit-sinks/{id}/edit", edit_sink, "sink_form", None, True),
         ("audit_sink_test", "/audit-sinks/{id}/test", try_sink, "sink", "POST", False),
-        ("audit_sink_state", "/audit-sinks/{id}/state", set_state, None, "POST", True),
+        ("audit_sink_enable", "/audit-sinks/{id}/enable", enable_sink, None, "POST", True),
+        ("audit_sink_stop", "/audit-sinks/{id}/stop", stop_sink, "sink", "POST", True),
         ("audit_sink_resend", "/audit-sinks/{id}/resend", resend, "sink", "POST", True),
-        ("audit_sink_remove", "/audit-sinks/{id}/remove", remove_sink, None, "POST", True),
     ):
         config.add_route(route, pattern)
         config.add_view(

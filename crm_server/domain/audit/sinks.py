@@ -24,6 +24,7 @@ from compliance.audit.siem.transport.http import BulkTransport, HecTransport
 from compliance.audit.siem.transport.local import FileTransport, UdpTransport
 from compliance.audit.siem.transport.stream import StreamTransport, TlsSettings
 from compliance.datamap.text import _
+from crm_server.domain.approvals.services import ApprovalRequired
 from crm_server.domain.audit import events
 from crm_server.domain.audit.models import FORMATS, POLICIES, TRANSPORTS, Sink, SinkState
 from crm_server.domain.audit.secrets import SinkSecrets, seal, unseal
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 TEXTS = ("name", "transport", "address", "server_name", "format", "policy", "authorities", "certificate")
 NUMBERS = ("message_limit", "enterprise")
 SECRETS = ("key", "token")
+FROZEN = ("transport", "address", "server_name", "format", "policy")
+"""What stays as it is while a sink is enabled: whom events reach, and what they tell."""
+STOP = "audit.sink"
+"""Kind of two-person release: a sink that is enabled gets nothing more."""
 INPUTS = (*TEXTS, *NUMBERS, *SECRETS, "from_now")
 
 _SYSLOG_PORTS = {"tls": 6514, "tcp": 514, "udp": 514}
@@ -138,6 +143,9 @@ class SinkService:
         )
         errors = Errors()
         self._check(merged, secrets, row, errors)
+        for name in FROZEN if sink is not None and sink.enabled else ():
+            if merged[name] != getattr(sink, name):
+                errors.add(f"/{name}", "enabled", _("Disable the sink first; that takes a second person."))
         errors.raise_if_any()
         for name, value in merged.items():
             setattr(row, name, value)
@@ -151,15 +159,22 @@ class SinkService:
             events.record(self._session, events.sink_event("sink_secrets_set", row.id))
         return row
 
-    def enable(self, sink: Sink, *, enabled: bool) -> None:
-        """Let the forwarder deliver to the sink, or leave it out. It takes notice within two seconds."""
-        sink.enabled = enabled
+    def enable(self, sink: Sink) -> None:
+        """Let the forwarder deliver to the sink. It takes notice within two seconds."""
+        sink.enabled = True
         self._session.flush()
 
-    def remove(self, sink: Sink) -> None:
-        """Forget a sink with its secrets and its cursor."""
-        self._session.delete(sink)
-        self._session.flush()
+    def stop(self, sink: Sink, *, remove: bool) -> None:
+        """Deliver to a sink no more; its cursor stays. Or forget it with its secrets and its cursor.
+
+        Raises:
+            ApprovalRequired: it is enabled, so a second person has to agree.
+        """
+        if sink.enabled:
+            act = "remove" if remove else "disable"
+            raise ApprovalRequired(STOP, {"sink": str(sink.id), "name": sink.name, "act": act})
+        if remove:
+            stop(self._session, sink.id, remove=True)
 
     def resend(self, sink: Sink, index: int) -> None:
         """Deliver again from an index on, for a sink that accepted events and lost them.
@@ -224,6 +239,22 @@ class SinkService:
             same = self._session.scalars(select(Sink.id).where(Sink.name == name))
             if any(key != row.id for key in same):
                 errors.add("/name", "taken", _("There is a sink of this name."))
+
+
+def stop(session: Session, sink_id: UUID, *, remove: bool) -> None:
+    """Disable a sink, or remove it. Whoever calls this has the release of a second person, or the sink was disabled.
+
+    Raises:
+        NotFound: there is none any more.
+    """
+    sink = session.get(Sink, sink_id)
+    if sink is None:
+        raise NotFound
+    if remove:
+        session.delete(sink)
+    else:
+        sink.enabled = False
+    session.flush()
 
 
 def _check_tls(values: dict[str, Any], secrets: SinkSecrets, errors: Errors) -> None:

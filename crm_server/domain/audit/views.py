@@ -15,6 +15,7 @@ from compliance.datamap.text import _
 from crm_server.api.answers import answer
 from crm_server.api.context import named
 from crm_server.domain.audit import (
+    api,
     events,
     explorer_views,
     queries,
@@ -23,6 +24,7 @@ from crm_server.domain.audit import (
     sink_views,
     words,
 )
+from crm_server.domain.audit.explorer_views import FILTERS
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import BadQuery, Conflict, NotFound
 from crm_server.permissions import Permission
@@ -31,14 +33,13 @@ if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
 
-_FILTERS = ("since", "until", "person", "record", "action", "class", "outcome", "subject", "purpose")
 _TEMPLATES = "crm_server.domain.audit:templates/audit"
 _PAGE = 50
 
 
 def audit_page(request: Request) -> dict[str, Any]:
     """The log, newest first, narrowed by what the form asks for."""
-    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in _FILTERS}
+    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in FILTERS}
     problem = None
     try:
         filters = filters_of({name: text for name, text in given.items() if text}, request.ui.zone)
@@ -68,14 +69,9 @@ def audit_page(request: Request) -> dict[str, Any]:
     }
 
 
-def save_search(request: Request) -> Response:
-    """Keep a search under a name."""
-    return explorer_views.save_search(request, dict.fromkeys(_FILTERS, ""))
-
-
 def table(request: Request) -> Response:
     """The events that were found, as a file for a spreadsheet."""
-    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in _FILTERS}
+    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in FILTERS}
     filters = filters_of({name: text for name, text in given.items() if text}, request.ui.zone)
     return explorer_views.table(request, filters)
 
@@ -101,7 +97,7 @@ def proof(request: Request) -> Response:
 
 def api_events(request: Request) -> Response:
     """GET events, newest first; `next` of the answer is the `after` of the following page."""
-    given = named(request, {*_FILTERS, "after", "limit"})
+    given = named(request, {*FILTERS, "after", "limit"})
     limit = given.pop("limit", str(_PAGE))
     if not limit.isdecimal() or not 1 <= int(limit) <= queries.LARGEST_PAGE:
         raise BadQuery("limit", _("A whole number from 1 to 200 is expected here."))
@@ -183,6 +179,7 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, days: int = 0) -> datetime:
 def includeme_api(config: Configurator) -> None:
     """Add the addresses below /api/v1."""
     sink_views.includeme_api(config)
+    api.includeme(config)
     config.add_route("api_audit_events", "/audit/events")
     config.add_route("api_audit_event", "/audit/events/{id}")
     config.add_route("api_audit_proof", "/audit/events/{id}/proof")
@@ -202,7 +199,10 @@ def includeme(config: Configurator) -> None:
     config.add_view(table, route_name="audit_table", request_method="GET", permission=Permission.AUDIT_READ)
     config.add_route("audit_search_save", "/audit-searches")
     config.add_view(
-        save_search, route_name="audit_search_save", request_method="POST", permission=Permission.AUDIT_READ
+        explorer_views.save_search,
+        route_name="audit_search_save",
+        request_method="POST",
+        permission=Permission.AUDIT_READ,
     )
     settings_views.includeme(config)
     for route, pattern, view, renderer in (

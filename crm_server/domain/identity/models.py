@@ -49,7 +49,7 @@ class User(Audited, Base):
     login: Mapped[str] = field(
         20, Semantic.TEXT, _("Log-in name"), STAFF, required=True, search=Search.TEXT, max_length=100
     )
-    name: Mapped[str] = field(21, Semantic.TEXT, _("Name"), STAFF, required=True, search=Search.TEXT)
+    name: Mapped[str] = field(21, Semantic.TEXT, _("Full name"), STAFF, required=True, search=Search.TEXT)
     email: Mapped[str | None] = field(22, Semantic.EMAIL, _("E-mail"), STAFF, search=Search.EXACT)
     state: Mapped[str] = field(
         23,

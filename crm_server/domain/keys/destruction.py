@@ -79,7 +79,7 @@ def obstacles(connection: Connection, epoch: int) -> list[Obstacle]:
     state, active = row
     if state == "destroyed":
         return [Obstacle("destroyed", _("This epoch is destroyed already."))]
-    if state == "active":
+    if state in ("prepared", "active"):
         return [Obstacle("active", _("This epoch is in use. Rotate first: kontor keys rotate"))]
     found = []
     live, held = connection.exec_driver_sql(

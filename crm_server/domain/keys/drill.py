@@ -20,31 +20,45 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from compliance.datamap import KeyClass
-from crm_server.domain.keys import destruction, escrow, rotation, services
+from crm_server.domain.keys import destruction, escrow, events, rotation, services
 from crm_server.domain.keys.replay import replay
 from crm_server.domain.keys.work import KeyWork
 from crm_server.kernel import db
 from crm_server.kernel.actor import Origin, system_actor
 from crm_server.kernel.clock import now
+from crm_server.kernel.errors import AppError
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.keys import Keys, KeysRefused, keys_of
 from crm_server.local import postgres
+from crm_server.local.errors import LocalError
 from crm_server.migrations import manage
-from crm_server.settings import Settings
+from crm_server.settings import Settings, SettingsError
+from monitoring import metrics
 from security.crypto.document import document_kid
-from security.crypto.errors import EpochDestroyed, KeyErased
+from security.crypto.errors import CryptoError, EpochDestroyed, KeyErased
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session, sessionmaker
 
+    from crm_server.kernel.actor import Actor
     from crm_server.local.postgres import Cluster
 
 _TABLE: Final = 99
 _CONTENT: Final = {1: "drill"}
 Told = Callable[[str], None]
+_BREAKS: Final = (
+    AppError,
+    CryptoError,
+    SettingsError,
+    SQLAlchemyError,
+    OSError,
+    LocalError,
+    subprocess.SubprocessError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,8 @@ def drill(
 ) -> Evidence:
     """Run the whole drill and write the evidence to `drills` in the state folder.
 
+    A drill that breaks off has failed; the evidence says after which step, and why.
+
     Args:
         people: How many made-up persons have a sealed document.
         erased: How many of them are erased after the backup.
@@ -101,13 +117,36 @@ def drill(
     evidence = Evidence(now().isoformat(), "", people, erased)
     with tempfile.TemporaryDirectory(prefix="kontor-drill-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may run as another user; the ring inside is closed to it.
-        _run(Path(folder), settings, evidence, tell)
+        try:
+            _run(Path(folder), settings, evidence, tell)
+        except _BREAKS as error:
+            # A drill that can't be run proves nothing, and that must be seen.
+            evidence.steps.append(Step("broken off", f"FAILED: {type(error).__name__}", 0))
+            tell(f"broken off: {error}")
     place = Path(settings.state_dir) / "drills"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     (place / f"keys-{now():%Y%m%dT%H%M%S}.json").write_text(
         json.dumps(evidence.plain(), indent=1) + "\n", encoding="utf-8"
     )
     return evidence
+
+
+def keep(connection: Connection, actor: Actor, node: str, evidence: Evidence) -> None:
+    """Note the evidence where every node sees it, with an audit event; an alarm if the drill failed."""
+    connection.exec_driver_sql(
+        "insert into keys.drill (id, at, node, passed, evidence) values (%s, now(), %s, %s, %s)",
+        (new_id(), node, evidence.passed, json.dumps(evidence.plain())),
+    )
+    told = events.epoch(
+        "drill_passed" if evidence.passed else "drill_failed",
+        "success" if evidence.passed else "failure",
+        erased=evidence.erased,
+        unreadable=evidence.unreadable,
+        readable=evidence.readable,
+    )
+    events.record(connection, actor, told)
+    if not evidence.passed:
+        metrics.KEY_ALARMS.labels("drill-failed").inc()
 
 
 def _run(folder: Path, settings: Settings, evidence: Evidence, tell: Told) -> None:

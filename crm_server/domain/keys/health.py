@@ -83,6 +83,14 @@ def _troubles(state: KeyState, quarantine: str | None) -> Iterator[Trouble]:
         )
     if late.escrow_missing:
         yield Trouble("warning", "There is no escrow of the keys.", "Make one: kontor keys escrow --check")
+    if late.drill_failed:
+        yield Trouble(
+            "error",
+            "The last drill of erasure failed: it isn't proven that erased people stay unreadable after a restore.",
+            "Run it and read its steps: kontor keys drill",
+        )
+    elif late.drill_late:
+        yield Trouble("warning", "The drill of erasure is overdue.", "Run it: kontor keys drill")
     for epoch, nodes in late.pending:
         yield Trouble(
             "warning",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from crm_server.domain.keys import destruction, escrow, rotation
+from crm_server.domain.keys import destruction, drill, escrow, rotation
 from crm_server.domain.keys.events import KeyWorkRefused
-from crm_server.domain.keys.queries import KeyState, state_of
+from crm_server.domain.keys.queries import KeyState, last_drill, state_of
 from crm_server.domain.keys.work import work_of
 from crm_server.kernel.blindindex import upkeep
 from crm_server.kernel.clock import now
@@ -36,6 +36,8 @@ def keys_watch(job: Job) -> None:
         work = work_of(session, job.settings)
         work.keys.cache.purge()
         work.keys.attest()
+        work.keys.take_over()
+        work.keys.answer_handovers()
         work.keys.ledger.complete(session.connection())
         _measure(state_of(session.connection(), work.keys, job.settings))
 
@@ -47,6 +49,26 @@ def _measure(state: KeyState) -> None:
         metrics.KEY_EPOCH_AGE.set((now() - active.created_at).total_seconds())
     metrics.KEYS_BEHIND.set(state.behind)
     metrics.KEY_RING_AWAY.set(1 if state.away else 0)
+    if state.drill is not None:
+        metrics.KEY_DRILL_AGE.set((now() - state.drill.at).total_seconds())
+        metrics.KEY_DRILL_PASSED.set(1 if state.drill.passed else 0)
+
+
+@task("keys_drill", attempts=1, cron="47 4 * * *")
+def keys_drill(job: Job) -> None:
+    """Run the drill of erasure when it is due, on a database of its own, and keep the evidence (ENC-10).
+
+    A drill that failed is run again the next night.
+    """
+    with job.session() as session:
+        work = work_of(session, job.settings)
+        last = last_drill(session.connection(), job.settings)
+    if last is not None and last.passed and last.due > now():
+        return
+    evidence = drill.drill(job.settings)
+    with work.engine.begin() as connection:
+        drill.keep(connection, work.actor, work.keys.node, evidence)
+    log.info("drill of erasure", passed=evidence.passed, steps=len(evidence.steps))
 
 
 @task("keys_care", attempts=1, cron="23 3 * * *")

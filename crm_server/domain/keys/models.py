@@ -87,6 +87,7 @@ class Epoch(Base):
         TECHNICAL,
         required=True,
         choices={
+            "prepared": _("Being handed to other nodes"),
             "active": _("Active"),
             "retired": _("Retired"),
             "destroying": _("Being destroyed"),
@@ -131,6 +132,35 @@ class NodeAttestation(Base):
     seen_at: Mapped[datetime] = field(5, Semantic.DATETIME, _("Last seen"), TECHNICAL, required=True)
 
 
+class EpochHandover(Base):
+    """A node asks the others for an epoch, and is answered (`crm_server.kernel.handover`); gone when it has it.
+
+    The answer is sealed to a key pair in the memory of the process that asked. `held` is the epoch that both hold, by
+    which the node proves itself; 0 for a new one, whom a person admits by a code.
+    """
+
+    __tablename__ = "handover"
+    __entity__ = EntityPolicy(
+        136,
+        "key_handover",
+        "key-handovers",
+        _("Epoch on its way to a node"),
+        _("Epochs on their way to nodes"),
+        EntityKind.TECHNICAL,
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    node: Mapped[str] = field(1, Semantic.TEXT, _("Node"), TECHNICAL, primary_key=True, max_length=200)
+    epoch: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Epoch"), TECHNICAL, primary_key=True, autoincrement=False
+    )
+    held: Mapped[int] = field(3, Semantic.INTEGER, _("Epoch that both hold"), TECHNICAL, required=True)
+    public: Mapped[bytes] = field(4, Semantic.BYTES, _("Public key"), TECHNICAL, required=True)
+    proof: Mapped[bytes] = field(5, Semantic.BYTES, _("Proof"), TECHNICAL, required=True)
+    asked_at: Mapped[datetime] = field(6, Semantic.DATETIME, _("Asked"), TECHNICAL, required=True)
+    answer: Mapped[bytes | None] = field(7, Semantic.BYTES, _("Answer"), TECHNICAL)
+
+
 class EpochDestruction(Base):
     """That an epoch may be destroyed: two persons agreed, or nobody refused in time. `id` is that of the request."""
 
@@ -155,6 +185,22 @@ class EpochDestruction(Base):
         11, Semantic.SMALL_INTEGER, _("Second persons"), TECHNICAL, required=True
     )
     done_at: Mapped[datetime | None] = field(9, Semantic.DATETIME, _("Done"), TECHNICAL)
+
+
+class KeyDrill(Base):
+    """A drill of erasure that was run on a database of its own (ENC-10); `evidence` has its steps."""
+
+    __tablename__ = "drill"
+    __entity__ = EntityPolicy(
+        135, "key_drill", "key-drills", _("Drill of erasure"), _("Drills of erasure"), EntityKind.TECHNICAL
+    )
+    __table_args__ = ({"schema": "keys"},)
+
+    id: Mapped[UUID] = field(1, Semantic.ID, _("Id"), TECHNICAL, primary_key=True)
+    at: Mapped[datetime] = field(2, Semantic.DATETIME, _("Ended"), TECHNICAL, required=True)
+    node: Mapped[str] = field(3, Semantic.TEXT, _("Node"), TECHNICAL, required=True, max_length=200)
+    passed: Mapped[bool] = field(4, Semantic.BOOLEAN, _("Passed"), TECHNICAL, required=True)
+    evidence: Mapped[dict[str, Any]] = field(5, Semantic.JSON, _("Evidence"), TECHNICAL, required=True)
 
 
 class KeyEscrow(Base):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from crm_server.domain.keys.destruction import Obstacle, obstacles, pending_nodes
 from crm_server.kernel.clock import now
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from crm_server.kernel.keys import Keys
     from crm_server.settings import Settings
+
+
+_DRILL_GRACE: Final = timedelta(days=2)
+"""The drill runs at night; this late it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,19 @@ class EscrowState:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillState:
+    """The newest drill of erasure: how many of the erased were unreadable, and how many others readable."""
+
+    at: datetime
+    node: str
+    passed: bool
+    erased: int
+    unreadable: int
+    readable: int
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KeyState:
     """Everything about the keys. `away`: why the provider doesn't answer. `statement`: its promise, word by word."""
 
@@ -76,6 +93,7 @@ class KeyState:
     epochs: tuple[EpochState, ...]
     nodes: tuple[NodeState, ...]
     escrow: EscrowState | None
+    drill: DrillState | None
     horizon_days: int
     horizon_limit: int
 
@@ -131,6 +149,7 @@ def state_of(connection: Connection, keys: Keys, settings: Settings) -> KeyState
         epochs=epochs,
         nodes=tuple(_nodes(connection)),
         escrow=_escrow(connection),
+        drill=last_drill(connection, settings),
         horizon_days=horizon_of(settings),
         horizon_limit=HORIZON_DAYS,
     )
@@ -199,6 +218,25 @@ def _escrow(connection: Connection) -> EscrowState | None:
     return None if row is None else EscrowState(*row)
 
 
+def last_drill(connection: Connection, settings: Settings) -> DrillState | None:
+    """The newest drill, and when the next one is due."""
+    row = connection.exec_driver_sql(
+        "select at, node, passed, evidence from keys.drill order by at desc limit 1"
+    ).one_or_none()
+    if row is None:
+        return None
+    at, node, passed, evidence = row
+    return DrillState(
+        at,
+        node,
+        passed,
+        int(evidence["erased"]),
+        int(evidence["unreadable"]),
+        int(evidence["readable"]),
+        at + timedelta(days=settings.key_drill_days),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Warnings:
     """What an operator must know about the keys, for the doctor: (stable word, value)."""
@@ -208,12 +246,16 @@ class Warnings:
     behind: int = 0
     escrow_missing: bool = False
     pending: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    drill_failed: bool = False
+    drill_late: bool = False
 
 
 def warnings_of(state: KeyState) -> Warnings:
     """What is late or missing."""
     moment = now()
     active = next((item for item in state.epochs if item.state == "active"), None)
+    first = min((item.created_at for item in state.epochs), default=moment)
+    due = first if state.drill is None else state.drill.due
     late = 0
     if active is not None and active.due is not None and active.due < moment:
         late = (moment - active.due).days + 1
@@ -228,4 +270,6 @@ def warnings_of(state: KeyState) -> Warnings:
         behind=state.behind,
         escrow_missing=state.escrow is None and state.live + state.held > 0,
         pending=tuple((item.number, item.pending) for item in state.epochs if item.pending),
+        drill_failed=state.drill is not None and not state.drill.passed,
+        drill_late=due + _DRILL_GRACE < moment,
     )

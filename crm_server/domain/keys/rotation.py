@@ -38,6 +38,14 @@ _READ = """
 select kid, tenant, subject, class, generation, epoch, wrapped, kcv from keys.data_key
 where kid > %s and kid <= %s and epoch < %s and wrapped is not null order by kid limit %s
 """
+# A node that runs attests every five minutes; one that doesn't takes the epoch over before it serves again.
+_BEHIND = """
+select distinct a.node from keys.attestation a
+where a.seen_at > now() - interval '11 minutes' and a.holds_at is not null and a.gone_at is null and not exists (
+    select from keys.attestation b where b.node = a.node and b.epoch = %s and b.holds_at is not null)
+order by a.node
+"""
+NODES_SECONDS = 60.0
 _WRITE = """
 update keys.data_key d set epoch = %s, wrapped = v.fresh
 from unnest(%s::bytea[], %s::bytea[], %s::bytea[]) as v (kid, stale, fresh)
@@ -141,6 +149,14 @@ def _new_epoch(work: KeyWork, before: int) -> int:
             info = ring.list()[-1]
     fingerprint = check_of(work.keys.epoch_keys(info.number))
     with work.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into keys.epoch (number, state, fingerprint, provider, created_at) "
+            "values (%s, 'prepared', %s, %s, %s) on conflict do nothing",
+            (info.number, fingerprint, ring.capabilities.name, info.created_at),
+        )
+    work.keys.attest()
+    _await_nodes(work, info.number)
+    with work.engine.begin() as connection:
         retired = connection.exec_driver_sql(
             "update keys.epoch set state = 'retired', retired_at = now() where state = 'active' and number = %s",
             (before,),
@@ -150,13 +166,35 @@ def _new_epoch(work: KeyWork, before: int) -> int:
                 "busy", _("Another rotation has just made an epoch. Look at the state again.")
             )
         connection.exec_driver_sql(
-            "insert into keys.epoch (number, state, fingerprint, provider, created_at) "
-            "values (%s, 'active', %s, %s, %s)",
-            (info.number, fingerprint, ring.capabilities.name, info.created_at),
+            "update keys.epoch set state = 'active' where number = %s and fingerprint = %s and state = 'prepared'",
+            (info.number, fingerprint),
         )
         events.record(connection, work.actor, events.epoch("epoch_created", epoch=info.number, before=before))
     work.keys.forget_epochs()
     return info.number
+
+
+def _await_nodes(work: KeyWork, epoch: int) -> None:
+    """Wait until every node that runs has sealed the epoch in its own ring: none may meet a key that it can't open.
+
+    Raises:
+        KeyWorkRefused: "nodes_behind"; the epoch stays prepared, and the next rotation goes on with it.
+    """
+    until = time.monotonic() + NODES_SECONDS
+    while True:
+        with work.engine.connect() as connection:
+            behind = tuple(connection.exec_driver_sql(_BEHIND, (epoch,)).scalars())
+        if not behind:
+            return
+        if time.monotonic() > until:
+            raise KeyWorkRefused(
+                "nodes_behind",
+                _(
+                    "These nodes haven't taken epoch ${epoch} over: ${nodes}. Look at their logs, or stop them.",
+                    mapping={"epoch": epoch, "nodes": ", ".join(behind)},
+                ),
+            )
+        time.sleep(0.2)
 
 
 class _Counter:

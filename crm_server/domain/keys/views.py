@@ -12,8 +12,8 @@ from pyramid.httpexceptions import HTTPSeeOther
 
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
-from crm_server.api.body import json_object
 from crm_server.api.context import named
+from crm_server.domain.actions import add_action, body_of
 from crm_server.domain.keys import destruction
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.queries import KeyState, state_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "crm_server.domain.keys:templates/keys/index.jinja2"
 STATES = {
+    "prepared": (_("Being handed to the other nodes"), "blue"),
     "active": (_("In use"), "green"),
     "retired": (_("Waits for its destruction"), "orange"),
     "destroying": (_("Being destroyed"), "red"),
@@ -119,43 +120,37 @@ def api_escrow(request: Request) -> Response:
 def api_destroy(request: Request) -> Response:
     """POST {"reason", "confirm"}: ask for the destruction of an epoch. 202 with the request that waits for a release.
 
+    Needs a browser's session with a fresh proof (AUTH-15); a program can't ask for it.
     409 with `reason` when a precondition doesn't hold, 422 when the sentence isn't the one that says what happens.
     """
-    epoch, body, errors = _epoch(request.matchdict["epoch"]), json_object(request), Errors()
-    for name, value in body.items():
-        if name not in ("reason", "confirm"):
-            errors.add(f"/{name}", "unknown_field", _("There is no such field."))
-        elif not isinstance(value, str):
-            errors.add(f"/{name}", "type", _("Another type of value is expected here."))
+    epoch, errors = _epoch(request.matchdict["epoch"]), Errors()
+    body = body_of(request, reason="text!", confirm="text!")
     state = _state(request)
     wanted = destruction.phrase(epoch, state.live + state.held)
-    if body.get("confirm") != wanted:
+    if body["confirm"] != wanted:
         errors.add(
             "/confirm",
             "confirm",
             _("Say what will happen: ${phrase}", mapping={"phrase": wanted}),
         )
     errors.raise_if_any()
-    asked = destruction.request(request.db, epoch, body.get("reason", ""))
+    asked = destruction.request(request.db, epoch, body["reason"])
     return answer({"request": str(asked.id), "due_at": asked.due_at}, 202)
 
 
 def includeme_api(config: Configurator) -> None:
     """Add the addresses below /api/v1."""
-    for route, pattern, view, method, permission in (
-        ("api_keys", "/keys", api_state, "GET", Permission.KEYS_READ),
-        ("api_keys_rotate", "/keys/rotate", api_rotate, "POST", Permission.KEYS_MANAGE),
-        ("api_keys_escrow", "/keys/escrow", api_escrow, "POST", Permission.KEYS_MANAGE),
-        (
-            "api_keys_destroy",
-            "/keys/epochs/{epoch}/destroy",
-            api_destroy,
-            "POST",
-            Permission.KEYS_MANAGE,
-        ),
-    ):
-        config.add_route(route, pattern)
-        config.add_view(view, route_name=route, request_method=method, permission=permission)
+    add_action(config, "api_keys", "keys", {"GET": (api_state, Permission.KEYS_READ)})
+    add_action(config, "api_keys_rotate", "keys/rotate", {"POST": (api_rotate, Permission.KEYS_MANAGE)})
+    add_action(config, "api_keys_escrow", "keys/escrow", {"POST": (api_escrow, Permission.KEYS_MANAGE)})
+    config.add_route("api_keys_destroy", "/keys/epochs/{epoch}/destroy")
+    config.add_view(
+        api_destroy,
+        route_name="api_keys_destroy",
+        request_method="POST",
+        permission=Permission.KEYS_MANAGE,
+        step_up=True,
+    )
 
 
 def includeme(config: Configurator) -> None:

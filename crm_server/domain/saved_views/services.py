@@ -67,6 +67,7 @@ class SavedViewService(SettingService):
         values.pop("owner_id", None)
         if record is None:
             values["owner_id"] = self._author()
+            values.setdefault("definition", {})
         entity = self.datamap.entities.get(self.later(values, record, "entity") or "")
         if entity is None or not entity.exposed:
             errors.add("/entity", "unknown", _("There is no such list."))

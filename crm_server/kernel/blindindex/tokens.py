@@ -37,6 +37,11 @@ _BEGIN: Final = (
     "values (%s, %s, %s, %s, %s, %s, %s, now()) "
     "on conflict (entity, field_number, epoch, generation) do nothing"
 )
+_WRITE: Final = (
+    "insert into search.token (index_id, token, record_id) "
+    "select * from unnest(%s::int[], %s::int[], %s::uuid[])"
+)
+_FEW: Final = 50
 _HITS: Final = (
     "select distinct t.record_id from search.token t "
     "join unnest(%s::int[], %s::int[]) as asked (index_id, token) using (index_id, token)"
@@ -112,7 +117,15 @@ class EntityTokens:
     def write(self, records: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
         """Store the tokens of new records, given with their values."""
         rows = [(index, token, record) for record, values in records for index, token in self.of(values)]
-        copy_rows(self._connection, Token.__table__, ("index_id", "token", "record_id"), rows)  # type: ignore[arg-type]
+        if not rows:
+            return
+        if len(rows) > _FEW:
+            columns = ("index_id", "token", "record_id")
+            copy_rows(self._connection, Token.__table__, columns, rows)  # type: ignore[arg-type]
+            return
+        # One round trip; COPY pays from some dozens of rows on.
+        indexes, tokens, ids = zip(*rows, strict=True)
+        self._connection.exec_driver_sql(_WRITE, (list(indexes), list(tokens), list(ids)))
 
     def replace(self, records: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
         """Renew the tokens of changed records, given with all their values."""
@@ -136,16 +149,23 @@ class EntityTokens:
 
     def hits(self, name: str, normals: Collection[str]) -> list[UUID]:
         """Records that may have one of the values in the field: open them and compare."""
-        asked = {
-            (one.id, one.index.token_of_normal(normal))
+        return self.having(self.asked(name, normals))
+
+    def asked(self, name: str, normals: Collection[str]) -> set[tuple[int, int]]:
+        """(id of the index, token) of values in normal form, in all indexes that there are of the field."""
+        return {
+            (one.id, token)
             for one in self.live
             if one.name == name
-            for normal in normals
+            for token in map(one.index.token_of_normal, normals)
         }
-        if not asked:
+
+    def having(self, tokens: Collection[tuple[int, int]]) -> list[UUID]:
+        """Records that have one of the tokens."""
+        if not tokens:
             return []
-        indexes, tokens = zip(*asked, strict=True)
-        rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(tokens)))
+        indexes, numbers = zip(*tokens, strict=True)
+        rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(numbers)))
         return [row[0] for row in rows]
 
     def _read(self) -> None:

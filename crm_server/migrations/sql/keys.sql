@@ -83,6 +83,19 @@ $$;
 drop trigger if exists tell_epoch on keys.epoch;
 create trigger tell_epoch after insert or update on keys.epoch for each statement execute function keys.tell_epoch();
 
+-- A node that lacks an epoch is answered by those that hold it.
+create or replace function keys.tell_handover() returns trigger
+language plpgsql set search_path = pg_catalog
+as $$
+begin
+  perform pg_notify('kontor_keys', 'handover');
+  return null;
+end
+$$;
+drop trigger if exists tell_handover on keys.handover;
+create trigger tell_handover after insert or update of asked_at on keys.handover
+for each statement execute function keys.tell_handover();
+
 -- Close an epoch for its destruction. Transactions that write keys end first, and none begins before the epoch is
 -- closed, so that the count is final. Returns how many live keys stand against it; 0 means that it is closed.
 create or replace function keys.close_epoch(number integer) returns bigint
@@ -103,8 +116,8 @@ revoke all on function keys.close_epoch(integer) from public;
 grant execute on function keys.close_epoch(integer) to kontor_app;
 
 grant usage on schema keys to kontor_app;
-grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow to kontor_app;
-grant select, insert, update, delete on keys.attestation to kontor_app;
+grant select, insert on keys.data_key, keys.epoch, keys.destruction, keys.escrow, keys.drill to kontor_app;
+grant select, insert, update, delete on keys.attestation, keys.handover to kontor_app;
 grant update (done_at) on keys.destruction to kontor_app;
 grant update (opened_at, gone_at) on keys.escrow to kontor_app;
 grant update (epoch, state, wrapped, erased_at, erase_event) on keys.data_key to kontor_app;

@@ -653,6 +653,17 @@ def create_tables() -> None:
         schema="keys",
     )
     op.create_table(
+        "drill",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("passed", sa.Boolean(), nullable=False),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_drill_node_length")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drill")),
+        schema="keys",
+    )
+    op.create_table(
         "epoch",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -663,7 +674,8 @@ def create_tables() -> None:
         sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint(
-            "state IN ('active', 'retired', 'destroying', 'destroyed')", name=op.f("ck_epoch_state_choice")
+            "state IN ('prepared', 'active', 'retired', 'destroying', 'destroyed')",
+            name=op.f("ck_epoch_state_choice"),
         ),
         sa.CheckConstraint("char_length(fingerprint) <= 64", name=op.f("ck_epoch_fingerprint_length")),
         sa.CheckConstraint("char_length(provider) <= 40", name=op.f("ck_epoch_provider_length")),
@@ -683,6 +695,19 @@ def create_tables() -> None:
         sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("char_length(file) <= 1000", name=op.f("ck_escrow_file_length")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
+        schema="keys",
+    )
+    op.create_table(
+        "handover",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("public", sa.LargeBinary(), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint("char_length(node) <= 200", name=op.f("ck_handover_node_length")),
+        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_handover")),
         schema="keys",
     )
     op.create_table(
@@ -1085,12 +1110,9 @@ def create_tables() -> None:
         "saved_view",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity", sa.Text(), nullable=False),
-        sa.Column(
-            "definition",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'::jsonb"),
-            nullable=False,
-        ),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("shared", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
@@ -1105,6 +1127,10 @@ def create_tables() -> None:
         sa.Column("updated_by", sa.Uuid(), nullable=True),
         sa.CheckConstraint("char_length(entity) <= 40", name=op.f("ck_saved_view_entity_length")),
         sa.CheckConstraint("char_length(name) <= 100", name=op.f("ck_saved_view_name_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_saved_view_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["identity.user.id"], name=op.f("fk_saved_view_owner_id_user"), ondelete="SET NULL"
         ),
@@ -2296,6 +2322,14 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_participant")),
         schema="crm",
     )
+    op.create_index(
+        "ix_event_action",
+        "event",
+        ["action", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("action not in ('create', 'update', 'read', 'list')"),
+    )
     op.create_index("ix_event_actor", "event", ["actor_ref", "event_id"], unique=False, schema="audit")
     op.create_index(
         "ix_event_object",
@@ -2304,6 +2338,22 @@ def create_tables() -> None:
         unique=False,
         schema="audit",
         postgresql_where=sa.text("object_ref is not null"),
+    )
+    op.create_index(
+        "ix_event_outcome",
+        "event",
+        ["outcome", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("outcome <> 'success'"),
+    )
+    op.create_index(
+        "ix_event_purpose",
+        "event",
+        ["purpose", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("purpose not in ('', 'operation')"),
     )
     op.create_index(
         "ix_event_rare",

@@ -114,13 +114,17 @@ class HsmRing(FileRing):
         label = self._label(number) + "-destroyed"
         return list(session.get_objects({Attribute.CLASS: ObjectClass.DATA, Attribute.LABEL: label}))
 
-    def _protect(self, number: int, material: bytes) -> dict[str, str]:
+    def _protect(self, number: int, material: bytes, *, taken_over: bool) -> dict[str, str]:
         with self._session() as session:
             if self._tombstones(session, number):
                 raise EpochDestroyed(
                     f"The HSM remembers that epoch {number} was destroyed. Take the next number."
                 )
-            for orphan in self._keys(session, number):
+            found = self._keys(session, number)
+            if found and taken_over:
+                # Several nodes share the token: the epoch has its key already, and other files are sealed under it.
+                return {"label": self._label(number), "wrapped": self._wrap(session, found[0], material)}
+            for orphan in found:
                 orphan.destroy()  # Left by a kill between the HSM and the file; no file was ever sealed under it.
             key: Any = session.generate_key(
                 KeyType.AES,
@@ -139,19 +143,23 @@ class HsmRing(FileRing):
                     Attribute.DERIVE: False,
                 },
             )
-            plain = session.create_object(
-                {
-                    Attribute.CLASS: ObjectClass.SECRET_KEY,
-                    Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
-                    Attribute.VALUE: material,
-                    Attribute.EXTRACTABLE: True,
-                    Attribute.SENSITIVE: False,
-                    Attribute.TOKEN: False,
-                }
-            )
-            wrapped = key.wrap_key(plain, mechanism=Mechanism.AES_KEY_WRAP)
-            plain.destroy()
-            return {"label": self._label(number), "wrapped": wrapped.hex()}
+            return {"label": self._label(number), "wrapped": self._wrap(session, key, material)}
+
+    @staticmethod
+    def _wrap(session: pkcs11.Session, key: Any, material: bytes) -> str:
+        plain = session.create_object(
+            {
+                Attribute.CLASS: ObjectClass.SECRET_KEY,
+                Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
+                Attribute.VALUE: material,
+                Attribute.EXTRACTABLE: True,
+                Attribute.SENSITIVE: False,
+                Attribute.TOKEN: False,
+            }
+        )
+        wrapped: bytes = key.wrap_key(plain, mechanism=Mechanism.AES_KEY_WRAP)
+        plain.destroy()
+        return wrapped.hex()
 
     def _reveal(self, number: int, protected: dict[str, str]) -> bytes:
         wrapped = self._wrapped(number, protected)

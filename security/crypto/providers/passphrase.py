@@ -114,7 +114,7 @@ class PassphraseRing(FileRing):
         self._root()  # Reads or makes ring.json under the lock of its own.
         return super().create_epoch(number, keys)
 
-    def _protect(self, number: int, material: bytes) -> dict[str, str]:
+    def _protect(self, number: int, material: bytes, *, taken_over: bool) -> dict[str, str]:
         return {"wrapped": aes_key_wrap(self._wrapping_key(number), material).hex()}
 
     def _reveal(self, number: int, protected: dict[str, str]) -> bytes:

@@ -68,8 +68,11 @@ class FileRing(ABC):
         """What this provider can promise."""
 
     @abstractmethod
-    def _protect(self, number: int, material: bytes) -> dict[str, str]:
-        """Protect the material and return what is needed to reveal it: text only, nothing secret."""
+    def _protect(self, number: int, material: bytes, *, taken_over: bool) -> dict[str, str]:
+        """Protect the material and return what is needed to reveal it: text only, nothing secret.
+
+        ``taken_over``: it is another node's epoch, whose object in a shared device is there already.
+        """
 
     @abstractmethod
     def _reveal(self, number: int, protected: dict[str, str]) -> bytes:
@@ -86,11 +89,12 @@ class FileRing(ABC):
         with self._locked():
             if number < 1 or any(info.number >= number for info in self.list()):
                 raise EpochExists(f"Epoch {number} can't be made: numbers start at 1 and only grow.")
+            taken_over = keys is not None
             if keys is None:
                 keys = EpochKeys.generate(number)
             if keys.epoch != number:
                 raise RingCorrupt(f"The keys to take over belong to epoch {keys.epoch}, not to {number}.")
-            protected = self._protect(number, keys.material())
+            protected = self._protect(number, keys.material(), taken_over=taken_over)
             record = {
                 "format": RING_FORMAT,
                 "epoch": number,

@@ -71,7 +71,7 @@ class TpmRing(FileRing):
 
     # The three steps -------------------------------------------------------------------------------------------------
 
-    def _protect(self, number: int, material: bytes) -> dict[str, str]:
+    def _protect(self, number: int, material: bytes, *, taken_over: bool) -> dict[str, str]:
         index = self._free_slot()
         with self._workspace() as work:
             if not self._defined(work, index):

@@ -21,7 +21,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import close, copy_database, ring_of_tests
 from tests.integration.api.conftest import Client, make_token, open_db
 
 Login = Callable[..., Client]
@@ -44,8 +44,7 @@ def access_settings(cluster: Cluster, template: str) -> Settings:
 def site(access_settings: Settings) -> Iterator[Any]:
     made = main(access_settings)
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture(scope="module")

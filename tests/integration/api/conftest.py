@@ -20,7 +20,7 @@ from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database, ring_of_tests, see_everything
+from tests.conftest import close, copy_database, ring_of_tests, see_everything
 from tests.searching import searching, with_search
 
 BASE = "/api/v1"
@@ -48,8 +48,7 @@ def wsgi(api_settings: Settings) -> Iterator[Any]:
     app = main(api_settings)
     with searching(api_settings):
         yield app
-    app.registry.hot.dispose()
-    app.registry.engine.dispose()
+    close(app)
 
 
 @pytest.fixture(scope="package")

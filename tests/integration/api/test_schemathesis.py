@@ -114,6 +114,7 @@ BY_BOUNDS = only(coverage=CoveragePhaseConfig())
 OF_FILES = only(
     examples=ExamplesPhaseConfig(), coverage=CoveragePhaseConfig(), stateful=StatefulPhaseConfig()
 )
+AUDIT = only(coverage=CoveragePhaseConfig(), fuzzing=FuzzingPhaseConfig())
 BY_LINKS = only(stateful=StatefulPhaseConfig())
 
 
@@ -135,5 +136,10 @@ class TestContract:
         self, wsgi: Any, manager: Client, include: str, phases: PhasesConfig, seconds: int
     ) -> None:
         found, calls = fuzz(wsgi, manager, include, phases, seconds)
+        assert calls > 20
+        assert not found, f"{calls} calls\n" + "\n".join(found[:20])
+
+    def test_the_audit_log_and_its_settings_keep_to_the_document(self, wsgi: Any, login: Any) -> None:
+        found, calls = fuzz(wsgi, login("Audit administrator"), "/api/v1/audit/", AUDIT, 12)
         assert calls > 20
         assert not found, f"{calls} calls\n" + "\n".join(found[:20])

@@ -22,6 +22,8 @@ from security.crypto.errors import (
 from security.crypto.keyring import EpochKeys, EpochState, KeyRingProvider
 from security.crypto.profile import Profile
 from security.crypto.providers import ring as ring_module
+from security.crypto.providers.hsm import HsmRing
+from tests.integration.crypto.conftest import PIN
 
 
 @pytest.fixture
@@ -263,6 +265,18 @@ def test_another_node_takes_over_the_keys_of_an_epoch(device, ring, first, tmp_p
     node.destroy(first)
 
 
+def test_two_nodes_that_share_an_hsm_seal_the_same_epoch_and_both_open_it(hsm_module, first, tmp_path):
+    ring, node = (HsmRing(tmp_path / name, hsm_module, "kontor", lambda: PIN) for name in ("ring", "node"))
+    ring.create_epoch(first)
+    keys = ring.open_epoch(first)
+    node.create_epoch(first, EpochKeys(first, keys.material()))
+    assert node.open_epoch(first).material() == ring.open_epoch(first).material() == keys.material()
+    ring.destroy(first)
+    with pytest.raises(EpochDestroyed):
+        node.open_epoch(first)
+    node.destroy(first)
+
+
 def test_files_are_for_the_owner_alone(ring, first, tmp_path):
     ring.create_epoch(first)
     assert stat.S_IMODE((tmp_path / "ring").stat().st_mode) == 0o700
@@ -383,8 +397,6 @@ def test_a_tpm_that_does_not_answer_is_away_and_not_broken(tmp_path, first):
 
 def test_a_wrong_pin_and_a_missing_library_have_errors_of_their_own(tmp_path, hsm_module, first):
     from pathlib import Path
-
-    from security.crypto.providers.hsm import HsmRing
 
     with pytest.raises(ProviderRefused, match="PIN"):
         HsmRing(tmp_path, hsm_module, "kontor", lambda: "00000000").create_epoch(first)

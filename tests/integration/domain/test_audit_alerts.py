@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from compliance.audit.events import Event, write
+from crm_server.domain.approvals.services import ApprovalRequired
 from crm_server.domain.audit import alerts
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.errors import ValidationFailed
@@ -75,14 +77,14 @@ class TestRules:
         owl = Actor(user, "Night Owl", Origin.WEB)
         write(session.connection(), owl, [Event("read", "read") for _ in range(20)])
         rule = {"enabled": "true", "threshold": "20", "minutes": "60"}
-        alerts.change(session, "hours", rule | inside)
+        alerts.change(session, "hours", rule | inside, released=True)
         assert [one for one in alerts.examine(session) if one.rule == "hours"] == []
-        alerts.change(session, "hours", rule | outside)
+        alerts.change(session, "hours", rule | outside, released=True)
         assert [one.actor for one in alerts.examine(session) if one.rule == "hours"] == [user]
 
     def test_a_disabled_rule_finds_nothing(self, session: Session) -> None:
         act(session, 30, lambda: Event("authorization", "deny", "denied"))
-        alerts.change(session, "denials", {"enabled": "", "threshold": "20", "minutes": "10"})
+        alerts.change(session, "denials", {"enabled": "", "threshold": "20", "minutes": "10"}, released=True)
         assert [one for one in alerts.examine(session) if one.rule == "denials"] == []
 
     @pytest.mark.parametrize(
@@ -109,3 +111,36 @@ class TestRules:
         assert len(after.days) == 7
         assert after.failed_logins[-1] == before.failed_logins[-1] + 3
         assert after.exports[-1] == before.exports[-1] + 2
+
+
+class TestMilder:
+    @pytest.mark.parametrize(
+        "code,change,milder",
+        [
+            ("denials", {"threshold": "21"}, True),
+            ("denials", {"minutes": "9"}, True),
+            ("denials", {"enabled": ""}, True),
+            ("denials", {"threshold": "5", "minutes": "60"}, False),
+            ("hours", {"from": "5"}, True),
+            ("hours", {"to": "23"}, True),
+            ("hours", {"from": "7", "to": "20"}, False),
+        ],
+    )
+    def test_a_rule_that_would_find_less_takes_a_second_person(
+        self, session: Session, code: str, change: dict[str, str], milder: bool
+    ) -> None:
+        usual = next(rule for rule in alerts.rules(session) if rule.code == code)
+        given = alerts.given_of(usual) | change
+        if not milder:
+            alerts.change(session, code, given)
+            return
+        with pytest.raises(ApprovalRequired):
+            alerts.change(session, code, given)
+        alerts.change(session, code, given, released=True)
+
+    def test_a_honey_record_is_taken_away_by_two_persons_only(self, session: Session) -> None:
+        usual = alerts.given_of(next(rule for rule in alerts.rules(session) if rule.code == "honey"))
+        one, other = str(uuid4()), str(uuid4())
+        alerts.change(session, "honey", usual | {"records": f"{one}\n{other}"})
+        with pytest.raises(ApprovalRequired):
+            alerts.change(session, "honey", usual | {"records": one})

@@ -13,7 +13,7 @@ from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.settings import load
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import close, copy_database, ring_of_tests
 from tests.integration.api.conftest import Client, make_token
 
 
@@ -30,8 +30,7 @@ def application(cluster: Cluster, template: str) -> Iterator[Any]:
     )
     made = main(settings)
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def client(application: Any, *roles: str, **own: Any) -> Client:

@@ -23,6 +23,7 @@ from crm_server.kernel.actor import Actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, NotAllowed, NotFound, ValidationFailed
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_roles import as_, browser_of
 from tests.integration.identity.test_user_command import kontor
@@ -37,8 +38,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def take(browser: TestApp, role: str = "System administrator", minutes: int = 30) -> None:

@@ -12,6 +12,7 @@ from crm_server.app import main
 from crm_server.kernel import rowrules
 from crm_server.permissions import Action
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of
 from tests.integration.identity.test_roles import a_role, browser_of, give
@@ -29,8 +30,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
+from tests.conftest import close
 from tests.integration.api.conftest import make_token
 from tests.integration.identity.conftest import GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
@@ -32,8 +33,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture

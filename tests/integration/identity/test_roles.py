@@ -21,6 +21,7 @@ from crm_server.kernel.actor import Actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import Conflict, NotAllowed, ValidationFailed
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import (
     code_of,
@@ -43,8 +44,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(Settings({**identity_settings.values, "trusted_proxies": ("10.0.0.1",)}))
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def as_(user: User) -> Actor:

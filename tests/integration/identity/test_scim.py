@@ -24,6 +24,7 @@ from crm_server.domain.identity.services.sso import source_of
 from crm_server.domain.identity.sso_models import ScimGroup, ScimToken, ScimUser, SsoProvider
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import CLIENT, World
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -62,8 +63,7 @@ BASE = "https://localhost/scim/v2"
 def application(identity_settings: Settings) -> Iterator[Any]:
     made = main(identity_settings)
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 class Scim:

@@ -8,6 +8,7 @@ import pytest
 
 from crm_server.app import main
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
 
@@ -17,8 +18,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture
@@ -40,11 +40,36 @@ class TestSinks:
         page = filled.submit(status=303).follow()
         tried = form(page, "/test").submit(status=200)
         assert '"metadata"' in tried.html.select_one("main pre").get_text()
-        enabled = form(page, "/state").submit(status=303).follow()
+        enabled = form(page, "/enable").submit(status=303).follow()
         assert "Not begun" in enabled.text
         assert "Archive" in browser.get("/audit-sinks").text
-        form(page, "/remove").submit(status=303)
-        assert "Archive" not in browser.get("/audit-sinks").text
+        moved = having(browser.get(enabled.request.path + "/edit"), "message_limit")
+        moved["address"] = "elsewhere.log"
+        assert "second person" in moved.submit(status=422).html.select_one("#address-error").get_text()
+        stop = form(enabled, "/stop")
+        assert "Give a reason" in stop.submit("act", value="remove", status=422).html.get_text()
+        stop["reason"] = "The receiver is switched off for good"
+        asked = stop.submit("act", value="remove", status=303)
+        assert "/approvals/" in asked.location, "a second person has to say yes"
+        assert "Archive" in browser.get("/audit-sinks").text
+
+    def test_a_sink_that_is_not_enabled_is_removed_at_once(self, browser: Browser) -> None:
+        filled = having(browser.get("/audit-sinks/new"), "message_limit")
+        filled["name"], filled["transport"], filled["address"] = "Draft", "file", "draft.log"
+        page = filled.submit(status=303).follow()
+        form(page, "/stop").submit(status=303)
+        assert "Draft" not in browser.get("/audit-sinks").text
+
+    def test_a_milder_rule_is_asked_for(self, browser: Browser) -> None:
+        rule = form(browser.get("/audit-alerts"), "/audit-alerts/mass_reads")
+        rule["threshold"] = "90000"
+        refused = rule.submit(status=422)
+        assert "Give a reason" in refused.html.select_one("#mass_reads-reason-error").get_text()
+        rule["reason"] = "A migration reads everything tonight"
+        asked = rule.submit(status=303)
+        assert "/approvals/" in asked.location
+        assert "2,000 → 90000" in asked.follow().text or "2000 → 90000" in asked.follow().text
+        assert 'value="2000"' in browser.get("/audit-alerts").text
 
     def test_a_rule_is_set_and_the_retention_is_asked_for(self, browser: Browser) -> None:
         page = browser.get("/audit-alerts")

@@ -27,6 +27,7 @@ from crm_server.domain.identity.sso_models import LoginRequest, SsoProvider, Sso
 from crm_server.kernel.errors import Conflict
 from crm_server.settings import Settings
 from security.identity.oidc.diagnosis import diagnose
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.providers import SECRET, CanailleServer, Liar
 from tests.integration.identity.test_identity_pages import alert, code_of, new_browser
@@ -39,8 +40,7 @@ def application(identity_settings: Settings) -> Iterator[Any]:
     made = main(identity_settings)
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture

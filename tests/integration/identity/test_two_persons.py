@@ -21,6 +21,7 @@ from crm_server.domain.identity.models import Role, User, UserRole
 from crm_server.domain.identity.services import granting
 from crm_server.kernel import db
 from crm_server.settings import Settings
+from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_identity_pages import csrf_of, form, log_in, new_browser, only
 
@@ -30,8 +31,7 @@ def application(identity_settings: Settings) -> Iterator[object]:
     made = main(Settings({**identity_settings.values, "export_release_rows": 3}))
     made.registry.identity.login._refusal_seconds = 0
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 def browser_of(application: object, user: User) -> TestApp:

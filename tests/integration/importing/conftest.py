@@ -34,7 +34,7 @@ from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.conftest import copy_database, ring_of_tests, see_everything
+from tests.conftest import close, copy_database, ring_of_tests, see_everything
 from tests.searching import searching, with_search
 
 _NAME = "kontor_imports"
@@ -134,8 +134,7 @@ def wsgi(import_settings: Settings) -> Iterator[Any]:
     app = main(import_settings)
     with searching(import_settings):
         yield app
-    app.registry.hot.dispose()
-    app.registry.engine.dispose()
+    close(app)
 
 
 @pytest.fixture(scope="session")

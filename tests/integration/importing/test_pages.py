@@ -308,7 +308,7 @@ class TestExport:
         browser = browser_of("Manager")
         book = browser.get("/api/v1/contacts/export?format=xlsx&fields=name,email,account_id")
         table = CalamineWorkbook.from_filelike(io.BytesIO(book.body)).get_sheet_by_index(0).to_python()
-        assert table[0] == ["Name", "E-mail", "Account"]
+        assert table[0] == ["Full name", "E-mail", "Account"]
         assert ["Anna Weiß", "anna@example.de", "Muster GmbH"] in table
         cards = list(vobject.readComponents(browser.get("/contacts/export?format=vcard").body.decode()))
         assert "Anna Weiß" in {card.fn.value for card in cards}

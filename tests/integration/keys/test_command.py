@@ -13,12 +13,16 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from compliance.datamap import KeyClass
+from crm_server import tasks
 from crm_server.cli.keys import keys as command
-from crm_server.domain.keys import escrow, health, rotation
+from crm_server.domain.keys import drill, escrow, health, rotation
+from crm_server.domain.keys.queries import state_of
 from crm_server.domain.keys.work import KeyWork
+from crm_server.kernel import jobs
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.keys import KeysRefused, keys_of
 from crm_server.settings import Settings
+from monitoring import metrics
 from security.crypto import profile
 from security.crypto.profile import Profile
 from tests.integration.keys.conftest import Site
@@ -108,6 +112,39 @@ class TestCommand:
         assert (done["passed"], done["unreadable"], done["readable"]) == (True, 4, 8)
         (kept,) = (site.settings.state_dir / "drills").iterdir()
         assert json.loads(kept.read_text())["passed"]
+        assert json.loads(kontor("status", "--json").output)["drill"]["passed"]
+        assert "drill     passed" in kontor("status").output
+        assert "drill" not in str(health_of(site))
+
+    def test_a_drill_that_is_due_runs_by_itself_and_one_that_fails_is_told_everywhere(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ):  # ENC-10
+        runs = []
+
+        def broken(folder: Path, *_more: object) -> None:
+            runs.append(folder)
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(drill, "_run", broken)
+        before = metrics.KEY_ALARMS.labels("drill-failed")._value.get()
+        worker = tasks.worker(site.settings)
+        with site.session() as session:
+            jobs.defer(session, "keys_drill")
+            session.commit()
+        worker.run(until_empty=True)
+        assert len(runs) == 1
+        with site.engine.connect() as connection:
+            state = state_of(connection, site.keys, site.settings)
+            told = connection.execute(
+                text("select action, outcome from audit.event where action = 'drill_failed'")
+            ).one()
+        assert state.drill is not None
+        assert not state.drill.passed
+        assert tuple(told) == ("drill_failed", "failure")
+        assert metrics.KEY_ALARMS.labels("drill-failed")._value.get() == before + 1
+        assert ("error", True) in [
+            (one.level, "drill of erasure failed" in one.text) for one in health_of(site)
+        ]
 
 
 class TestStart:
@@ -128,6 +165,11 @@ class TestStart:
             site.open()
         keys._checked.cache_clear()
         assert Profile.STANDARD.suite == 1
+
+
+def health_of(site: Site) -> list[health.Trouble]:
+    with site.engine.connect() as connection:
+        return list(health.troubles(site.settings, connection))
 
 
 class TestDoctor:

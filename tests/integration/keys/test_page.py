@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
+import jsonschema_rs
 import pytest
 from sqlalchemy import text
 from webtest import TestApp
 
 from compliance.datamap import KeyClass
 from crm_server import tasks
+from crm_server.api.openapi import document
 from crm_server.app import main
+from crm_server.domain.identity.models import LoginSession
 from crm_server.domain.keys import destruction, escrow, rotation
 from crm_server.domain.keys.work import KeyWork
-from crm_server.kernel.actor import system_actor
+from crm_server.kernel.actor import Actor, system_actor
+from crm_server.kernel.ids import new_id
 from crm_server.kernel.keys import keys_of
+from crm_server.permissions import Permission
+from tests.conftest import close
 from tests.integration.api.conftest import make_token
 from tests.integration.keys.conftest import Site
 
@@ -36,9 +42,28 @@ def as_role(site: Site) -> Iterator[Callable[..., TestApp]]:
         return TestApp(made, extra_environ=given)
 
     yield use
-    made.registry.keys.close()
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
+
+
+@pytest.fixture
+def in_browser(site: Site, as_role: Callable[..., TestApp]) -> Callable[..., TestApp]:
+    """The same as somebody who proved a minute ago who they are."""
+
+    def use(role: str) -> TestApp:
+        program = as_role(role)
+        token, user = make_token(site.engine, role)
+        session_ref = new_id()
+        with site.session() as session:
+            session.add(
+                LoginSession(id=session_ref, user_id=user, token_hash=token.encode(), auth_method="password")
+            )
+            session.commit()
+        permissions = frozenset(map(str, (Permission.KEYS_READ, Permission.KEYS_MANAGE)))
+        person = Actor(user, "Sam", permissions=permissions, session_ref=session_ref)
+        program.extra_environ["kontor.identity"] = person
+        return program
+
+    return use
 
 
 def people(site: Site, number: int) -> None:
@@ -55,6 +80,8 @@ class TestApi:
         assert state["by_class"]["identity"] == {"active": 3, "held": 0, "erased": 0}
         assert state["proves_destruction"] is False
         assert "can't prove" in state["statement"]
+        schemas = document()["components"]["schemas"]
+        jsonschema_rs.validate(schemas["Keys"] | {"components": {"schemas": schemas}}, state)
         assert not {"wrapped", "kcv", "kid"} & set(str(state).split("'"))
 
     @pytest.mark.parametrize("role", ["Manager", "Audit administrator", "System administrator", "Reader"])
@@ -76,12 +103,16 @@ class TestApi:
         assert state["escrow"]["opened_at"]
         assert state["epochs"][1]["obstacles"] == []
 
-    def test_a_destruction_needs_the_sentence_that_says_what_happens(self, site: Site, as_role: Any):
+    def test_a_destruction_needs_a_fresh_proof_and_the_sentence_that_says_what_happens(
+        self, site: Site, as_role: Any, in_browser: Any
+    ):
         people(site, 2)
         work = KeyWork(site.keys, site.engine, site.settings, system_actor())
         rotation.rotate(work)
-        app = as_role("Security administrator")
         path = "/api/v1/keys/epochs/1/destroy"
+        program = as_role("Security administrator").post_json(path, {}, status=403).json
+        assert program["reason"] == "step_up_required"
+        app = in_browser("Security administrator")
         wrong = app.post_json(path, {"reason": "Its time is over.", "confirm": "yes"}, status=422).json
         assert wrong["errors"][0]["code"] == "confirm"
         live = app.get("/api/v1/keys").json["live"]

@@ -18,6 +18,7 @@ from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.services import records
 from crm_server.settings import Settings
+from tests.conftest import close
 
 MASKED = {"general": "read", "personal": "masked", "financial": "read"}
 
@@ -26,8 +27,7 @@ MASKED = {"general": "read", "personal": "masked", "financial": "read"}
 def application(settings: Settings) -> Iterator[Any]:
     app = main(settings)
     yield app
-    app.registry.hot.dispose()
-    app.registry.engine.dispose()
+    close(app)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from webtest import TestApp
 
 from crm_server.app import main
 from crm_server.settings import Settings
+from tests.conftest import close
 
 NONCE = re.compile(r"'nonce-([A-Za-z0-9+/=]{24})'")
 
@@ -20,8 +21,7 @@ NONCE = re.compile(r"'nonce-([A-Za-z0-9+/=]{24})'")
 def application(settings: Settings) -> Iterator[Any]:
     made = main(settings)
     yield made
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 @pytest.fixture
@@ -120,8 +120,7 @@ class TestRequests:
             answer = browser.get("/contacts", headers={"X-Forwarded-Proto": "https"})
             assert answer.location.startswith("https://localhost/")
         finally:
-            made.registry.hot.dispose()
-            made.registry.engine.dispose()
+            close(made)
 
     @pytest.mark.parametrize(
         "path", ["/login", "/login/code", "/login/with-passkey", "/logout", "/preferences"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +25,7 @@ from crm_server.services import records
 from crm_server.settings import Settings
 from crm_server.web.views import home
 from security.identity.sessions import new_session_token
+from tests.conftest import close
 from tests.integration.api.conftest import statements
 
 __all__ = ["statements"]
@@ -32,8 +34,10 @@ ROLES = {role.name: role for role in BUILT_IN_ROLES}
 
 
 @pytest.fixture(scope="module")
-def application(settings: Settings) -> object:
-    return main(settings)
+def application(settings: Settings) -> Iterator[object]:
+    made = main(settings)
+    yield made
+    close(made)
 
 
 @pytest.fixture

@@ -9,26 +9,23 @@ from hypothesis import strategies as st
 
 from compliance.audit.siem.event import AuditEvent
 
+# Of each OCSF class a few, and one that the product doesn't write.
 KINDS = [
     ("authentication", "login"),
-    ("authentication", "logout"),
-    ("authentication", "password_change"),
+    ("authentication", "session_ended"),
     ("authentication", "unheard_of"),
-    ("account", "account_lock"),
-    ("authorization", "grant"),
-    ("authorization", "check"),
+    ("authorization", "deny"),
+    ("authorization", "emergency_begun"),
     ("change", "create"),
-    ("change", "update"),
-    ("change", "delete"),
-    ("change", "merge"),
-    ("read", "view"),
+    ("change", "share"),
     ("read", "list"),
     ("export", "export"),
-    ("configuration", "configure"),
-    ("job", "start"),
-    ("rights", "create"),
-    ("compliance", "update"),
-    ("detection", "create"),
+    ("configuration", "user_disabled"),
+    ("configuration", "role_given"),
+    ("configuration", "keys_erased"),
+    ("configuration", "sink_test"),
+    ("job", "import"),
+    ("detection", "alert_honey"),
     ("audit", "reconciliation"),
 ]
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from compliance.audit.log.leaf import encode, encode_or_substitute
+from compliance.audit.siem.catalog import sample, types
 from compliance.audit.siem.event import AuditEvent, Policy, short, visible
 from compliance.audit.siem.formats import FORMATS, Sender, cef, ecs, leef, ocsf, render
 
@@ -168,6 +169,11 @@ class TestOcsf:
         ]
         assert errors == []
         assert document["type_uid"] == document["class_uid"] * 100 + document["activity_id"]
+
+    def test_every_type_that_the_product_writes_validates(self) -> None:
+        for kind in types():
+            document: Any = json.loads(render("ocsf", sample(*kind), SENDER))
+            assert ocsf_validator(document["class_uid"]).is_valid(document), kind
 
     @given(any_event())
     def test_any_text_validates(self, event: AuditEvent) -> None:

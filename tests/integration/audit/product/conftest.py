@@ -23,7 +23,7 @@ from crm_server.migrations import manage
 from crm_server.settings import load
 
 # The tests of the log have a bare cluster of their own; these need the one of the product.
-from tests.conftest import cluster, copy_database, template
+from tests.conftest import close, cluster, copy_database, template
 from tests.integration.api.conftest import Client, make_token
 
 __all__ = ["cluster", "template"]
@@ -141,5 +141,4 @@ def login(site: Site) -> Iterator[Callable[..., Client]]:
         return Client(wsgi, token, user_id)
 
     yield make
-    app.registry.hot.dispose()
-    app.registry.engine.dispose()
+    close(app)

@@ -12,6 +12,7 @@ from crm_server.app import main
 from crm_server.domain.audit import guard
 from crm_server.domain.audit.guard import AuditState, AuditStopped
 from crm_server.settings import load
+from tests.conftest import close
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
 from tests.integration.audit.product.test_trail import work
@@ -26,8 +27,7 @@ OLD_EVENT = (
 def registry(site: Site) -> Iterator[Any]:
     made = main(load({name: text for name, text in site.environment.items() if name.startswith("KONTOR_")}))
     yield made.registry
-    made.registry.hot.dispose()
-    made.registry.engine.dispose()
+    close(made)
 
 
 class TestGuard:
