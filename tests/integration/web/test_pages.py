@@ -307,7 +307,7 @@ class TestCost:
             engine, "contact", {"family_name": "Cost", "owner_id": str(me), "account_id": str(account)}
         )
         task = make(engine, "activity", {"title": "Cost", "owner_id": str(me), "contact_id": str(contact)})
-        for path, most, events in (("/", 13, 1), (f"/accounts/{account}", 24, 2), ("/contacts", 7, 2)):
+        for path, most, events in (("/", 14, 1), (f"/accounts/{account}", 27, 2), ("/contacts", 10, 2)):
             app.get(path)
             statements.clear()
             told = _told(engine, me)
