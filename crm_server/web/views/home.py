@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyramid.view import view_config
-from sqlalchemy import func, literal, select, text, union_all
 
 from crm_server.domain.audit import queries as audit
 from crm_server.domain.pipeline import queries as pipeline
+from crm_server.kernel import owned
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import NotFound
 from crm_server.kernel.listing import Condition, Sort
@@ -124,24 +124,7 @@ def _seen(request: Request) -> list[_Place]:
 def _changed(request: Request) -> list[_Place]:
     """What changed last among the records that are mine."""
     mine = [entity for name in _RECENT if (entity := _mine(request, name, "updated_at")) is not None]
-    if not mine:
-        return []
-    parts = [
-        select(literal(entity.number).label("number"), entity.table.c.id, entity.table.c.updated_at)
-        .where(
-            entity.table.c.owner_id == request.actor.id,
-            entity.table.c.deleted_at.is_(None),
-            entity.table.c.updated_at >= now() - _LATELY,
-        )
-        .order_by(entity.table.c.updated_at.desc())
-        .limit(_SHOWN)
-        .subquery()
-        .select()
-        for entity in mine
-    ]
-    rows = request.db.execute(union_all(*parts).order_by(text("updated_at desc")).limit(_SHOWN))
-    kinds = {entity.number: entity for entity in mine}
-    return [(kinds[number], key, at) for number, key, at in rows]
+    return owned.changed_since(request.db, mine, now() - _LATELY, _SHOWN)
 
 
 def _titles(request: Request, places: Iterable[_Place]) -> dict[str, str]:
@@ -171,26 +154,14 @@ def _linked(request: Request, places: Iterable[_Place], titles: Mapping[str, str
 def _numbers(request: Request) -> list[dict[str, Any]]:
     """Figures that lead to lists: what is mine and not done."""
     mine = [entity for name in _WAITING if (entity := _mine(request, name, "status")) is not None]
-    if not mine:
-        return []
-    counts = [
-        select(func.count())
-        .where(
-            entity.table.c.owner_id == request.actor.id,
-            entity.table.c.deleted_at.is_(None),
-            entity.table.c.status.in_(_WAITING[entity.name]),
-        )
-        .scalar_subquery()
-        for entity in mine
-    ]
-    row = request.db.execute(select(*counts)).one()
+    counts = owned.count_by_status(request.db, {entity: _WAITING[entity.name] for entity in mine})
     return [
         {
             "policy": entity.policy,
             "count": count,
             "href": f"/{entity.policy.collection}?{_query(entity.name)}",
         }
-        for entity, count in zip(mine, row, strict=True)
+        for entity, count in counts.items()
     ]
 
 
