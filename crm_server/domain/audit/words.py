@@ -46,6 +46,7 @@ ACTIONS: dict[str, Text] = {
     "escrow_opened": _("Escrow of keys opened"),
     "erasures_replayed": _("Erasures replayed after a restore"),
     "documents_resealed": _("Documents sealed anew"),
+    "epoch_handed_over": _("Epoch of keys handed to another node"),
     "node_forgotten": _("Node removed from the attestations of keys"),
     "unshare": _("Share ended"),
     "explain": _("Access explained"),
