@@ -96,6 +96,7 @@ ACTIONS: dict[str, Text] = {
     "alert_denials": _("Many denials"),
     "alert_honey": _("Honey record touched"),
     "prune": _("Events removed after their retention"),
+    "prune_closed": _("Events of a closed log removed after their retention"),
     "reconciliation": _("Nightly reconciliation"),
     "log_fork": _("Log begun anew"),
     "pruned": _("Event removed before it was delivered"),

@@ -83,7 +83,7 @@ _FINDINGS = frozenset(
     {
         *("keys_erased", "keys_held", "keys_released", "erasures_replayed", "drill_passed", "drill_failed"),
         *("directory_comparison_held", "directory_comparison_failed", "scim_deprovisioning_held"),
-        *("reconciliation", "prune", "destruction_refused"),
+        *("reconciliation", "prune", "prune_closed", "destruction_refused"),
     }
 )
 
