@@ -17,9 +17,11 @@ from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
+
+    from security.crypto.document import DocumentKey
 
 PAYLOAD_SEALED = 1
 """Format of a payload row: a sealed document of key class `audit`, bound to its event."""
@@ -117,8 +119,14 @@ class Payload:
 class PayloadVault(Protocol):
     """Seals payloads; the application has one for each engine on which it writes."""
 
-    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> Sequence[bytes | None]:
-        """The sealed payloads in order; None for the payload of a person who was erased."""
+    def seal(
+        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
+    ) -> Sequence[bytes | None]:
+        """The sealed payloads in order; None for the payload of a person who was erased.
+
+        Args:
+            fresh: Keys of data subjects that were made in this very transaction.
+        """
 
 
 _vaults: WeakKeyDictionary[Engine, PayloadVault] = WeakKeyDictionary()
@@ -139,66 +147,74 @@ def salted(payload: dict[str, Any]) -> tuple[bytes, bytes]:
     return commitment(salt, body), salt + body
 
 
-def _sealed(connection: Connection, payloads: list[Payload]) -> dict[UUID, bytes | None]:
-    if not payloads:
-        return {}
-    vault = _vaults.get(connection.engine)
-    if vault is None:
-        return dict.fromkeys(one.event_id for one in payloads)
-    return dict(zip((one.event_id for one in payloads), vault.seal(connection, payloads), strict=True))
-
-
-def rows_of(
-    connection: Connection, actor: Principal, events: Iterable[Event]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(rows of `audit.event`, rows of `audit.event_payload`) for a writer that has a faster way than INSERT.
-
-    Payloads are sealed in the transaction of `connection`.
-    """
-    moment = datetime.now(UTC)
-    events = list(events)
-    commits: dict[UUID, bytes] = {}
+def _told(
+    connection: Connection, actor: Principal, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey]
+) -> tuple[dict[str, list[Any]], list[bytes | None]]:
+    """The columns of the events by name, and the sealed payload of each event that has one."""
+    number = len(events)
+    metas: list[dict[str, Any]] = [item.meta for item in events]
+    commits: list[bytes | None] = [None] * number
+    bodies: list[bytes | None] = [None] * number
+    places: list[int] = []
     payloads: list[Payload] = []
-    for item in events:
+    for place, item in enumerate(events):
         if item.payload is None:
             continue
-        commits[item.event_id], content = salted(item.payload)
+        commits[place], content = salted(item.payload)
         # Changes of records about nobody are the installation's; what somebody looked for is theirs.
         keeper = None if item.event_class == "change" else actor.id
-        payloads.append(Payload(item.event_id, next(iter(item.subjects), None), keeper, content))
-    sealed = _sealed(connection, payloads)
-    rows: list[dict[str, Any]] = []
-    for item in events:
-        left_out = item.event_id in sealed and sealed[item.event_id] is None
-        rows.append(
-            {
-                "event_id": item.event_id,
-                "occurred_at": moment,
-                "event_class": item.event_class,
-                "action": item.action,
-                "outcome": item.outcome,
-                "reason": item.reason,
-                "severity": item.severity,
-                "actor_ref": actor.id,
-                "auth_method": actor.auth_method,
-                "session_ref": actor.session_ref,
-                "request_id": actor.request_id,
-                "origin": str(actor.origin),
-                "object_type": item.object_type,
-                "object_ref": item.object_ref,
-                "subject_ref": list(item.subjects) or None,
-                "purpose": actor.purpose,
-                "policy_version": POLICY_VERSION,
-                "meta": item.meta | {"payload": "left_out"} if left_out else item.meta,
-                "payload_commit": None if left_out else commits.get(item.event_id),
-            }
-        )
-    bodies = [
-        {"event_id": key, "format": PAYLOAD_SEALED, "body": body}
-        for key, body in sealed.items()
-        if body is not None
-    ]
-    return rows, bodies
+        subject = item.subjects[0] if item.subjects else None
+        payloads.append(Payload(item.event_id, subject, keeper, content))
+        places.append(place)
+    vault = _vaults.get(connection.engine) if payloads else None
+    sealed = [None] * len(payloads) if vault is None else vault.seal(connection, payloads, fresh)
+    for place, body in zip(places, sealed, strict=True):
+        bodies[place] = body
+        if body is None:
+            commits[place], metas[place] = None, metas[place] | {"payload": "left_out"}
+    return {
+        "event_id": [item.event_id for item in events],
+        "occurred_at": [datetime.now(UTC)] * number,
+        "event_class": [item.event_class for item in events],
+        "action": [item.action for item in events],
+        "outcome": [item.outcome for item in events],
+        "reason": [item.reason for item in events],
+        "severity": [item.severity for item in events],
+        "actor_ref": [actor.id] * number,
+        "auth_method": [actor.auth_method] * number,
+        "session_ref": [actor.session_ref] * number,
+        "request_id": [actor.request_id] * number,
+        "origin": [str(actor.origin)] * number,
+        "object_type": [item.object_type for item in events],
+        "object_ref": [item.object_ref for item in events],
+        "subject_ref": [list(item.subjects) or None for item in events],
+        "purpose": [actor.purpose] * number,
+        "policy_version": [POLICY_VERSION] * number,
+        "meta": metas,
+        "payload_commit": commits,
+    }, bodies
+
+
+def columns_of(
+    connection: Connection,
+    actor: Principal,
+    events: Sequence[Event],
+    fresh: Mapping[UUID, DocumentKey] | None = None,
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """(columns of `audit.event`, columns of `audit.event_payload`) for a writer that has a faster way than INSERT.
+
+    Payloads are sealed in the transaction of `connection`.
+
+    Args:
+        fresh: Keys of data subjects that were made in this very transaction, so that nobody looks for them.
+    """
+    columns, bodies = _told(connection, actor, events, fresh or {})
+    sealed = [(key, body) for key, body in zip(columns["event_id"], bodies, strict=True) if body is not None]
+    return columns, {
+        "event_id": [key for key, _body in sealed],
+        "format": [PAYLOAD_SEALED] * len(sealed),
+        "body": [body for _key, body in sealed],
+    }
 
 
 _COLUMNS = (
@@ -232,24 +248,23 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
 
     One statement for both, given to the driver as it is: every change pays for this.
     """
-    rows, payloads = rows_of(connection, actor, events)
-    bodies = {row["event_id"]: row["body"] for row in payloads}
+    columns, bodies = _told(connection, actor, list(events), {})
+    columns["meta"] = [orjson.dumps(meta).decode() for meta in columns["meta"]]
+    rows = list(zip(*columns.values(), strict=True))
+    names = ", ".join(columns)
     for start in range(0, len(rows), _MOST_AT_ONCE):
         batch = rows[start : start + _MOST_AT_ONCE]
         values: list[Any] = []
-        sealed = [row["event_id"] for row in batch if row["event_id"] in bodies]
         statement = ""
-        if sealed:
-            places = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * len(sealed))
+        for row, body in zip(batch, bodies[start : start + _MOST_AT_ONCE], strict=True):
+            if body is not None:
+                values += (row[0], body)
+        if values:
+            places = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * (len(values) // 2))
             statement = (
                 f"with payload as (insert into audit.event_payload (event_id, format, body) values {places}) "
             )
-            for key in sealed:
-                values += (key, bodies[key])
-        statement += (
-            f"insert into audit.event ({', '.join(_COLUMNS)}) values {', '.join([_ROW] * len(batch))}"
-        )
+        statement += f"insert into audit.event ({names}) values {', '.join([_ROW] * len(batch))}"
         for row in batch:
-            row["meta"] = orjson.dumps(row["meta"]).decode()
-            values += [row[name] for name in _COLUMNS]
+            values += row
         connection.exec_driver_sql(statement, tuple(values))

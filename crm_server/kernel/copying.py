@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from struct import Struct
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from crm_server.kernel.loading import copy_into
 from crm_server.kernel.serialization import dumps_text
 
-__all__ = ["copy_rows"]
+__all__ = ["copy_columns", "copy_rows"]
 
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TAIL: Final = b"\xff\xff"
@@ -48,30 +48,37 @@ Writer = Callable[[Any], bytes]
 def copy_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Iterable[Any]]
 ) -> None:
-    """Copies rows, each a sequence in the order of ``columns``, into ``table``.
+    """Copies rows, each a sequence in the order of ``columns``, into ``table``; see `copy_columns`."""
+    given = list(zip(*rows, strict=True))
+    if given:
+        copy_columns(connection, table, dict(zip(columns, given, strict=True)))
+
+
+def copy_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Copies rows, given as the values of each column, into ``table``.
 
     Constraint violations raise sqlalchemy.exc errors, as an INSERT would.
     """
-    given = list(zip(*rows, strict=True))
-    if not given:
+    number = len(next(iter(columns.values())))
+    if not number:
         return
-    cells = [
-        _column(_writer(table.c[name].type), values) for name, values in zip(columns, given, strict=True)
-    ]
+    cells = [_column(_writer(table.c[name].type), values) for name, values in columns.items()]
     # Each row begins with the number of its columns.
-    start = repeat(Struct(">h").pack(len(columns)), len(given[0]))
-    body = b"".join((_HEAD, *map(b"".join, zip(start, *cells, strict=True)), _TAIL))
+    start = repeat(Struct(">h").pack(len(columns)), number)
+    body = b"".join((_HEAD, *chain.from_iterable(zip(start, *cells, strict=True)), _TAIL))
     # COPY is psycopg2's own.
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
         try:
-            copy_into(cursor, table.schema or "public", table.name, columns, io.BytesIO(body), binary=True)
+            copy_into(
+                cursor, table.schema or "public", table.name, list(columns), io.BytesIO(body), binary=True
+            )
         except connection.dialect.dbapi.Error as error:  # type: ignore[union-attr]
             # The rest of the code knows the driver's errors as SQLAlchemy's.
             connection._handle_dbapi_exception(error, f"COPY {table.fullname}", None, cursor, None)  # noqa: SLF001
 
 
-def _column(write: Writer, values: tuple[Any, ...]) -> Iterable[bytes]:
+def _column(write: Writer, values: Sequence[Any]) -> Iterable[bytes]:
     """The cells of one column. Many columns hold the same object in every row: their work is done once."""
     if len(set(map(id, values))) == 1:
         return repeat(_NULL if values[0] is None else write(values[0]), len(values))

@@ -22,7 +22,7 @@ from security.crypto.document import document_kid
 from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -46,14 +46,19 @@ class Payloads:
         # Key ids of subjects whose key is committed; the keys themselves are in the cache that erasures empty.
         self._known: BoundedCache[UUID, bytes] = BoundedCache(_REMEMBERED, _SECONDS)
 
-    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> list[bytes | None]:
+    def seal(
+        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
+    ) -> list[bytes | None]:
         """Seal in the connection's transaction; the keys of data subjects commit or roll back with it.
+
+        Args:
+            fresh: Keys of data subjects that were made in this transaction.
 
         Returns:
             The sealed documents in the same order; None where the person was erased, so that nothing may be kept.
         """
         subjects = dict.fromkeys(one.subject for one in payloads if one.subject is not None)
-        keys = self._keys_of(connection, list(subjects))
+        keys = {**fresh, **self._keys_of(connection, [one for one in subjects if one not in fresh])}
         return [
             None
             if (key := self._key_for(one, keys)) is None

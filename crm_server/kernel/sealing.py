@@ -18,9 +18,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
 from crm_server.kernel.loading import copy_into
-from security.crypto.document import DocumentKey, document_kid, key_check_value
+from security.crypto.document import DocumentKey, document_kid
 from security.crypto.errors import KeyMissing
-from security.crypto.wrap import wrap_context
+from security.crypto.wrap import WRAPPED_SIZE, wrap_context_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +41,8 @@ _size = Struct(">i").pack
 
 Contents = dict[str, dict[int, Any]]
 """Fields by number, by key class."""
+Columns = dict[str, list[Any]]
+"""Values of columns by name, one for each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +55,40 @@ class Resealed:
 
 
 def new_keys(
-    keys: Keys, connection: Connection, subjects: Sequence[UUID], key_class: str
-) -> list[DocumentKey]:
-    """A first data key for each of the subjects, which nobody knows yet, stored by COPY; in their order."""
+    keys: Keys, connection: Connection, wanted: Mapping[str, Sequence[UUID]]
+) -> dict[str, list[DocumentKey]]:
+    """First data keys for people whom nobody knows yet, all stored by one COPY.
+
+    Args:
+        wanted: The data subjects by key class.
+
+    Returns:
+        The keys by key class, in the order of the subjects.
+    """
     epoch = keys.active_epoch(lambda: connection)
-    wrap, tenant, word = keys.wrapper(epoch).wrap, keys.tenant.bytes, str(key_class)
+    wrap, tenant = keys.wrapper(epoch).wrap, keys.tenant.bytes
     past = datetime.now(UTC) - _EPOCH
     moment = Struct(">iq").pack(8, (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds)
-    # Between the subject and the wrapped key, and before and after, all rows are the same.
+    # Between the subject and the wrapped key, and before and after, all rows are the same; so are the contexts.
     start = Struct(">hi").pack(len(_COLUMNS), 16)
     owner = b"\0\0\0\x10" + tenant + b"\0\0\0\x10"
-    middle = b"".join(
-        (
-            _size(len(word)),
-            word.encode(),
-            Struct(">ihii").pack(2, 1, 4, epoch),
-            _size(6),
-            b"active",
-            _size(40),
+    end = b"\0\0\0\x08"
+    found: dict[str, list[DocumentKey]] = {}
+    body = [_HEAD]
+    for word, subjects in wanted.items():
+        generation = Struct(">ihii").pack(2, 1, 4, epoch)
+        middle = b"".join(
+            (_size(len(word)), word.encode(), generation, _size(6), b"active", _size(WRAPPED_SIZE))
         )
-    )
-    random = os.urandom(48 * len(subjects))
-    found, body = [], [_HEAD]
-    for place, subject in enumerate(subjects):
-        offset = 48 * place
-        kid, dek, person = random[offset : offset + 16], random[offset + 16 : offset + 48], subject.bytes
-        wrapped = wrap(dek, wrap_context(tenant, person, word, 1, kid))
-        body += (start, kid, owner, person, middle, wrapped, b"\0\0\0\x08", key_check_value(dek), moment)
-        found.append(DocumentKey(dek, kid, tenant, person, word))
+        before, after = wrap_context_around(tenant, word, 1)
+        random, made = os.urandom(48 * len(subjects)), []
+        for offset, subject in zip(range(0, len(random), 48), subjects, strict=True):
+            kid, dek, person = random[offset : offset + 16], random[offset + 16 : offset + 48], subject.bytes
+            key = DocumentKey(dek, kid, tenant, person, word)
+            wrapped = wrap(dek, before + person + after + kid)
+            body += (start, kid, owner, person, middle, wrapped, end, key.check_value(), moment)
+            made.append(key)
+        found[word] = made
     body.append(_TAIL)
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
@@ -93,9 +101,10 @@ class Sealer:
 
     def __init__(self, entity: EntityDef) -> None:
         self.entity = entity
+        # By number: documents have their fields in this order, and sealing needs no sorting then.
         self.places = {
             name: (str(item.policy.handling.key_class), item.number)
-            for name, item in entity.fields.items()
+            for name, item in sorted(entity.fields.items(), key=lambda one: one[1].number)
             if item.sealed
         }
         self.columns = {str(key_class): document.column for key_class, document in entity.documents.items()}
@@ -104,32 +113,46 @@ class Sealer:
     def contents(self, values: Mapping[str, Any]) -> Contents:
         """The sealed ones among the values, those that are None left out."""
         found: Contents = {key_class: {} for key_class in self.columns}
-        places = self.places
-        for name, value in values.items():
-            place = places.get(name)
-            if place is not None and value is not None:
-                found[place[0]][place[1]] = value
+        for name, (key_class, number) in self.places.items():
+            value = values.get(name)
+            if value is not None:
+                found[key_class][number] = value
         return found
 
     def fresh(
-        self, keys: Keys, connection: Connection, records: Sequence[tuple[UUID, UUID, Mapping[str, Any]]]
-    ) -> list[dict[str, Any]]:
-        """What to store of new records of new persons: (record, subject, values), in their order."""
+        self,
+        keys: Keys,
+        connection: Connection,
+        records: Sequence[tuple[UUID, UUID, Mapping[str, Any]]],
+        also: Sequence[str] = (),
+    ) -> tuple[Columns, dict[str, list[DocumentKey]]]:
+        """What to store of new records of new persons: (record, subject, values), in their order.
+
+        Args:
+            also: Key classes of which every person gets a key as well.
+
+        Returns:
+            The columns with version and documents, and the keys of the classes in `also`.
+        """
         contents = [self.contents(values) for _record, _subject, values in records]
-        version = self.entity.version_column or ""
-        rows: list[dict[str, Any]] = [{version: 1} for _record in records]
+        held = {
+            key_class: [place for place, found in enumerate(contents) if found[key_class]]
+            for key_class in self.columns
+        }
+        wanted = {name: [records[place][1] for place in places] for name, places in held.items()}
+        everybody = [subject for _record, subject, _values in records]
+        made = new_keys(keys, connection, wanted | dict.fromkeys(map(str, also), everybody))
+        columns = self._empty(len(records))
         for key_class, column in self.columns.items():
-            held = [place for place, found in enumerate(contents) if found[key_class]]
-            made = new_keys(keys, connection, [records[place][1] for place in held], key_class)
-            seal = keys.column(self.entity.number, key_class).seal
-            for place, key in zip(held, made, strict=True):
+            seal, documents = keys.column(self.entity.number, key_class).seal, columns[column]
+            for place, key in zip(held[key_class], made[key_class], strict=True):
                 values = contents[place][key_class]
-                rows[place][column] = seal(key, values, records[place][0].bytes, key.subject, 1)
-        return rows
+                documents[place] = seal(key, values, records[place][0].bytes, key.subject, 1)
+        return columns, {name: made[name] for name in map(str, also)}
 
     def known(
         self, vault: SessionKeys, records: Iterable[tuple[UUID, UUID | None, Mapping[str, Any]]]
-    ) -> list[dict[str, Any]]:
+    ) -> Columns:
         """The same for records of persons, or of nobody, who may have keys already.
 
         Raises:
@@ -138,18 +161,22 @@ class Sealer:
         given = [
             (record, subject or vault.tenant, self.contents(values)) for record, subject, values in records
         ]
-        version = self.entity.version_column or ""
-        rows: list[dict[str, Any]] = [{version: 1} for _item in given]
+        columns = self._empty(len(given))
         for key_class, column in self.columns.items():
             keys = vault.for_sealing_many((who for _id, who, found in given if found[key_class]), key_class)
-            seal = vault.column(self.entity.number, key_class).seal
-            for row, (record, subject, found) in zip(rows, given, strict=True):
+            seal, documents = vault.column(self.entity.number, key_class).seal, columns[column]
+            for place, (record, subject, found) in enumerate(given):
                 if found[key_class]:
                     key = keys[subject]
                     if key is None:
                         raise KeyMissing(bytes(16))
-                    row[column] = seal(key, found[key_class], record.bytes, subject.bytes, 1)
-        return rows
+                    documents[place] = seal(key, found[key_class], record.bytes, subject.bytes, 1)
+        return columns
+
+    def _empty(self, number: int) -> Columns:
+        """The columns of new rows before anything is sealed."""
+        documents: Columns = {column: [None] * number for column in self.columns.values()}
+        return documents | {self.entity.version_column or "": [1] * number}
 
     def changed(
         self, vault: SessionKeys, changes: Mapping[UUID, tuple[int, Mapping[str, Any]]]

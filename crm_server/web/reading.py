@@ -115,8 +115,9 @@ def rows_where(
     fields: tuple[str, ...] | None = None,
     count: bool = False,
     q: str | None = None,
+    partial: bool = False,
 ) -> Page:
-    """The rows for which all conditions hold, with titles of references."""
+    """The rows for which all conditions hold, with titles of references; `partial` as in `ListQuery`."""
     names = fields or tuple(shown(request, entity).fields)
     tree = None if not conditions else conditions[0] if len(conditions) == 1 else Group("and", conditions)
     query = ListQuery(
@@ -127,6 +128,7 @@ def rows_where(
         includes=includes(request, entity, names),
         limit=limit,
         count="exact" if count else "none",
+        partial=partial,
     )
     return page_of(request, entity, query)
 

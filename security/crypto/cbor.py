@@ -103,6 +103,8 @@ def _check(value: object, number: int, depth: int = 0) -> None:
 
 def _encode_other(number: int, value: object) -> bytes:
     """Encode a value of a less common type, mostly through the library."""
+    if type(value) is bytes:
+        return bstr(value)
     if value is True:
         return b"\xf5"
     if value is False:

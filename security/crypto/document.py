@@ -98,8 +98,10 @@ class DocumentKey:
         return kbkdf(self._dek, label, salt + _sha256(aad).digest(), length)
 
     def check_value(self) -> bytes:
-        """Return the check value (8 bytes) of the key itself."""
-        return key_check_value(self._dek)
+        """Return the check value (8 bytes) of the key itself; see :func:`key_check_value`."""
+        state = self.hmac_state()
+        state.update(KCV_LABEL)
+        return state.finalize()[:8]
 
     def __repr__(self) -> str:
         return (

@@ -26,6 +26,12 @@ def wrap_context(tenant: bytes, subject: bytes, key_class: str, generation: int,
     return cbor.array(tenant, subject, key_class, generation, kid)
 
 
+def wrap_context_around(tenant: bytes, key_class: str, generation: int) -> tuple[bytes, bytes]:
+    """Return what stands before the subject and between subject and kid in the contexts of many keys."""
+    around = wrap_context(tenant, bytes(16), key_class, generation, bytes(16))
+    return around[:19], around[35:-16]
+
+
 class KeyWrapper:
     """Wraps and unwraps data keys under one epoch's key-encryption key (32 bytes)."""
 

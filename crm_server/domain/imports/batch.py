@@ -144,6 +144,7 @@ class Batch:
         """
         self._seen.difference_update(self._fresh)
         self._resolver.forget()
+        self._finder.forget()
 
     def _parse(self, ordinal: int, row: SourceRow) -> Work:
         values, problems = self._read(row)
@@ -344,6 +345,7 @@ class Batch:
         moved = [there.change for _work, there in changes if there.change is not None]
         self._rules.begin(connection, records, moved)
         bulk.insert(records, self._import_id)
+        self._finder.made(records)
         for _work, there in changes:
             change = there.change
             if change is None:

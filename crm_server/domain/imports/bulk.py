@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, bindparam, cast, column, update, values
 
 from compliance.audit.capture import plain
-from compliance.audit.events import Event, rows_of
+from compliance.audit.events import Event, columns_of
 from compliance.audit.models import AuditEvent, AuditPayload
-from compliance.datamap import Audit, DataMap, EntityDef
+from compliance.datamap import Audit, DataMap, EntityDef, KeyClass
 from crm_server.domain import names
 from crm_server.domain.imports.custom import custom_fields, insert_values, store_values
 from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.blindindex.plan import indexable
 from crm_server.kernel.blindindex.tokens import EntityTokens
 from crm_server.kernel.clock import now
-from crm_server.kernel.copying import copy_rows
+from crm_server.kernel.copying import copy_columns
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.keys import keys_of
 from crm_server.kernel.sealing import Resealed, Sealer
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
+    from security.crypto.document import DocumentKey
 
 __all__ = ["Bulk", "Change"]
 
@@ -75,7 +76,7 @@ class Bulk:
         # Field name → (number, key in the payload or None where only the fact is kept).
         self._audited = {
             name: (item.number, str(item.number) if item.policy.handling.audit is Audit.VALUE else None)
-            for name, item in entity.fields.items()
+            for name, item in sorted(entity.fields.items(), key=lambda one: one[1].number)
             if item.policy.handling.audit is not Audit.OFF and name not in _BOOKKEEPING
         }
         self._custom = custom_fields(entity)
@@ -103,32 +104,29 @@ class Bulk:
         events: list[Event] = []
         if self._subject is not None:
             self._subjects(records, events)
-        columns = self._columns(records)
-        sealed = self._sealed(records)
-        rows = []
-        for record, documents in zip(records, sealed, strict=True):
-            event_id = new_id()
-            row = {name: record.get(name, default) for name, default in columns.items()}
-            row |= documents
-            row |= {
-                "id": record["id"],
-                "event_id": event_id,
-                "version": 1,
-                "created_at": moment,
-                "updated_at": moment,
-                "created_by": self._author,
-                "updated_by": self._author,
-            }
-            if "import_id" in self.entity.fields:
-                row["import_id"] = import_id
-            rows.append(row)
-            events.append(self._event("create", (row["id"], event_id, 1), {}, record))
-        copy_rows(self._connection, self.entity.table, list(rows[0]), (row.values() for row in rows))
+        number = len(records)
+        event_ids = [new_id() for _record in records]
+        cells = self._columns(records)
+        documents, audit_keys = self._sealed(records)
+        cells |= documents
+        cells |= {
+            "id": keys,
+            "event_id": event_ids,
+            "version": [1] * number,
+            "created_at": [moment] * number,
+            "updated_at": [moment] * number,
+            "created_by": [self._author] * number,
+            "updated_by": [self._author] * number,
+        }
+        if "import_id" in self.entity.fields:
+            cells["import_id"] = [import_id] * number
+        events += map(self._created, records, event_ids)
+        copy_columns(self._connection, self.entity.table, cells)
         if self._indexed:
             self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
-        self._log(events)
+        self._log(events, audit_keys)
         return keys
 
     def update(self, changes: Sequence[Change]) -> list[UUID]:
@@ -208,22 +206,21 @@ class Bulk:
         )
         return [change.record_id for change in members if change.record_id in found]
 
-    def _sealed(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Documents of new records, with their version."""
+    def _sealed(
+        self, records: Sequence[dict[str, Any]]
+    ) -> tuple[dict[str, list[Any]], dict[UUID, DocumentKey]]:
+        """Columns with the documents of new records; and the keys of new persons for what the audit log tells."""
         if self._sealer is None:
-            return [{} for _record in records]
+            return {}, {}
         subject = self.entity.policy.subject or ""
         vault = keys_of(self._session)
         if self._subject is None:
             known = [(record["id"], record.get(subject), record) for record in records]
-            return self._even(self._sealer.known(vault, known))
+            return self._sealer.known(vault, known), {}
         fresh = [(record["id"], record[subject], record) for record in records]
-        return self._even(self._sealer.fresh(vault.keys, self._connection, fresh))
-
-    def _even(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """All with the same columns, as COPY wants them."""
-        empty = {document.column: None for document in self.entity.documents.values()}
-        return [empty | row for row in rows]
+        columns, made = self._sealer.fresh(vault.keys, self._connection, fresh, (KeyClass.AUDIT,))
+        subjects = (record[subject] for record in records)
+        return columns, dict(zip(subjects, made[KeyClass.AUDIT], strict=True))
 
     def _seals(self, change: Change) -> bool:
         return self._sealer is not None and not self._sealer.places.keys().isdisjoint(change.after)
@@ -239,39 +236,61 @@ class Bulk:
     def _tokens(self) -> EntityTokens:
         return EntityTokens(keys_of(self._session).keys, self._connection, self.entity.model)
 
-    def _log(self, events: Sequence[Event]) -> None:
+    def _log(self, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey] | None = None) -> None:
         """The events and their payloads, by COPY as well."""
-        rows, payloads = rows_of(self._connection, self._actor, events)
-        for model, items in ((AuditEvent, rows), (AuditPayload, payloads)):
-            if items:
-                table: Any = model.__table__
-                copy_rows(self._connection, table, list(items[0]), (item.values() for item in items))
+        told, payloads = columns_of(self._connection, self._actor, events, fresh)
+        for model, columns in ((AuditEvent, told), (AuditPayload, payloads)):
+            table: Any = model.__table__
+            copy_columns(self._connection, table, columns)
 
     def _subjects(self, records: Sequence[dict[str, Any]], events: list[Event]) -> None:
         """A data subject for each new person; keys, requests and consents will hang on it."""
         entity = self._datamap["data_subject"]
         moment = now()
-        rows = []
-        for record in records:
-            event_id, subject_id = new_id(), new_id()
-            record[self._subject or ""] = subject_id
-            rows.append(
-                {
-                    "id": subject_id, "event_id": event_id, "version": 1, "created_at": moment, "updated_at": moment,
-                    "created_by": self._author, "updated_by": self._author,
-                }
-            )  # fmt: skip
+        number = len(records)
+        event_ids, subjects = ([new_id() for _record in records] for _column in range(2))
+        for record, event_id, subject in zip(records, event_ids, subjects, strict=True):
+            record[self._subject or ""] = subject
             events.append(
-                Event("change", "create", object_type=entity.number, object_ref=subject_id, subjects=(subject_id,),
+                Event("change", "create", object_type=entity.number, object_ref=subject, subjects=(subject,),
                       meta={"fields": [], "version": 1}, event_id=event_id)
             )  # fmt: skip
-        copy_rows(self._connection, entity.table, list(rows[0]), (row.values() for row in rows))
+        columns: dict[str, Sequence[Any]] = {
+            "id": subjects, "event_id": event_ids, "version": [1] * number, "created_at": [moment] * number,
+            "updated_at": [moment] * number, "created_by": [self._author] * number,
+            "updated_by": [self._author] * number,
+        }  # fmt: skip
+        copy_columns(self._connection, entity.table, columns)
 
-    def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Columns that any record fills, with the value of those records that leave them out."""
+    def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Columns that any record fills, with their default where a record leaves them out."""
         table = self.entity.table
         used = {name for record in records for name in record if name in table.c}
-        return {name: _default(table, name) for name in self.entity.fields if name in used}
+        defaults = {name: _default(table, name) for name in self.entity.fields if name in used}
+        return {name: [record.get(name, default) for record in records] for name, default in defaults.items()}
+
+    def _created(self, record: Mapping[str, Any], event_id: UUID) -> Event:
+        """The event of one new record: what `_event` tells of a record before which there was nothing."""
+        numbers: list[int] = []
+        changes: dict[str, list[Any]] = {}
+        for name, (number, slot) in self._audited.items():
+            value = record.get(name)
+            if value is None:
+                continue
+            numbers.append(number)
+            if slot is not None:
+                changes[slot] = [None, value if type(value) is str else plain(value)]
+        subject = record.get(self._subject) if self._subject else None
+        return Event(
+            "change",
+            "create",
+            object_type=self.entity.number,
+            object_ref=record["id"],
+            subjects=(subject,) if subject else (),
+            meta={"fields": numbers, "version": 1},
+            payload={"changes": changes} if changes else None,
+            event_id=event_id,
+        )
 
     def _event(
         self,

@@ -5,21 +5,18 @@ Called by ``batch``, once for each batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Uuid
 
 from compliance.datamap import EntityDef, Semantic
 from crm_server.domain.imports.bulk import Change
 from crm_server.domain.imports.custom import custom_fields, has_rows, load_values
 from crm_server.domain.imports.references import by_index
-from crm_server.kernel.blindindex.plan import indexable
-from crm_server.kernel.blindindex.tokens import EntityTokens, normal_form
-from crm_server.kernel.keys import keys_of
+from crm_server.domain.imports.sealedkeys import SealedKeys, normal_of
 from crm_server.kernel.opening import ERASED, read_rows
 
 if TYPE_CHECKING:
@@ -31,8 +28,9 @@ __all__ = ["Existing", "Finder", "Key"]
 
 Key = tuple[str, ...]
 
-_BOOKKEEPING = frozenset({"id", "version", "import_id", "name", "given_name", "family_name", "language"})
-_CHUNK = 5_000
+_BOOKKEEPING = frozenset(
+    {"id", "version", "import_id", "deleted_at", "name", "given_name", "family_name", "language"}
+)
 _TEXTS = frozenset({Semantic.TEXT, Semantic.LONG_TEXT, Semantic.PHONE, Semantic.URL, Semantic.CHOICE})
 
 
@@ -63,14 +61,14 @@ class Finder:
         self._custom = [
             name for name, item in custom_fields(entity).items() if name in wanted and has_rows(item)
         ]
-        self._transforms = {item.name: item.transform for item in indexable(entity.model)}
-        # What a sealed key was found to be, with the version of its document: each is opened once a run.
-        self._opened: dict[UUID, tuple[int, str | None]] = {}
+        first = key[0] if key else None
+        sealed = first is not None and entity.fields[first].sealed
+        self._seals = SealedKeys(entity, first) if first is not None and sealed else None
 
     def normal(self, name: str, value: Any) -> str:
         """A value as it counts in a key."""
         if self._entity.fields[name].sealed:
-            return self._normal(name, value) or str(value)
+            return normal_of(self._entity, name, value) or str(value)
         return str(value).lower() if self._entity.fields[name].semantic is Semantic.EMAIL else str(value)
 
     def find(self, session: Session, keys: set[Key]) -> dict[Key, Existing]:
@@ -79,15 +77,19 @@ class Finder:
             return {}
         first = {key[0] for key in keys}
         with by_index(session.connection()):
-            sealed = self._entity.fields[self._key[0]].sealed
-            records = self._by_seal(session, first) if sealed else self._by_column(session, first)
+            seals = self._seals
+            records = self._by_column(session, first) if seals is None else seals.find(session, first)
             rows = read_rows(session, self._entity, self._names, records)
             custom = load_values(session, self._entity, records, self._custom)
         subject = self._entity.policy.subject or ""
         found: dict[Key, Existing] = {}
         for record in sorted(rows):
             values = rows[record] | custom.get(record, {})
-            if ERASED in values or any(values[name] is None for name in self._key):
+            if (
+                ERASED in values
+                or values.get("deleted_at")
+                or any(values[name] is None for name in self._key)
+            ):
                 continue
             key = tuple(self.normal(name, values[name]) for name in self._key)
             ours = values.get("import_id") == self._import_id
@@ -105,30 +107,15 @@ class Finder:
         query = select(self._entity.table.c.id).where(condition == any_(given))
         return list(session.execute(self._live(query)).scalars())
 
-    def _by_seal(self, session: Session, wanted: set[str]) -> list[UUID]:
-        """Live records that have one of the normal forms in a sealed field: those that may have it are opened."""
-        name, table = self._key[0], self._entity.table
-        version = self._entity.version_column or ""
-        tokens = EntityTokens(keys_of(session).keys, session.connection(), self._entity.model)
-        query: Any = self._live(select(table.c.id, table.c[version]))
-        if tokens.indexed(name):
-            hits = bindparam("hits", tokens.hits(name, wanted), type_=ARRAY(Uuid))
-            query = query.where(table.c.id == any_(hits))
-        versions: dict[UUID, int] = {row[0]: row[1] for row in session.execute(query)}
-        unknown = [
-            record
-            for record, number in versions.items()
-            if (kept := self._opened.get(record)) is None or kept[0] != number
-        ]
-        for start in range(0, len(unknown), _CHUNK):
-            part = unknown[start : start + _CHUNK]
-            for record, row in read_rows(session, self._entity, (version, name), part).items():
-                self._opened[record] = (row[version], row[name] and self._normal(name, row[name]))
-        return [record for record in versions if self._opened[record][1] in wanted]
+    def made(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Told of new records (their values, with their keys), which need not be opened to be known."""
+        if self._seals is not None:
+            self._seals.made(records)
 
-    def _normal(self, name: str, value: str) -> str | None:
-        transform = self._transforms.get(name)
-        return str(value) if transform is None else normal_form(transform, value, stored=True)
+    def forget(self) -> None:
+        """Takes back what was made by a batch that was rolled back."""
+        if self._seals is not None:
+            self._seals.forget()
 
     def _live(self, query: Any) -> Any:
         if "deleted_at" in self._entity.fields:

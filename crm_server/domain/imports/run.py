@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH", "Runner"]
 
-BATCH = 1_000
+BATCH = 2_000
 """Rows in one transaction: enough to make the commit cheap, few enough to show progress and to repeat
 quickly."""
 _ATTEMPTS = 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -23,6 +24,8 @@ _PLAIN_MAIL = re.compile(
 _MAIL_IN_TEXT = re.compile(r"(?:mailto:|.*<)\s*([^\s<>;,]+@[^\s<>;,]+?)\s*>?", re.IGNORECASE)
 _SEVERAL = re.compile(r"@[^@]*[;,\s/][^@]*@")
 _SHORTEST = 1_000
+_FEWEST_DIGITS = 4
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _EXTENSION = re.compile(r"\s*(?:ext\.?|x|durchwahl|dw|分机|转)\s*(\d{1,8})\s*$", re.IGNORECASE)
 _URL = re.compile(
     r"(?:(https?)://)?((?:[\w\u00a1-\uffff-]+\.)+[\w\u00a1-\uffff]{2,}|localhost)(:\d{1,5})?(/\S*|\?\S*)?",
@@ -69,6 +72,8 @@ def parse_phone(text: str, country: str | None = None) -> str:
     ``phone.country``, ``phone.invalid``.
     """
     clean = unicodedata.normalize("NFKC", text).strip().lstrip("'")
+    if _is_e164(clean):
+        return clean
     extension = ""
     if match := _EXTENSION.search(clean):
         extension, clean = match[1], clean[: match.start()]
@@ -99,6 +104,39 @@ def parse_phone(text: str, country: str | None = None) -> str:
     number.extension = None
     found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return f"{found};ext={extension}" if extension else found
+
+
+def _is_e164(text: str) -> bool:
+    """Whether the number is in E.164 form already, so that `phonenumbers` would give it back as it is.
+
+    It tells most numbers of a clean list in a tenth of the time: a known country code, a length that its numbers can
+    have, and neither a leading zero nor what may be a national prefix. All others take the long way.
+    """
+    if _E164.fullmatch(text) is None:
+        return False
+    for size in (1, 2, 3):
+        rules = _plans().get(text[1 : size + 1])
+        if rules is not None:
+            lengths, prefix = rules
+            rest = text[size + 1 :]
+            return len(rest) in lengths and rest[0] != "0" and (prefix is None or prefix.match(rest) is None)
+    return False
+
+
+@cache
+def _plans() -> dict[str, tuple[frozenset[int], re.Pattern[str] | None]]:
+    """By country code: the lengths of national numbers, and the pattern of what `phonenumbers` takes off them."""
+    found = {}
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
+        if metadata is None or metadata.general_desc is None:
+            continue
+        prefix = metadata.national_prefix_for_parsing
+        lengths = frozenset(
+            length for length in metadata.general_desc.possible_length if length >= _FEWEST_DIGITS
+        )
+        found[str(code)] = (lengths, re.compile(prefix) if prefix else None)
+    return found
 
 
 def _no_phone() -> ValueProblem:

@@ -149,16 +149,23 @@ class EntityTokens:
 
     def hits(self, name: str, normals: Collection[str]) -> list[UUID]:
         """Records that may have one of the values in the field: open them and compare."""
-        asked = {
-            (one.id, one.index.token_of_normal(normal))
+        return self.having(self.asked(name, normals))
+
+    def asked(self, name: str, normals: Collection[str]) -> set[tuple[int, int]]:
+        """(id of the index, token) of values in normal form, in all indexes that there are of the field."""
+        return {
+            (one.id, token)
             for one in self.live
             if one.name == name
-            for normal in normals
+            for token in map(one.index.token_of_normal, normals)
         }
-        if not asked:
+
+    def having(self, tokens: Collection[tuple[int, int]]) -> list[UUID]:
+        """Records that have one of the tokens."""
+        if not tokens:
             return []
-        indexes, tokens = zip(*asked, strict=True)
-        rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(tokens)))
+        indexes, numbers = zip(*tokens, strict=True)
+        rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(numbers)))
         return [row[0] for row in rows]
 
     def _read(self) -> None:

@@ -18,6 +18,7 @@ from compliance.audit.models import AuditEvent
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.imports.jobs import enqueue
 from crm_server.domain.imports.models import Import
+from crm_server.domain.imports.run import BATCH
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
 from crm_server.models import datamap
@@ -26,7 +27,7 @@ from tests.conftest import ring_of_tests
 from tests.integration.jobs import worker_child
 
 ROWS = 8_000
-BATCH = 1_000
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

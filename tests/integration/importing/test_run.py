@@ -365,11 +365,11 @@ class TestResume:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            Runner(sessions, entities, actor).run(import_id, stop)
+            Runner(sessions, entities, actor, batch=1000).run(import_id, stop)
         assert reader.scalar(select(func.count()).select_from(Contact)) == 1000
         reader.rollback()
         heard: list[tuple[int, int]] = []
-        counts = Runner(sessions, entities, actor).run(
+        counts = Runner(sessions, entities, actor, batch=1000).run(
             import_id, lambda done, total: heard.append((done, total))
         )
         assert heard == [(2000, 2500), (2500, 2500)]

@@ -1,0 +1,122 @@
+"""Recognises records by a sealed field in a run of many batches, by their tokens and by opening what these leave open.
+
+A token says only which records *may* have a value, so a large import meets most of a table sooner or later. What was
+opened is remembered for the run; what other transactions change meanwhile is learnt from the change feed, and what the
+run makes itself is told to it. So each record is opened once, and a batch of new rows opens none.
+
+Called by `existing`, inside the transaction of each batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from crm_server.kernel.blindindex.plan import indexable
+from crm_server.kernel.blindindex.tokens import EntityTokens, normal_form
+from crm_server.kernel.keys import keys_of
+from crm_server.kernel.opening import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from uuid import UUID
+
+    from sqlalchemy.orm import Session
+
+    from compliance.datamap import EntityDef
+
+_CHUNK: Final = 5_000
+_HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text"
+# Of transactions that were not over when the run looked last; it meets its own again, by record and version.
+_CHANGED: Final = "select record_id, version from kontor.changed_since(%s::smallint, %s::text::xid8)"
+
+
+class SealedKeys:
+    """The values that records have in one sealed field, as far as a run has asked for them.
+
+    Args:
+        entity: The kind of record.
+        name: The sealed field by which records are recognised.
+    """
+
+    def __init__(self, entity: EntityDef, name: str) -> None:
+        self._entity, self._name = entity, name
+        self._asked: set[tuple[int, int]] = set()
+        self._read_all = False
+        # Record → its version and its value in normal form; the other way round by value.
+        self._known: dict[UUID, tuple[int, str | None]] = {}
+        self._having: dict[str, set[UUID]] = {}
+        self._made: list[UUID] = []
+        self._horizon: str | None = None
+
+    def find(self, session: Session, wanted: Collection[str]) -> list[UUID]:
+        """Live records that have one of the values (in normal form) in the field, as it is at this moment."""
+        self._made.clear()
+        self._catch_up(session)
+        tokens = EntityTokens(keys_of(session).keys, session.connection(), self._entity.model)
+        if tokens.indexed(self._name):
+            fresh = tokens.asked(self._name, wanted) - self._asked
+            self._open(session, (one for one in tokens.having(fresh) if one not in self._known))
+            self._asked |= fresh
+        elif not self._read_all:
+            self._open(session, session.execute(select(self._entity.table.c.id)).scalars())
+            self._read_all = True
+        having = self._having
+        return [record for value in wanted for record in having.get(value, ())]
+
+    def made(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Note new records, given with their keys and values."""
+        for record in records:
+            self._note(record["id"], 1, normal_of(self._entity, self._name, record.get(self._name)))
+            self._made.append(record["id"])
+
+    def forget(self) -> None:
+        """Take back what was noted since the last search: its transaction was rolled back."""
+        for record in self._made:
+            self._drop(record)
+        self._made.clear()
+
+    def _catch_up(self, session: Session) -> None:
+        """Open again what other transactions have changed since the last look."""
+        connection = session.connection()
+        since, self._horizon = self._horizon, connection.exec_driver_sql(_HORIZON).scalar_one()
+        if since is None:
+            return
+        changed = [
+            record
+            for record, version in connection.exec_driver_sql(_CHANGED, (self._entity.number, since))
+            if (known := self._known.get(record)) is None or known[0] < version
+        ]
+        for record in changed:
+            self._drop(record)
+        self._open(session, changed)
+
+    def _open(self, session: Session, records: Iterable[UUID]) -> None:
+        unknown = list(records)
+        live = ("deleted_at",) if "deleted_at" in self._entity.fields else ()
+        for start in range(0, len(unknown), _CHUNK):
+            part = unknown[start : start + _CHUNK]
+            for record, row in read_rows(session, self._entity, ("version", self._name, *live), part).items():
+                value = None if row.get("deleted_at") else row[self._name]
+                self._note(record, row["version"], normal_of(self._entity, self._name, value))
+
+    def _note(self, record: UUID, version: int, value: str | None) -> None:
+        self._known[record] = (version, value)
+        if value is not None:
+            self._having.setdefault(value, set()).add(record)
+
+    def _drop(self, record: UUID) -> None:
+        _version, value = self._known.pop(record, (0, None))
+        if value is not None:
+            self._having[value].discard(record)
+
+
+def normal_of(entity: EntityDef, name: str, value: Any) -> str | None:
+    """The normal form of a value of a sealed field, by which it is compared; None where it has none."""
+    if value is None:
+        return None
+    for item in indexable(entity.model):
+        if item.name == name:
+            return normal_form(item.transform, value, stored=True)
+    return str(value)
