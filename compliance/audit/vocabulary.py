@@ -48,5 +48,5 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
         "import_forget",
     ),
     "detection": ("alert_hours", "alert_mass_reads", "alert_denials", "alert_honey", "document_unreadable"),
-    "audit": ("reconciliation", "log_fork", "prune", "pruned", "unsealable_event", "test"),
+    "audit": ("reconciliation", "log_fork", "prune", "prune_closed", "pruned", "unsealable_event", "test"),
 }
