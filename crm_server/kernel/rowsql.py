@@ -228,15 +228,18 @@ FEW = 3000
 """Up to so many rows are named by key. Beyond, an ordered walk through a million rows reaches a page sooner."""
 
 
-def reached(entity: EntityDef) -> str:
-    """The call that gives the keys of the live records within the actor's scopes of reading, `FEW` and one at most."""
-    return f"kontor.reached_{entity.name}()"
+def reached(entity: EntityDef, most: int = FEW) -> str:
+    """The call that gives the keys of the live records within the actor's scopes of reading, one more than `most` at
+    most.
+    """
+    return f"kontor.reached_{entity.name}({most + 1})"
 
 
 def _reached_function(entity: EntityDef) -> str:
     """One query a scope, so that each finds its rows by an index. It runs with the rights of its owner, whom no policy
     limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named by key. A row
-    within several scopes comes several times, which costs less than looking for it.
+    within several scopes comes several times, which costs less than looking for it. It never joins by reading a whole
+    index, nor by processes that take longer to start than the answer takes.
     """
     branches = " union all ".join(
         f"select b.id from {_table(entity.name)} b "
@@ -246,9 +249,10 @@ def _reached_function(entity: EntityDef) -> str:
         if scope not in {Scope.ALL, Scope.RELATED}
     )
     return (
-        f"create or replace function {reached(entity)} returns uuid[] "
+        f"create or replace function kontor.reached_{entity.name}(most integer) returns uuid[] "
         "language plpgsql stable security definer set search_path = pg_catalog "
-        f"as $$ begin return array({branches} limit {FEW + 1}); end $$"
+        "set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 "
+        f"as $$ begin return array({branches} limit most); end $$"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crm_server.search.fields import Kind
@@ -10,65 +11,89 @@ from crm_server.search.matching import digits
 from crm_server.search.protocol import Every, Some, Test, Tree, Words
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
 
-    from crm_server.search.store import Store
+    from crm_server.search.fields import IndexedEntity
 
-# A control character begins no word of a record.
-NOTHING = '"\x01\x01\x01"'
+    Grams = Callable[[str], "Candidates | None"]
+
 _FRAMES = {"contains": ("", ""), "starts_with": (" ", ""), "eq": (" ", " "), "in": (" ", " ")}
 
 
-def expression(tree: Tree, store: Store, connection: sqlite3.Connection) -> str | None:
-    """An FTS5 expression that holds for all records for which a tree holds, or None when trigrams don't help."""
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Records among which all are that fulfil a condition.
+
+    Attributes:
+        expression: What FTS5 is asked for; empty where there can be none.
+        most: About how many they are at most.
+    """
+
+    expression: str
+    most: int
+
+
+def candidates(tree: Tree, entity: IndexedEntity, grams: Grams) -> Candidates | None:
+    """Where to look for the records for which a tree holds, or None when trigrams don't help.
+
+    Args:
+        tree: The condition.
+        entity: What is looked at.
+        grams: The candidates for a piece of plain text.
+    """
     if isinstance(tree, Test):
-        return _of_test(tree, store, connection)
+        return _of_test(tree, entity, grams)
     if isinstance(tree, Words):
-        return _of_words(tree, store, connection)
-    if isinstance(tree, Every | Some):
-        parts = [expression(item, store, connection) for item in tree.items]
-        known = [part for part in parts if part is not None]
-        if not known or (isinstance(tree, Some) and len(known) < len(parts)):
-            return None
-        return f" {'AND' if isinstance(tree, Every) else 'OR'} ".join(f"({part})" for part in known)
+        number = digits(tree.text)
+        return either([every([piece(word, grams) for word in plain(tree.text).split()]),
+                       *([] if number is None else [piece(number, grams)])])  # fmt: skip
+    if isinstance(tree, Every):
+        return every([candidates(item, entity, grams) for item in tree.items])
+    if isinstance(tree, Some):
+        return either([candidates(item, entity, grams) for item in tree.items])
     return None
 
 
-def piece(text: str, store: Store, connection: sqlite3.Connection) -> str | None:
-    """The expression for a part of a text; None when nothing is left of it to look for."""
-    if not text.strip():
+def every(parts: list[Candidates | None]) -> Candidates | None:
+    """What lies in all of some sets, as far as they are known."""
+    known = [part for part in parts if part is not None]
+    if not known:
         return None
-    if len(text) < 3:
-        return store.short_expression(connection, text) or NOTHING
-    return store.match_expression(text)
+    if any(not part.expression for part in known):
+        return Candidates("", 0)
+    return Candidates(_joined("AND", known), min(part.most for part in known))
 
 
-def _of_test(test: Test, store: Store, connection: sqlite3.Connection) -> str | None:
-    place = store.entity.place(test.field)
+def either(parts: list[Candidates | None]) -> Candidates | None:
+    """What lies in any of some sets; unknown as soon as one of them is."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or not parts:
+        return None
+    there = [part for part in known if part.expression]
+    return Candidates(_joined("OR", there), sum(part.most for part in there))
+
+
+def _joined(word: str, parts: list[Candidates]) -> str:
+    if len(parts) == 1:
+        return parts[0].expression
+    return f" {word} ".join(f"({part.expression})" for part in parts)
+
+
+def piece(text: str, grams: Grams) -> Candidates | None:
+    """Where a part of a text can be; None when nothing is left of it to look for."""
+    return grams(text) if text.strip() else None
+
+
+def _of_test(test: Test, entity: IndexedEntity, grams: Grams) -> Candidates | None:
+    place = entity.place(test.field)
     frame = _FRAMES.get(test.op)
     if place is None or frame is None:
         return None
-    item = store.entity.fields[place]
+    item = entity.fields[place]
     if not item.found or item.kind is Kind.NUMBER:
         return None
-    values = test.value if test.op == "in" else [test.value]
-    parts = []
-    for value in values:
+    found: list[Candidates | None] = []
+    for value in test.value if test.op == "in" else [test.value]:
         bare = plain(value)
-        part = piece(f"{frame[0]}{bare}{frame[1]}", store, connection) if bare else None
-        if part is None:
-            return None
-        parts.append(part)
-    return " OR ".join(f"({part})" for part in parts)
-
-
-def _of_words(words: Words, store: Store, connection: sqlite3.Connection) -> str | None:
-    parts = [piece(word, store, connection) for word in plain(words.text).split()]
-    known = [f"({part})" for part in parts if part is not None]
-    if not known:
-        return None
-    every = " AND ".join(known)
-    number = digits(words.text)
-    if number is None:
-        return every
-    return f"({every}) OR ({store.match_expression(number)})"
+        found.append(piece(f"{frame[0]}{bare}{frame[1]}", grams) if bare else None)
+    return either(found)

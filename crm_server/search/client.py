@@ -23,7 +23,6 @@ from crm_server.search.protocol import (
     Ids,
     Keep,
     Match,
-    Rank,
     Refused,
     Request,
     State,
@@ -71,6 +70,10 @@ class SearchPreparing(SearchUnavailable):
     title = _("The order by this field is being prepared. Please try again in a few seconds.")
 
 
+class Unseen(Exception):
+    """The service does not know what the reader sees: name it."""
+
+
 class SearchClient:
     """Asks the service of this node. Safe to share between threads; connections are made when first needed."""
 
@@ -116,6 +119,7 @@ class SearchClient:
             SearchUnavailable: nobody answers, or the service can't answer this now.
             TooManyRequests: the person has searched too often.
             BadQuery: the page begins at a record that is gone.
+            Unseen: what the reader sees must be named.
         """
         while True:
             try:
@@ -152,7 +156,7 @@ class SearchClient:
         """Those of some ids for which a condition holds."""
         return _expect(self.ask(request), Ids)
 
-    def walk(self, request: Walk | Rank) -> Ids:
+    def walk(self, request: Walk) -> Ids:
         """Ids in the order of a field."""
         return _expect(self.ask(request), Ids)
 
@@ -181,8 +185,10 @@ def _expect(answer: Answer, kind: type[Any]) -> Any:
     return answer
 
 
-def _refusal(answer: Refused) -> AppError:
+def _refusal(answer: Refused) -> Exception:
     match answer.reason:
+        case "unseen":
+            return Unseen()
         case "loading":
             return SearchLoading(answer.number)
         case "preparing":

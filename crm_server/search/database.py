@@ -28,6 +28,7 @@ class Database:
         self._connection: Any = None
         self._vault = Vault(settings)
         self.readers = readers(datamap(), self._vault)
+        self._learned = False
 
     @property
     def connection(self) -> Any:
@@ -56,6 +57,13 @@ class Database:
         """
         if any(reader.sealed for reader in self.readers.values()):
             self._vault.opener()
+
+    def learn(self, cursor: Any, *, anew: bool = False) -> None:
+        """Take notice of sealed custom fields, once or `anew`."""
+        if anew or not self._learned:
+            for reader in self.readers.values():
+                reader.learn(cursor)
+            self._learned = True
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:

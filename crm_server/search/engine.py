@@ -1,38 +1,32 @@
-# ruff: noqa: S608 - statements are put together from numbers of the data map; values go as parameters.
-"""All stores of the service: an SQLite database in memory that many threads read at once and one writes."""
+"""All stores of the service. Many threads may ask at once and one may write."""
 
 from __future__ import annotations
 
 import queue
 import sqlite3
 import threading
-from collections import Counter
-from contextlib import closing, contextmanager
+import time
+from collections import deque
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from crm_server.search.candidates import expression
 from crm_server.search.finding import Finder
 from crm_server.search.locks import ReadWriteLock
-from crm_server.search.matching import matcher, narrowing
-from crm_server.search.protocol import Group, Groups, Hit, Hits, Ids, Keep, Match, Rank, Refused, Tree, Walk
-from crm_server.search.store import NO_VALUE, Doc, Store, key_of
+from crm_server.search.protocol import Group, Groups, Hit, Hits, Ids, Keep, Match, Refused, Walk
+from crm_server.search.store import Batch, Doc, FieldOrder, Store
+from crm_server.search.walking import Place, Sieve, Way, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from crm_server.search.fields import IndexedEntity
     from crm_server.search.protocol import Find
 
 _databases = count()
-_EXTEND = 4_000
-_READ = 500
-ID_BYTES = 16
-
-
-def split(ids: bytes) -> list[bytes]:
-    """Ids from one string of bytes."""
-    return [ids[start : start + ID_BYTES] for start in range(0, len(ids), ID_BYTES)]
+_PIECE = 4_000
+_FRESH = 5.0
+_MOST_READERS, _MOST_RECENT = 500, 5_000
 
 
 class Engine:
@@ -45,6 +39,7 @@ class Engine:
         self._writer = self._connect()
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._making = threading.Lock()
+        self._seen = Seen()
         self.stores = {item.number: Store(item) for item in entities}
         for store in self.stores.values():
             store.create(self._writer)
@@ -88,17 +83,22 @@ class Engine:
 
     # Filling
 
-    def load(self, entity: int, rows: Sequence[Any], texts: Sequence[str], words: Counter[str]) -> None:
+    def load(self, entity: int, batch: Batch) -> None:
         """Add records of the first load; see `Store.load`."""
         with self._writing() as connection:
-            self.stores[entity].load(connection, rows, texts, words)
+            self.stores[entity].load(connection, batch)
+
+    def finish(self) -> None:
+        """After the first load."""
+        for store in self.stores.values():
+            with self._writing() as connection:
+                store.finish(connection)
 
     def put(self, entity: int, docs: Iterable[Doc]) -> None:
         """Add records or take their new values."""
         store = self.stores[entity]
         with self._writing() as connection:
-            for doc in docs:
-                store.put(connection, doc)
+            self._seen.changed(entity, [store.put(connection, doc) for doc in docs])
 
     def drop(self, entity: int, keys: Iterable[bytes]) -> int:
         """Forget records; how many were there."""
@@ -107,20 +107,22 @@ class Engine:
             return sum(store.drop(connection, key) for key in keys)
 
     def make_order(self, entity: int, field: int) -> None:
-        """Make the order of a field whole, a piece at a time, so that readers need not wait for all of it."""
+        """Put all records in the order of a field, if that has not been done yet; others ask and write meanwhile."""
         store = self.stores[entity]
         with self._making:
             if store.ordered(field):
                 return
-            with self._writing() as connection:
-                store.begin_order(connection, field)
-            whole = False
-            while not whole:
-                with self._writing() as connection:
-                    whole = store.extend_order(connection, field, _EXTEND)
+            with self._lock.writing():
+                order, end = store.begin_order(field), len(store.records)
+            for start in range(1, end, _PIECE):
+                with self._lock.reading():
+                    order.read(range(start, min(end, start + _PIECE)))
+            slots = order.sort()
+            with self._lock.writing():
+                store.take_order(field, slots)
 
     def ordered(self, entity: int, field: int) -> bool:
-        """Whether the order of a field is whole."""
+        """Whether the order of a field is at hand."""
         return self.stores[entity].ordered(field)
 
     # Asking
@@ -128,99 +130,47 @@ class Engine:
     def match(self, asked: Match) -> Ids:
         """The ids for which a tree holds; `more` when there are more than the limit, which is then all that is told."""
         store = self.stores[asked.entity]
+        found: list[int] = []
         with self._reading() as connection:
-            found = []
-            for key, _slot, _values in self._matching(connection, store, asked.tree, asked.deleted):
-                found.append(key)
+            sieve = Sieve(store, connection, asked.tree, asked.deleted)
+            for slot in filter(sieve.holds, sieve.named()):
+                found.append(slot)
                 if len(found) > asked.limit:
                     return Ids(b"", more=True)
-        return Ids(b"".join(found))
-
-    def _matching(
-        self, connection: sqlite3.Connection, store: Store, tree: Tree, deleted: bool | None
-    ) -> Iterator[tuple[bytes, int, tuple[Any, ...]]]:
-        holds, narrow = matcher(tree, store.entity), narrowing(tree, store.entity)
-        values: tuple[Any, ...] = () if narrow is None else narrow.values
-        tests = [] if narrow is None else [narrow.sql]
-        source = f"{store.table} d"
-        trigrams = expression(tree, store, connection) if narrow is None or not narrow.exact else None
-        if trigrams is not None:
-            source = f"{store.trigrams} t cross join {store.table} d on d.slot = t.rowid"
-            tests.insert(0, f"t.{store.trigrams} match ?")
-            values = (trigrams, *values)
-        if deleted is not None:
-            tests.append("d.deleted = ?")
-            values = (*values, int(deleted))
-        sql = f"select d.id, d.slot, {store.columns} from {source}" + (
-            f" where {' and '.join(tests)}" if tests else ""
-        )
-        with closing(connection.execute(sql, values)) as cursor:
-            while rows := cursor.fetchmany(_READ):
-                for row in rows:
-                    if holds(row[2:]):
-                        yield row[0], row[1], row[2:]
+            return Ids(store.records.ids_of(found))
 
     def keep(self, asked: Keep) -> Ids:
         """Those of the ids for which a tree holds, in their order."""
         store = self.stores[asked.entity]
-        holds = matcher(asked.tree, store.entity)
-        wanted = split(asked.ids)
         with self._reading() as connection:
-            kept = {key for key, _slot, values in store.rows(connection, wanted) if holds(values)}
-        return Ids(b"".join(key for key in wanted if key in kept))
+            sieve = Sieve(store, connection, asked.tree, None)
+            return Ids(store.records.ids_of(filter(sieve.holds, store.records.slots_of(asked.ids))))
 
     def walk(self, asked: Walk) -> Ids | Refused:
         """The next ids in the order of a field. Records without a value come last, whichever the direction."""
         store = self.stores[asked.entity]
-        place = store.entity.place(asked.field)
-        if place is None:
-            return Refused("unknown")
-        kind = store.entity.fields[place].kind
-        holds = None if asked.tree is None else matcher(asked.tree, store.entity)
         with self._reading() as connection:
-            after = None
+            order = store.orders[asked.field]
+            place = None
             if asked.after is not None:
-                known = next(store.rows(connection, (asked.after,)), None)
-                if known is None:
+                place = _place(store, order, asked)
+                if place is None:
                     return Refused("gone")
-                after = (key_of(kind, known[2][place]), known[1])
-            found: list[bytes] = []
-            for sql, values in _regions(store, asked, after):
-                with closing(connection.execute(sql, values)) as cursor:
-                    while rows := cursor.fetchmany(_READ):
-                        for row in rows:
-                            if holds is not None and not holds(row[1:]):
-                                continue
-                            if len(found) == asked.count:
-                                return Ids(b"".join(found), more=True)
-                            found.append(row[0])
-        return Ids(b"".join(found))
+            pool = self._pool(store, asked)
+            if isinstance(pool, Refused):
+                return pool
+            sieve = Sieve(store, connection, asked.tree, asked.deleted)
+            found = walk(Way(order, asked, place), sieve, pool, store.records.count, asked.count + 1)
+            return Ids(store.records.ids_of(found[: asked.count]), more=len(found) > asked.count)
 
-    def rank(self, asked: Rank) -> Ids | Refused:
-        """The given ids in the order of a field, as `walk` would come by them."""
-        store = self.stores[asked.entity]
-        place = store.entity.place(asked.field)
-        if place is None:
-            return Refused("unknown")
-        kind = store.entity.fields[place].kind
-        with self._reading() as connection:
-            rows = [
-                (key_of(kind, values[place]), slot, key)
-                for key, slot, values in store.rows(connection, split(asked.ids))
-            ]
-            after = None
-            if asked.after is not None:
-                known = next(store.rows(connection, (asked.after,)), None)
-                if known is None:
-                    return Refused("gone")
-                after = (key_of(kind, known[2][place]), known[1])
-        downward = asked.descending is not asked.backward
-        rows.sort(reverse=downward)
-        regions = [[row for row in rows if (row[0] == NO_VALUE) is empty] for empty in _emptiness(asked)]
-        ordered = [row for region in regions for row in region]
-        if after is not None:
-            ordered = [row for row in ordered if _lies_after(row[:2], after, asked)]
-        return Ids(b"".join(row[2] for row in ordered[: asked.count]), more=len(ordered) > asked.count)
+    def _pool(self, store: Store, asked: Walk | Find) -> set[int] | frozenset[int] | Refused | None:
+        """The only records that may be named."""
+        if asked.within is None and not asked.reader:
+            return None
+        if not asked.reader:
+            return set(store.records.slots_of(asked.within or b""))
+        pool = self._seen.of(asked.reader, store, asked.within)
+        return Refused("unseen") if pool is None else pool
 
     def groups(self, asked: Groups) -> list[Group]:
         """The given ids by equal values of a field, in the order of the values."""
@@ -228,19 +178,21 @@ class Engine:
         place = store.entity.place(asked.field)
         if place is None:
             return []
-        kind = store.entity.fields[place].kind
-        known: dict[Any, tuple[bytes, bytes, int]] = {}
-        with self._reading() as connection:
-            for key, _slot, values in store.rows(connection, split(asked.ids)):
-                value = values[place]
+        known: dict[str, tuple[Any, bytes, int]] = {}
+        with self._reading():
+            order = FieldOrder(store.records, place + 1, store.entity.fields[place].kind)
+            for slot in store.records.slots_of(asked.ids):
+                value = store.values(slot)[place]
                 if value is not None:
                     first = known.get(value)
                     known[value] = (
-                        (key_of(kind, value), key, 1) if first is None else (first[0], first[1], first[2] + 1)
+                        (order.key(slot)[0], store.records.id_of(slot), 1)
+                        if first is None
+                        else (*first[:2], first[2] + 1)
                     )
         return [Group(key, number) for _order, key, number in sorted(known.values())]
 
-    def find(self, asked: Find) -> Hits:
+    def find(self, asked: Find) -> Hits | Refused:
         """The records that fit a text best, of all entities asked for."""
         hits: list[Hit] = []
         more = False
@@ -249,44 +201,76 @@ class Engine:
             if store is None:
                 continue
             with self._reading() as connection:
-                found = Finder(store, connection, asked.text, fields, deleted=asked.deleted)
-                within = None if asked.within is None else split(asked.within)
-                scored, left = found.best(asked.limit, within)
-            hits += [Hit(number, key, score) for score, _slot, key in scored]
+                pool = self._pool(store, asked)
+                if isinstance(pool, Refused):
+                    return pool
+                finder = Finder(store, connection, asked.text, fields, deleted=asked.deleted, pool=pool)
+                scored, left = finder.best(asked.limit)
+                hits += [Hit(number, store.records.id_of(slot), score) for score, slot in scored]
             more = more or left
         hits.sort(key=lambda hit: hit.score)
         return Hits(hits, more)
 
 
-def _emptiness(asked: Walk | Rank) -> tuple[bool, bool]:
-    """The two regions of an order as they are come by: records without a value are the last ones."""
-    return (True, False) if asked.backward else (False, True)
+def _place(store: Store, order: FieldOrder, asked: Walk) -> Place | None:
+    """Where a page begins, or None when the record beside it is not there any more."""
+    assert asked.after is not None  # noqa: S101 - asked for by pages that begin somewhere
+    if asked.value is not None:
+        return Place(order, (asked.value, *store.records.order_of(asked.after)), empty=False)
+    slot = store.records.slot_of(asked.after)
+    if slot is None or not store.records.states[slot]:
+        return None
+    if order.has_value(slot):
+        return Place(order, order.key(slot), empty=False)
+    return Place(order, store.records.order_of_id(slot), empty=True)
 
 
-def _lies_after(row: tuple[bytes, int], after: tuple[bytes, int], asked: Walk | Rank) -> bool:
-    empty = row[0] == NO_VALUE
-    if empty is not (after[0] == NO_VALUE):
-        return empty is not asked.backward
-    return row < after if asked.descending is not asked.backward else row > after
+class Seen:
+    """What readers of few records see, as PostgreSQL said a moment ago: for speed alone, since it judges each answer.
 
+    Records that changed since are taken as seen, so that who has saved one finds it at once.
+    """
 
-def _regions(
-    store: Store, asked: Walk, after: tuple[bytes, int] | None
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """The statements to be read one after the other, one a region."""
-    direction, symbol = ("desc", "<") if asked.descending is not asked.backward else ("asc", ">")
-    columns = "d.id" if asked.tree is None else f"d.id, {store.columns}"
-    regions: tuple[bool, ...] = _emptiness(asked)
-    if after is not None and (after[0] == NO_VALUE) is regions[1]:
-        regions = regions[1:]
-    for empty in regions:
-        tests = [f"k.key {'=' if empty else '<'} ?", "d.deleted = ?"]
-        values: tuple[Any, ...] = (NO_VALUE, int(asked.deleted))
-        if after is not None and empty is (after[0] == NO_VALUE):
-            tests.append(f"(k.key, k.slot) {symbol} (?, ?)")
-            values += after
-        sql = (
-            f"select {columns} from {store.order_table(asked.field)} k cross join {store.table} d "
-            f"on d.slot = k.slot where {' and '.join(tests)} order by k.key {direction}, k.slot {direction}"
-        )
-        yield sql, values
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[bytes, tuple[float, bytes, frozenset[int]]] = {}
+        self._recent: deque[tuple[float, int, int]] = deque()
+
+    def changed(self, entity: int, slots: Iterable[int]) -> None:
+        """Note records that were added or changed."""
+        now = time.monotonic()
+        with self._lock:
+            self._recent.extend((now, entity, slot) for slot in slots)
+            while self._recent and self._recent[0][0] < now - 3 * _FRESH:
+                self._recent.popleft()
+            if len(self._recent) > _MOST_RECENT:
+                # So many at once are an import; everybody's records are named anew after it.
+                self._recent.clear()
+                self._known = {name: (0.0, *rest) for name, (_taken, *rest) in self._known.items()}  # type: ignore[misc]
+
+    def of(self, reader: bytes, store: Store, ids: bytes | None) -> frozenset[int] | None:
+        """The slots that a reader sees; None when PostgreSQL has to name them first.
+
+        Args:
+            reader: Names the reader and what rules know of them.
+            store: Where the records are.
+            ids: What PostgreSQL has just named.
+        """
+        now = time.monotonic()
+        with self._lock:
+            known = self._known.get(reader)
+            if ids is not None:
+                slots = known[2] if known is not None and known[1] == ids else None
+                if slots is None:
+                    slots = frozenset(store.records.slots_of(ids))
+                if len(self._known) >= _MOST_READERS:
+                    self._known.pop(next(iter(self._known)))
+                known = self._known[reader] = (now, ids, slots)
+            if known is None or now - known[0] > _FRESH:
+                return None
+            fresh = {
+                slot
+                for when, entity, slot in self._recent
+                if entity == store.entity.number and when > known[0] - _FRESH
+            }
+        return known[2] | fresh if fresh else known[2]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import structlog
 
+from crm_server.models import datamap
 from monitoring import metrics
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("kontor.search")
 
 _CHANNEL = "kontor_keys"
+_CUSTOM_FIELD = datamap()["custom_field"].number
 _PAUSE, _LATE_LOOK = 0.25, 5.0
 _RETRY = 0.5
 _PAGE, _WRITE = 5_000, 200
@@ -70,6 +72,7 @@ class Feed:
         with self._database.cursor() as cursor:
             cursor.execute(_HEAD)
             self._xid = cursor.fetchone()[0]
+            self._learn(cursor)
         self._listen()
 
     def start(self) -> None:
@@ -202,8 +205,16 @@ class Feed:
         by_entity: dict[int, dict[bytes, None]] = {}
         for entity, key in changes:
             by_entity.setdefault(entity, {})[key] = None
+        if _CUSTOM_FIELD in by_entity:
+            self._learn(cursor)
         for entity, keys in by_entity.items():
             self._read(cursor, entity, list(keys))
+
+    def _learn(self, cursor: Any) -> None:
+        """Hold sealed custom fields as well. A new one has no values yet; they come with changes of their records."""
+        self._database.learn(cursor, anew=True)
+        for number, reader in self._database.readers.items():
+            self._engine.stores[number].entity = reader.held
 
     def _read(self, cursor: Any, entity: int, keys: list[bytes]) -> None:
         """Read records as they are now, and forget those that are not there any more."""

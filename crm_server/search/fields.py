@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from compliance.datamap import KeyClass, Search, Semantic
+from compliance.datamap.sealed import FIRST_CUSTOM
 
 if TYPE_CHECKING:
     from compliance.datamap import DataMap, EntityDef, FieldDef
@@ -61,17 +62,47 @@ class IndexedField:
 
 @dataclass(frozen=True, slots=True)
 class IndexedEntity:
-    """One kind of record that the service holds. `title` is the number of the field that names a record."""
+    """One kind of record that the service holds.
+
+    Attributes:
+        number: Its number.
+        name: Its name.
+        title: The number of the field that names a record.
+        created: The number of the field that tells when a record was made.
+        subject: The field that names the person it is about.
+        fields: What is held of each record.
+        found: The places of the fields that finding looks into, and whether their words may be mistyped.
+    """
 
     number: int
     name: str
     title: int
+    created: int
     subject: str | None
     fields: tuple[IndexedField, ...]
+    found: tuple[tuple[int, bool], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = ((at, item.kind is Kind.TEXT) for at, item in enumerate(self.fields) if item.found)
+        object.__setattr__(self, "found", tuple(places))
+
+    @property
+    def custom(self) -> tuple[IndexedField, ...]:
+        """The sealed custom fields among them."""
+        return tuple(item for item in self.fields if item.number >= FIRST_CUSTOM)
+
+    def with_custom(self, custom: tuple[IndexedField, ...]) -> IndexedEntity:
+        """The same with sealed custom fields, whose numbers lie above all others."""
+        return replace(self, fields=(*self.fields[: len(self.fields) - len(self.custom)], *custom))
 
     def place(self, number: int) -> int | None:
         """Where the values of a field stand in a row of values, or None when the service does not hold it."""
         return next((place for place, item in enumerate(self.fields) if item.number == number), None)
+
+
+def custom_field(number: int, name: str, semantic: Semantic, search: Search) -> IndexedField:
+    """A sealed custom field as the service holds it."""
+    return IndexedField(number, name, _KINDS.get(semantic, Kind.WORD), found=search is not Search.NONE)
 
 
 def held(item: FieldDef) -> bool:
@@ -104,8 +135,9 @@ def indexed(entity: EntityDef) -> IndexedEntity | None:
         return None
     title = entity.fields.get(entity.policy.title)
     return IndexedEntity(
-        entity.number, entity.name, title.number if title else 0, entity.policy.subject, tuple(fields)
-    )
+        entity.number, entity.name, title.number if title else 0, entity.fields["created_at"].number,
+        entity.policy.subject, tuple(fields),
+    )  # fmt: skip
 
 
 def indexed_entities(datamap: DataMap) -> tuple[IndexedEntity, ...]:

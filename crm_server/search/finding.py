@@ -1,131 +1,139 @@
-# ruff: noqa: S608 - statements are put together from numbers of the data map; values go as parameters.
 """Finding records by a text as a person types it: whole names first, then beginnings, parts, and typing mistakes."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from itertools import islice, product
+from typing import TYPE_CHECKING
 
-from crm_server.search.candidates import piece
+from crm_server.search.candidates import every
 from crm_server.search.fields import Kind
 from crm_server.search.folding import forms, has_han, plain
 from crm_server.search.matching import digits
+from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from crm_server.search.store import Store
 
 WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
 _LOOKED_AT = 400
+_STEPS = 20_000
 _ENOUGH = 8
 _MOST_CORRECTIONS = 8
 
-Scored = "tuple[float, int, bytes]"
-
 
 class Finder:
-    """One search in one store. Fields that the person may not see are not looked into, not even for the order."""
+    """One search in one store. Fields that the person may not see are not looked into, not even for the order.
+
+    `pool` are the only records that may be found.
+    """
 
     def __init__(
-        self, store: Store, connection: sqlite3.Connection, text: str, fields: Sequence[int], *, deleted: bool
+        self,
+        store: Store,
+        connection: sqlite3.Connection,
+        text: str,
+        fields: Sequence[int],
+        *,
+        deleted: bool,
+        pool: set[int] | frozenset[int] | None = None,
     ) -> None:
-        self._store, self._connection, self._deleted = store, connection, deleted
+        self._store, self._connection, self._pool = store, connection, pool
+        self._state = BIN if deleted else LIVE
         entity = store.entity
         self._places = [
             (place, item.number == entity.title)
-            for place, item in enumerate(entity.fields)
+            for place, item in enumerate(entity.fields, 1)
             if item.number in fields and item.found
         ]
-        self._numbers = {place for place, item in enumerate(entity.fields) if item.kind is Kind.PHONE}
+        self._numbers = {place for place, item in enumerate(entity.fields, 1) if item.kind is Kind.PHONE}
         self._needle = plain(text)
         self._words = self._needle.split()
         self._digits = digits(text)
 
-    def best(
-        self, limit: int, within: Sequence[bytes] | None = None
-    ) -> tuple[list[tuple[float, int, bytes]], bool]:
-        """(score, slot, id) of the records that fit best, and whether there may be more of them."""
+    def best(self, limit: int) -> tuple[list[tuple[float, int]], bool]:
+        """(score, slot) of the records that fit best, and whether there may be more of them."""
         if not self._needle or not self._places:
             return [], False
-        found: dict[int, tuple[float, int, bytes]] = {}
-        more = False
-        if within is not None:
-            self._judge(
-                found,
-                ((key, slot, values) for key, slot, values in self._store.rows(self._connection, within)),
-            )
-        else:
-            more = self._gather(found, limit)
+        found: dict[int, float] = {}
+        more = self._gather(found, limit)
         if len(found) < min(limit, _ENOUGH):
-            self._forgive(found, within)
-        ordered = sorted(found.values())
+            self._forgive(found)
+        ordered = sorted((score, slot) for slot, score in found.items())
         return ordered[:limit], more or len(ordered) > limit
 
-    def _gather(self, found: dict[int, tuple[float, int, bytes]], limit: int) -> bool:
+    def _gather(self, found: dict[int, float], limit: int) -> bool:
         """Look at candidates from the most to the least promising until there are enough of them."""
         looked_at = max(_LOOKED_AT, limit + limit // 4)
-        for expression in self._expressions():
+        judged: set[int] = set()
+        for tier in self._tiers():
             number = 0
-            for row in self._candidates(expression, looked_at):
+            for slot in self._candidates(tier, looked_at):
                 number += 1
-                self._judge(found, (row,))
+                if slot in judged:
+                    continue
+                judged.add(slot)
+                score = self._score(self._store.records.parts(slot))
+                if score is not None:
+                    found[slot] = score
             if number >= looked_at or len(found) > limit:
                 return True
         return False
 
-    def _expressions(self) -> Iterator[str]:
-        tiers = [f"\n {self._needle}", f" {self._needle}"]
+    def _tiers(self) -> Iterator[tuple[str, ...]]:
+        """Pieces that stand all in a record, the most promising ones first."""
+        yield (f"\n {self._needle}",)
+        yield (f" {self._needle}",)
         # One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
         if len(self._needle) > 2 or has_han(self._needle):
-            tiers.append(self._needle)
-        for tier in tiers:
-            expression = piece(tier, self._store, self._connection)
-            if expression is not None:
-                yield expression
+            yield (self._needle,)
         if len(self._words) > 1:
-            parts = [
-                piece(word if len(word) > 2 else f" {word}", self._store, self._connection)
-                for word in self._words
-            ]
-            yield " AND ".join(f"({part})" for part in parts if part is not None)
+            yield tuple(word if len(word) > 2 else f" {word}" for word in self._words)
         if self._digits is not None:
-            expression = piece(self._digits, self._store, self._connection)
-            if expression is not None:
-                yield expression
+            yield (self._digits,)
 
-    def _candidates(self, expression: str, count: int) -> Iterator[tuple[bytes, int, tuple[Any, ...]]]:
-        store = self._store
-        sql = (
-            f"select d.id, d.slot, {store.columns} from {store.trigrams} t cross join {store.table} d "
-            f"on d.slot = t.rowid where t.{store.trigrams} match ? and d.deleted = ? limit ?"
-        )
-        with closing(self._connection.execute(sql, (expression, int(self._deleted), count))) as cursor:
-            for row in cursor:
-                yield row[0], row[1], row[2:]
+    def _candidates(self, tier: tuple[str, ...], count: int) -> Iterator[int]:
+        """Records that may hold the pieces, at most so many."""
+        store, pool = self._store, self._pool
+        where = every([store.candidates(self._connection, part) for part in tier])
+        slots: Iterable[int]
+        if pool is not None and (where is None or where.most > len(pool)):
+            slots = filter(self._quick(tier), sorted(pool))
+        elif where is None:
+            slots = filter(self._quick(tier), islice(store.records.live(), _STEPS))
+        else:
+            most = 2 * count if pool is None and self._state == LIVE else where.most * 2 + _STEPS
+            slots = store.slots(self._connection, where.expression, most)
+            slots = slots if pool is None else filter(pool.__contains__, slots)
+        states = store.records.states
+        return islice((slot for slot in slots if states[slot] & self._state), count)
 
-    def _judge(
-        self,
-        found: dict[int, tuple[float, int, bytes]],
-        rows: Iterable[tuple[bytes, int, tuple[Any, ...]]],
-    ) -> None:
-        for key, slot, values in rows:
-            if slot not in found:
-                score = self._score(values)
-                if score is not None:
-                    found[slot] = (score, slot, key)
+    def _quick(self, tier: tuple[str, ...]) -> Callable[[int], bool]:
+        """Whether all pieces stand somewhere in a record, told from its bytes."""
+        records = self._store.records
+        frames = [_in_values(part) for part in tier]
+        texts = [part.encode() for part in tier]
 
-    def _score(self, values: Sequence[Any]) -> float | None:
+        def test(slot: int) -> bool:
+            values = records.raw(slot)
+            if records.states[slot] & ASCII:
+                small = values.lower()
+                return all(any(form in small for form in forms_) for forms_ in frames)
+            text = values[: values.find(SEPARATOR)]
+            return all(part in text for part in texts)
+
+        return test
+
+    def _score(self, parts: Sequence[bytes | bytearray]) -> float | None:
         best: float | None = None
         known: list[str] = []
         for place, title in self._places:
-            value = values[place]
-            if value is None:
+            if place >= len(parts) or parts[place] == NONE:
                 continue
-            for number, form in enumerate(forms(str(value))):
+            for number, form in enumerate(forms(parts[place].decode())):
                 known.append(form)
                 level = self._level(form, phone=place in self._numbers)
                 if level is None:
@@ -138,8 +146,8 @@ class Finder:
                 if best is None or level < best:
                     best = level
         if best is None and len(self._words) > 1:
-            every = all(any(word in form for form in known) for word in self._words)
-            best = SPREAD if every else None
+            spread = all(any(word in form for form in known) for word in self._words)
+            best = SPREAD if spread else None
         return best
 
     def _level(self, form: str, *, phone: bool) -> float | None:
@@ -153,10 +161,11 @@ class Finder:
             return WHOLE if len(form) == len(needle) else START
         return WORD if f" {needle}" in form else INSIDE
 
-    def _forgive(self, found: dict[int, tuple[float, int, bytes]], within: Sequence[bytes] | None) -> None:
+    def _forgive(self, found: dict[int, float]) -> None:
         """Look again for the words that may have been meant."""
         choices = [[(word, 0), *self._store.words.similar(word)] for word in self._words]
         tried = 0
+        fields = [self._store.entity.fields[place - 1].number for place, _title in self._places]
         for chosen in sorted(product(*choices), key=lambda words: sum(distance for _word, distance in words)):
             distance = sum(number for _word, number in chosen)
             if distance == 0:
@@ -165,13 +174,21 @@ class Finder:
             if tried > _MOST_CORRECTIONS or len(found) >= _LOOKED_AT:
                 return
             meant = Finder(
-                self._store, self._connection, " ".join(word for word, _number in chosen),
-                [self._store.entity.fields[place].number for place, _title in self._places], deleted=self._deleted,
+                self._store, self._connection, " ".join(word for word, _number in chosen), fields,
+                deleted=self._state == BIN, pool=self._pool,
             )  # fmt: skip
-            more: dict[int, tuple[float, int, bytes]] = {}
-            if within is not None:
-                meant._judge(more, self._store.rows(self._connection, within))
-            else:
-                meant._gather(more, _LOOKED_AT)
-            for slot, (score, _slot, key) in more.items():
-                found.setdefault(slot, (MISTYPED * distance + score, slot, key))
+            more: dict[int, float] = {}
+            meant._gather(more, _LOOKED_AT)
+            for slot, score in more.items():
+                found.setdefault(slot, MISTYPED * distance + score)
+
+
+def _in_values(piece: str) -> tuple[bytes, ...]:
+    """How a piece of framed text may stand in values of ASCII; nowhere when it has other letters."""
+    if not piece.isascii():
+        return ()
+    if piece.startswith("\n "):
+        return (SEPARATOR + piece[2:].encode(),)
+    if piece.startswith(" "):
+        return (piece.encode(), SEPARATOR + piece[1:].encode())
+    return (piece.encode(),)

@@ -87,17 +87,8 @@ def forms(text: str) -> tuple[str, ...]:
     return (plain(text),) if text.isascii() else (plain(text), *romanised(text))
 
 
-def framed(values: list[str]) -> str:
-    """The text of which trigrams are cut: each form between spaces and ends of line.
-
-    So a trigram tells whether it begins a value (end of line, space, letter) or a word (space, two letters) or ends
-    one, and the last letters of a value begin a trigram as well.
-    """
-    return "\n " + " \n ".join(values) + " \n" if values else ""
-
-
 def grams(text: str) -> list[str]:
-    """The trigrams of a framed text or of a part of one; none when it is shorter than three letters."""
+    """The trigrams of a text or of a part of one; none when it is shorter than three letters."""
     return [text[place : place + 3] for place in range(len(text) - 2)]
 
 

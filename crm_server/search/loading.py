@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from crm_server.search.database import Database
-from crm_server.search.reading import Batch, RowReader, prepare
+from crm_server.search.store import Batch, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from crm_server.search.engine import Engine
+    from crm_server.search.reading import RowReader
     from crm_server.settings import Settings
 
 log = structlog.get_logger("kontor.search")
@@ -49,10 +50,23 @@ class Loader:
             parts = [part for reader in self._database.readers.values() for part in _parts(reader, cursor)]
         several = self._processes > 1 and self.total > _WORTH_PROCESSES
         for number, batch in self._in_processes(parts) if several else self._here(parts):
-            self._engine.load(number, batch.rows, batch.texts, batch.words)
-            self.loaded += len(batch.rows)
+            self._engine.load(number, batch)
+            self.loaded += len(batch.states)
             if stopped():
                 return
+        self._engine.finish()
+        for store in self._engine.stores.values():
+            titles = [
+                item.number
+                for item in store.entity.fields
+                if item.ordered and item.number == store.entity.title
+            ]
+            for field in (store.entity.created, *titles):
+                if not stopped():
+                    self._engine.make_order(store.entity.number, field)
+
+    def make_orders(self, stopped: Callable[[], bool]) -> None:
+        """Make the orders of the other fields that lists show, before anybody asks for them."""
         for store in self._engine.stores.values():
             for item in store.entity.fields:
                 if item.ordered and not stopped():
@@ -90,6 +104,7 @@ def _read(database: Database, part: tuple[int, str | None, str | None]) -> Batch
     number, low, high = part
     reader = database.readers[number]
     with database.cursor() as cursor:
+        database.learn(cursor)
         return prepare(reader.held, reader.between(cursor, low, high))
 
 

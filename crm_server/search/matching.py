@@ -1,25 +1,26 @@
-"""Conditions on the values of one record: what they mean, and what narrows the search for records that fulfil them.
+"""Conditions on the values of one record: what they mean, and a quick look that spares most records the whole one.
 
 Logic is two-valued as in all filters: an empty field is simply not equal to anything, so "ne" and "not" find it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.fields import IndexedEntity, Kind
 from crm_server.search.folding import fold, forms, plain, sort_key
-from crm_server.search.protocol import Every, Never, Some, Test, Tree, Words
+from crm_server.search.protocol import Every, Never, Test, Tree, Words
+from crm_server.search.records import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Row = "Sequence[Any]"
-Matcher = "Callable[[Sequence[Any]], bool]"
+    Parts = Sequence[bytes | bytearray]
+    Matcher = Callable[[Parts], bool]
 
 _PHONE_SIGNS = frozenset("0123456789+-()/. ")
 _SHORTEST_PHONE = 4
+_NOWHERE = b"\xff"
 
 
 class UnknownCondition(ValueError):
@@ -34,8 +35,8 @@ def digits(text: str) -> str | None:
     return found if len(found) >= _SHORTEST_PHONE else None
 
 
-def matcher(tree: Tree, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells for a row of values, in the order of `entity.fields`, whether a tree holds.
+def matcher(tree: Tree, entity: IndexedEntity) -> Matcher:
+    """A function that tells for the parts of a record (`records`) whether a tree holds.
 
     Raises:
         UnknownCondition: it names a field that is not held, or an operator that does not exist.
@@ -46,50 +47,91 @@ def matcher(tree: Tree, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool
         return _words(tree, entity)
     if isinstance(tree, Never):
         inner = matcher(tree.item, entity)
-        return lambda row: not inner(row)
-    parts = [matcher(item, entity) for item in tree.items]
+        return lambda parts: not inner(parts)
+    every = [matcher(item, entity) for item in tree.items]
     if isinstance(tree, Every):
-        return lambda row: all(part(row) for part in parts)
-    return lambda row: any(part(row) for part in parts)
+        return lambda parts: all(one(parts) for one in every)
+    return lambda parts: any(one(parts) for one in every)
+
+
+def needle(tree: Tree, entity: IndexedEntity) -> bytes | None:
+    """Letters that stand, in small ones, in every record of ASCII alone for which a tree holds; None if unknown."""
+    if isinstance(tree, Every):
+        known = [found for item in tree.items if (found := needle(item, entity)) is not None]
+        return max(known, key=len, default=None)
+    if isinstance(tree, Words):
+        words = plain(tree.text).split()
+        return _small(max(words, key=len)) if words and digits(tree.text) is None else None
+    if isinstance(tree, Test) and tree.op in {"contains", "starts_with", "eq"}:
+        place = entity.place(tree.field)
+        if place is not None and entity.fields[place].kind not in {Kind.NUMBER, Kind.DATE}:
+            return _small(fold(str(tree.value)))
+    return None
+
+
+def _small(text: str) -> bytes:
+    return text.encode() if text.isascii() else _NOWHERE
 
 
 def _place(number: int, entity: IndexedEntity) -> int:
+    """Where the values of a field stand among the parts of a record."""
     place = entity.place(number)
     if place is None:
         raise UnknownCondition(f"field {number} of {entity.name} is not held")
-    return place
+    return place + 1
+
+
+def _on_text(at: int, holds: Callable[[str], bool]) -> Matcher:
+    """Whether the value of a field is there and something holds for it."""
+
+    def test(parts: Parts) -> bool:
+        return at < len(parts) and parts[at] != NONE and holds(parts[at].decode())
+
+    return test
 
 
 def _comparable(kind: Kind) -> Callable[[Any], Any]:
-    if kind in {Kind.DATE, Kind.NUMBER}:
-        return lambda value: value
-    return lambda value: sort_key(str(value))
+    if kind is Kind.NUMBER:
+        return int
+    return str if kind is Kind.DATE else lambda value: sort_key(str(value))
 
 
-def _test(test: Test, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool]:
-    place = _place(test.field, entity)
-    kind, value = entity.fields[place].kind, test.value
-    same: Callable[[Any], Any] = str.lower if kind is Kind.EMAIL else (lambda one: one)
+def _test(test: Test, entity: IndexedEntity) -> Matcher:
+    at = _place(test.field, entity)
+    kind, value = entity.fields[at - 1].kind, test.value
+    same: Callable[[str], str] = str.lower if kind is Kind.EMAIL else str
     match test.op:
         case "is_null":
-            return lambda row: (row[place] is None) is bool(value)
-        case "eq" | "ne":
-            wanted, equal = same(value), test.op == "eq"
-            return lambda row: (row[place] is not None and same(row[place]) == wanted) is equal
-        case "in" | "not_in":
-            many, inside = frozenset(same(one) for one in value), test.op == "in"
-            return lambda row: (row[place] is not None and same(row[place]) in many) is inside
+            return lambda parts: (at >= len(parts) or parts[at] == NONE) is bool(value)
+        case "eq" | "ne" | "in" | "not_in":
+            given = value if test.op in {"in", "not_in"} else [value]
+            many = frozenset(same(str(int(one) if isinstance(one, bool) else one)) for one in given)
+            among = _on_text(at, lambda text: same(text) in many)
+            return among if test.op in {"eq", "in"} else lambda parts: not among(parts)
         case "contains":
-            part = fold(value)
-            return lambda row: row[place] is not None and part in fold(str(row[place]))
+            return _on_folded(at, fold(value), start=False)
         case "starts_with":
-            start = fold(value)
-            return lambda row: row[place] is not None and fold(str(row[place])).startswith(start)
+            return _on_folded(at, fold(value), start=True)
         case "lt" | "le" | "gt" | "ge":
             compared = _comparable(kind)
             edge, how = compared(value), _SYMBOLS[test.op]
-            return lambda row: row[place] is not None and how(compared(row[place]), edge)
+            return _on_text(at, lambda text: how(compared(text), edge))
     raise UnknownCondition(f"there is no operator {test.op[:20]}")
+
+
+def _on_folded(at: int, wanted: str, *, start: bool) -> Matcher:
+    small = _small(wanted)
+
+    def test(parts: Parts) -> bool:
+        part = parts[at] if at < len(parts) else NONE
+        if part.isascii():
+            return part.lower().startswith(small) if start else small in part.lower()
+        if part == NONE:
+            return False
+        folded = fold(part.decode())
+        return folded.startswith(wanted) if start else wanted in folded
+
+    return test
 
 
 _SYMBOLS: dict[str, Callable[[Any, Any], bool]] = {
@@ -100,75 +142,19 @@ _SYMBOLS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _words(words: Words, entity: IndexedEntity) -> Callable[[Sequence[Any]], bool]:
+def _words(words: Words, entity: IndexedEntity) -> Matcher:
     places = [_place(number, entity) for number in words.fields]
-    parts, number = plain(words.text).split(), digits(words.text)
+    wanted, number = plain(words.text).split(), digits(words.text)
 
-    def holds(row: Sequence[Any]) -> bool:
-        known = [form for place in places if row[place] is not None for form in forms(str(row[place]))]
+    def holds(parts: Parts) -> bool:
+        known = [
+            form
+            for at in places
+            if at < len(parts) and parts[at] != NONE
+            for form in forms(parts[at].decode())
+        ]
         if number is not None and any(number in form for form in known):
             return True
-        return bool(parts) and all(any(part in form for form in known) for part in parts)
+        return bool(wanted) and all(any(word in form for form in known) for word in wanted)
 
     return holds
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """SQL over the columns of a store that holds for every record for which the tree holds, and maybe for more.
-
-    Attributes:
-        sql: With "?" for the values.
-        values: In the order of their places.
-        exact: It holds for those records alone, so that nobody need look at the values again.
-    """
-
-    sql: str
-    values: tuple[Any, ...] = ()
-    exact: bool = False
-
-
-_SQL_SYMBOLS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-
-def narrowing(tree: Tree, entity: IndexedEntity) -> Narrowing | None:  # noqa: PLR0911 - one a kind of condition
-    """What SQLite can judge of a tree by itself; None when that is nothing."""
-    if isinstance(tree, Test):
-        return _narrow_test(tree, entity)
-    if isinstance(tree, Words):
-        return None
-    if isinstance(tree, Never):
-        inner = narrowing(tree.item, entity)
-        if inner is None or not inner.exact:
-            return None
-        return Narrowing(f"(({inner.sql}) is not true)", inner.values, exact=True)
-    parts = [narrowing(item, entity) for item in tree.items]
-    known = [part for part in parts if part is not None]
-    if isinstance(tree, Some) and len(known) < len(parts):
-        return None
-    if not known:
-        return None if parts else Narrowing("1" if isinstance(tree, Every) else "0", exact=True)
-    word = " and " if isinstance(tree, Every) else " or "
-    return Narrowing(
-        f"({word.join(part.sql for part in known)})",
-        tuple(value for part in known for value in part.values),
-        exact=len(known) == len(parts) and all(part.exact for part in known),
-    )
-
-
-def _narrow_test(test: Test, entity: IndexedEntity) -> Narrowing | None:
-    place = _place(test.field, entity)
-    kind, column = entity.fields[place].kind, f"d.f{test.field}"
-    if test.op == "is_null":
-        return Narrowing(f"{column} is {'' if test.value else 'not '}null", exact=True)
-    if kind is not Kind.EMAIL:
-        if test.op in {"eq", "ne"}:
-            return Narrowing(f"{column} is {'' if test.op == 'eq' else 'not '}?", (test.value,), exact=True)
-        if test.op in {"in", "not_in"}:
-            inside = f"ifnull({column} in ({', '.join('?' * len(test.value))}), 0)"
-            return Narrowing(inside if test.op == "in" else f"not {inside}", tuple(test.value), exact=True)
-        if test.op in _SQL_SYMBOLS and kind in {Kind.DATE, Kind.NUMBER}:
-            return Narrowing(f"ifnull({column} {_SQL_SYMBOLS[test.op]} ?, 0)", (test.value,), exact=True)
-    if test.op in {"ne", "not_in"}:
-        return None
-    return Narrowing(f"{column} is not null")

@@ -80,7 +80,23 @@ class Keep(msgspec.Struct, tag="keep", frozen=True):
 
 
 class Walk(msgspec.Struct, tag="walk", frozen=True):
-    """Ids in the order of a field: the next `count` after the place of a record, or backward from it."""
+    """Ids in the order of a field: the next `count` after the place of a record, or backward from it.
+
+    Attributes:
+        entity: Number of the entity.
+        field: Number of the field, or that of the creation of records.
+        descending: Downwards.
+        count: How many are wanted.
+        deleted: In the bin instead of outside it.
+        after: The record beside which they begin.
+        value: Its value, where records are in the order of their creation (microseconds since 1970).
+        backward: Those before it, nearest first.
+        tree: A condition.
+        within: Ids, the only ones that may be named.
+        reader: Names a reader and what rules know of them: `within` is what they see. Without `within`, what was given
+            a moment ago; "unseen" when there is nothing.
+        actor: Whose limit of searches counts.
+    """
 
     entity: int
     field: int
@@ -88,26 +104,18 @@ class Walk(msgspec.Struct, tag="walk", frozen=True):
     count: int
     deleted: bool = False
     after: bytes | None = None
+    value: int | None = None
     backward: bool = False
     tree: Tree | None = None
-
-
-class Rank(msgspec.Struct, tag="rank", frozen=True):
-    """The given ids in the order of a field, as `Walk` would come by them."""
-
-    entity: int
-    field: int
-    descending: bool
-    count: int
-    ids: bytes
-    after: bytes | None = None
-    backward: bool = False
+    within: bytes | None = None
+    reader: bytes = b""
+    actor: bytes = b""
 
 
 class Find(msgspec.Struct, tag="find", frozen=True):
     """The records that fit a text best, best first: by entity, the fields to look into.
 
-    `within` limits them to given ids (of the one entity asked for).
+    `within` and `reader` limit them as in `Walk` (of the one entity asked for). `partial` takes what is loaded so far.
     """
 
     text: str
@@ -115,7 +123,9 @@ class Find(msgspec.Struct, tag="find", frozen=True):
     limit: int
     deleted: bool = False
     within: bytes | None = None
+    reader: bytes = b""
     actor: bytes = b""
+    partial: bool = False
 
 
 class Groups(msgspec.Struct, tag="groups", frozen=True):
@@ -126,7 +136,7 @@ class Groups(msgspec.Struct, tag="groups", frozen=True):
     ids: bytes
 
 
-Request = Status | Match | Keep | Walk | Rank | Find | Groups
+Request = Status | Match | Keep | Walk | Find | Groups
 
 
 class State(msgspec.Struct, tag="state", frozen=True):
@@ -161,10 +171,11 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hits(msgspec.Struct, tag="hits", frozen=True):
-    """The records found, best first."""
+    """The records found, best first, among the per cent of all that are loaded."""
 
     hits: list[Hit]
     more: bool = False
+    percent: int = 100
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
@@ -182,7 +193,8 @@ class Grouped(msgspec.Struct, tag="grouped", frozen=True):
 
 class Refused(msgspec.Struct, tag="refused", frozen=True):
     """No answer: "loading" (with the per cent loaded), "preparing" an order, "limited" (seconds to wait in `number`),
-    "gone" (the record at which a page starts) or "unknown" (not asked for properly).
+    "gone" (the record at which a page starts), "unseen" (name what the reader sees) or "unknown" (not asked for
+    properly).
     """
 
     reason: str

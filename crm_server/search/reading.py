@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from compliance.datamap import KeyClass, Search, Semantic
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.db import create_app_engine
 from crm_server.kernel.keys import Keys
-from crm_server.kernel.opening import Opener, as_bytes, packed, wanted_documents
-from crm_server.search.fields import IndexedEntity, Kind, indexed_entities
-from crm_server.search.store import Doc, text_and_words
+from crm_server.kernel.opening import Opener, as_bytes, packed
+from crm_server.search.fields import IndexedEntity, Kind, custom_field, indexed_entities
+from crm_server.search.store import Doc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import Engine
 
@@ -27,6 +26,12 @@ Cursor = Any
 """A cursor of psycopg2."""
 
 _AT_ONCE = 2_000
+_CUSTOM = """
+select number, name, semantic, policy #>> '{handling,key_class}', coalesce(policy ->> 'search', 'none')
+  from crm.custom_field
+ where entity = %s and policy #>> '{handling,key_class}' <> 'none'
+ order by number
+"""
 
 
 class Vault:
@@ -62,42 +67,49 @@ class Vault:
             self._keys = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records made ready for `Store.load`."""
-
-    rows: list[tuple[Any, ...]]
-    texts: list[str]
-    words: Counter[str]
-
-    def __repr__(self) -> str:
-        """Say how many there are and nothing of what is in them."""
-        return f"<Batch of {len(self.rows)}>"
-
-
 class RowReader:
     """Reads the records of one entity."""
 
     def __init__(self, entity: EntityDef, held: IndexedEntity, vault: Vault) -> None:
-        self.entity, self.held, self._vault = entity, held, vault
+        self.entity, self._vault = entity, vault
         self.table = f'"{entity.table.schema}"."{entity.table.name}"'
-        sealed = [item.name for item in held.fields if entity.fields[item.name].sealed]
-        self._documents = [one.document for one in wanted_documents(entity, sealed)]
-        plain = [item for item in held.fields if item.name not in sealed]
+        self._hold(held, {})
+
+    def _hold(self, held: IndexedEntity, custom: Mapping[int, KeyClass]) -> None:
+        """Read these fields from now on; `custom` tells in which documents custom ones lie."""
+        entity, self.held = self.entity, held
+        classes = dict(custom)
+        for item in held.fields:
+            if item.number not in custom and entity.fields[item.name].sealed:
+                classes[item.number] = entity.fields[item.name].policy.handling.key_class
+        self._documents = [entity.documents[key_class] for key_class in dict.fromkeys(classes.values())]
+        plain = [item for item in held.fields if item.number not in classes]
         columns = [_column(item.name, item.kind) for item in plain]
         columns += [packed(entity, document, "t") for document in self._documents]
         by_class = {document.key_class: place for place, document in enumerate(self._documents, len(plain))}
         at = {item.name: place for place, item in enumerate(plain)}
         # For each held field: where it stands in a row of the result, and its number if that is a document.
         self._places = [
-            (at[item.name], None)
-            if item.name in at
-            else (by_class[entity.fields[item.name].policy.handling.key_class], item.number)
+            (at[item.name], None) if item.name in at else (by_class[classes[item.number]], item.number)
             for item in held.fields
         ]
         self._select = (
-            f"select uuid_send(t.id), t.deleted_at is not null, {', '.join(columns)} from {self.table} t"
+            "select uuid_send(t.id), t.deleted_at is not null, (extract(epoch from t.created_at) * 1000000)::bigint, "
+            f"{', '.join(columns)} from {self.table} t"
         )
+
+    def learn(self, cursor: Cursor) -> None:
+        """Take notice of the sealed custom fields that there are.
+
+        Retired ones keep their place, so that records read before and after mean the same by it.
+        """
+        cursor.execute(_CUSTOM, (self.entity.number,))
+        fields, classes = [], {}
+        for number, name, semantic, key_class, search in cursor.fetchall():
+            fields.append(custom_field(number, f"custom.{name}", Semantic(semantic), Search(search)))
+            classes[number] = KeyClass(key_class)
+        if tuple(fields) != self.held.custom:
+            self._hold(self.held.with_custom(tuple(fields)), classes)
 
     @property
     def sealed(self) -> bool:
@@ -159,7 +171,7 @@ class RowReader:
                 rows = [(*row[:first], *as_bytes(row[first:])) for row in rows]
                 opener.prefetch(blob for row in rows for blob in row[first:] if blob is not None)
             for row in rows:
-                yield Doc(bytes(row[0]), row[1], self.values(row[2:], opener))
+                yield Doc(bytes(row[0]), row[1], row[2], self.values(row[3:], opener))
         if opener is not None:
             self._vault.report(opener)
 
@@ -173,16 +185,18 @@ class RowReader:
         first = len(row) - len(self._documents)
         found: list[Any] = list(row[:first])
         for document, blob in zip(self._documents, row[first:], strict=True):
-            fields = opener.open(self.entity, document, *as_bytes((blob,)))
+            fields = opener.open(self.entity, document, blob)
             found.append({} if isinstance(fields, str) else fields)
         return tuple(
-            found[place] if number is None else _plain(found[place].get(number))
-            for place, number in self._places
+            [
+                found[place] if number is None else _plain(found[place].get(number))
+                for place, number in self._places
+            ]
         )
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str):
+    if value is None or value.__class__ is str:
         return value
     if isinstance(value, bool):
         return int(value)
@@ -196,14 +210,3 @@ def _column(name: str, kind: Kind) -> str:
 def readers(datamap: DataMap, vault: Vault) -> dict[int, RowReader]:
     """A reader for every kind of record that the service holds."""
     return {held.number: RowReader(datamap[held.name], held, vault) for held in indexed_entities(datamap)}
-
-
-def prepare(held: IndexedEntity, docs: Iterable[Doc]) -> Batch:
-    """Make records ready for the first load."""
-    rows, texts, words = [], [], Counter[str]()
-    for doc in docs:
-        rows.append((doc.id, int(doc.deleted), *doc.values))
-        text, known = text_and_words(held, doc.values)
-        texts.append(text)
-        words.update(known)
-    return Batch(rows, texts, words)

@@ -19,9 +19,9 @@ from crm_server.search.protocol import (
     Find,
     Grouped,
     Groups,
+    Hits,
     Keep,
     Match,
-    Rank,
     Refused,
     Request,
     State,
@@ -110,6 +110,7 @@ class SearchService:
                 self._ready.set()
                 log.info("loaded", records=self.loader.loaded, seconds=round(time.monotonic() - began, 2))
                 metrics.SEARCH_RECORDS.set(self.loader.loaded)
+                self.loader.make_orders(self._stopping.is_set)
             return
 
     def stop(self) -> None:
@@ -125,7 +126,7 @@ class SearchService:
 
     def state(self) -> State:
         """How complete the index is."""
-        counts = {number: store.count for number, store in self.engine.stores.items()}
+        counts = {number: store.records.count for number, store in self.engine.stores.items()}
         if self.complete:
             total = sum(counts.values())
             metrics.SEARCH_RECORDS.set(total)
@@ -150,12 +151,16 @@ class SearchService:
     def _answer(self, request: Request) -> Answer:  # noqa: PLR0911 - one a kind of request
         if isinstance(request, Status):
             return self.state()
-        if isinstance(request, Match | Find):
+        if isinstance(request, Match | Find | Walk):
             wait = self._limits.wait(request.actor)
             if wait:
                 return Refused("limited", wait)
         if not self.complete:
-            return Refused("loading", self.state().percent)
+            percent = self.state().percent
+            if not isinstance(request, Find) or not request.partial:
+                return Refused("loading", percent)
+            found = self.engine.find(request)
+            return found if isinstance(found, Refused) else Hits(found.hits, found.more, percent)
         self.feed.refresh()
         match request:
             case Find():
@@ -166,14 +171,12 @@ class SearchService:
                 return self.engine.keep(request)
             case Groups():
                 return Grouped(self.engine.groups(request))
-            case Rank():
-                return self.engine.rank(request)
             case Walk():
                 return self._walk(request)
 
     def _walk(self, request: Walk) -> Answer:
         store = self.engine.stores.get(request.entity)
-        if store is None or store.entity.place(request.field) is None:
+        if store is None or not store.can_order(request.field):
             return Refused("unknown")
         if not store.ordered(request.field):
             # The first to ask for an order starts the work; it takes some seconds for a million records.

@@ -1,283 +1,375 @@
 # ruff: noqa: S608 - statements are put together from numbers of the data map; values go as parameters.
-"""One kind of record in the SQLite database in memory: its values, the trigrams of its texts, and orders of fields.
+"""One kind of record: its values, the trigrams of its texts in SQLite, and the orders of its fields.
 
-Tables of entity 2: `d2` holds slot, id, whether in the bin, and the values; `t2` is an FTS5 index of trigrams without
-positions and without content (what it finds is a superset, judged by the values); `k2_25` holds the order of field 25.
-
-A slot is a small number that names a record within this process: lists of slots are short, lists of ids are not. The
-first load gives slots in the order of ids, and records that come later have later ids as a rule; so slots break ties.
+`t2` is the FTS5 index of entity 2: trigrams without positions and without content. What it finds is a superset, judged
+by the values.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from crm_server.search.candidates import Candidates
 from crm_server.search.fields import Kind
-from crm_server.search.folding import framed, grams, plain, romanised, sort_key
+from crm_server.search.folding import grams, plain, romanised, sort_key
+from crm_server.search.orders import Order
+from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR, Records, pack, unpack
 from crm_server.search.words import Vocabulary, words_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from crm_server.search.fields import IndexedEntity
 
-NO_VALUE = b"\xff"
-"""Sorts after every key: UTF-8 has no such byte."""
-
 _SAMPLED, _EACH, _EACH_LATER = 20_000, 16, 256
 _MOST_GRAMS = 4
-_CHUNK = 400
+_RARE = 20_000
+_HASH_LOADING, _HASH = 32_000_000, 1_000_000
+_slots = msgspec.json.Decoder(list[int])
 
 
 @dataclass(frozen=True, slots=True)
 class Doc:
-    """A record as the service holds it: id, whether in the bin, and values in the order of the entity's fields."""
+    """A record as it is read: id, whether in the bin, when it was made, and values in the order of the entity's fields.
+
+    `created` counts microseconds since 1970.
+    """
 
     id: bytes
     deleted: bool
+    created: int
     values: tuple[Any, ...]
+
+    @property
+    def state(self) -> int:
+        """Where the record is."""
+        return BIN if self.deleted else LIVE
 
     def __repr__(self) -> str:
         """Name the id only: the values are what must not get into a log."""
         return f"<Doc {self.id.hex()}>"
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records made ready for `Store.load`, in the order of ids; see `Records.extend`."""
+
+    ids: bytes
+    states: bytes
+    created: list[int]
+    values: bytes
+    texts: list[str]
+    words: Counter[str]
+
+    def __repr__(self) -> str:
+        """Say how many there are and nothing of what is in them."""
+        return f"<Batch of {len(self.states)}>"
+
+
+def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
+    """Make records ready for the first load."""
+    ids, states, created, values, texts, words = [], bytearray(), [], [], [], Counter[str]()
+    for doc in docs:
+        text, known = text_and_words(entity, doc.values)
+        packed, plain_ascii = pack(doc.values, text)
+        ids.append(doc.id)
+        states.append(doc.state | (ASCII if plain_ascii else 0))
+        created.append(doc.created)
+        values.append(packed)
+        texts.append(text)
+        words.update(known)
+    return Batch(b"".join(ids), bytes(states), created, b"".join(values), texts, words)
+
+
 def text_and_words(entity: IndexedEntity, values: Sequence[Any]) -> tuple[str, set[str]]:
     """The text of a record of which trigrams are cut, and its words that can be meant by a mistyped one.
 
-    A value that stands in another one word by word is left out of the text.
+    Each form stands between spaces and ends of line. So a trigram tells whether it begins a value (end of line, space,
+    letter) or a word (space, two letters) or ends one, and the last letters of a value begin a trigram as well. A value
+    that stands in another one word by word is left out.
     """
-    known: list[tuple[str, str]] = []
+    known: list[str] = []
     words: set[str] = set()
-    for item, value in zip(entity.fields, values, strict=True):
-        if item.found and value is not None:
-            given = str(value)
-            bare = plain(given)
-            known.append((bare, given))
-            if item.kind is Kind.TEXT:
-                words.update(words_of(bare))
-    known.sort(key=_length, reverse=True)
-    chosen: list[str] = []
-    written = ""
-    for bare, given in known:
-        for form in (bare,) if given.isascii() else (bare, *romanised(given)):
-            if form and f" {form} " not in written:
-                chosen.append(form)
-                written += f" {form} \n"
-    return framed(chosen), words
+    for place, in_words in entity.found:
+        value = values[place] if place < len(values) else None
+        if value is None:
+            continue
+        given = value if isinstance(value, str) else str(value)
+        bare = plain(given)
+        known.append(bare)
+        if in_words:
+            words.update(words_of(bare))
+        if not given.isascii():
+            known += romanised(given)
+    known.sort(key=len, reverse=True)
+    written = "\n"
+    for form in known:
+        if form and f" {form} " not in written:
+            written += f" {form} \n"
+    return "" if written == "\n" else written, words
 
 
-def _length(pair: tuple[str, str]) -> int:
-    return len(pair[0])
+class FieldOrder:
+    """Records in the order of a field, those without a value after all others; ids decide between equal values."""
+
+    def __init__(self, records: Records, at: int, kind: Kind) -> None:
+        self._records, self._at, self._kind = records, at, kind
+        self.filled, self.empty = Order(self.key), Order(records.order_of_id)
+        self.changed: set[int] = set()
+        """Records that were added, changed or dropped while the order was made."""
+        self._keys: list[Any] = []
+        self._slots = array("I")
+        self._empty: list[int] = []
+
+    def key(self, slot: int) -> tuple[Any, int, int]:
+        """The place of a record that has a value; it begins with None for others."""
+        return self.value(slot), *self._records.order_of_id(slot)
+
+    def has_value(self, slot: int) -> bool:
+        """Whether a record has a value of the field."""
+        return self.value(slot) is not None
+
+    def value(self, slot: int) -> Any:
+        """What the value of a record is compared by; None where it has none."""
+        at = self._at
+        parts = self._records.raw(slot).split(SEPARATOR, at + 1)
+        if at >= len(parts) or parts[at] == NONE:
+            return None
+        text = parts[at].decode()
+        return int(text) if self._kind is Kind.NUMBER else sort_key(text)
+
+    def read(self, slots: Iterable[int]) -> None:
+        """Note the values of some records; `fill` puts them in order."""
+        states, value = self._records.states, self.value
+        for slot in slots:
+            if states[slot]:
+                key = value(slot)
+                if key is None:
+                    self._empty.append(slot)
+                else:
+                    self._keys.append(key)
+                    self._slots.append(slot)
+
+    def sort(self) -> list[int]:
+        """The slots that were read in order."""
+        slots, keys = self._slots, self._keys
+        if self._records.in_order:
+            # Equal values stay in the order of slots, which is that of ids.
+            places = sorted(range(len(keys)), key=keys.__getitem__)
+        else:
+            places = sorted(range(len(keys)), key=lambda at: (keys[at], self._records.order_of_id(slots[at])))
+        self._keys = []
+        return [slots[at] for at in places]
+
+    def fill(self, slots: Iterable[int]) -> None:
+        """Take records that are in order, and those that changed meanwhile."""
+        changed = self.changed
+        self.filled.fill([slot for slot in slots if slot not in changed])
+        empty = sorted(self._empty, key=self._records.order_of_id)
+        self.empty.fill([slot for slot in empty if slot not in changed])
+        self._slots, self._empty, self.changed = array("I"), [], set()
+        for slot in changed:
+            if self._records.states[slot]:
+                self.add(slot)
+
+    def add(self, slot: int) -> None:
+        """Take one more record."""
+        (self.filled if self.has_value(slot) else self.empty).add(slot)
+
+    def remove(self, slot: int) -> None:
+        """Leave a record out, before its values change."""
+        (self.filled if self.has_value(slot) else self.empty).remove(slot)
 
 
-def key_of(kind: Kind, value: Any) -> bytes:
-    """The place of a value in the order of its field."""
-    if value is None:
-        return NO_VALUE
-    if kind is Kind.NUMBER:
-        return (int(value) + 2**63).to_bytes(8, "big")
-    return sort_key(str(value))
+class CreationOrder(FieldOrder):
+    """Records in the order in which they were made."""
+
+    def __init__(self, records: Records) -> None:
+        super().__init__(records, 0, Kind.NUMBER)
+
+    def value(self, slot: int) -> int:
+        """When it was made."""
+        return self._records.created[slot]
 
 
 class Store:
-    """The tables of one entity. The caller sees to it that nobody reads while something is written."""
+    """All of one entity. The caller sees to it that nobody reads while something is written."""
 
     def __init__(self, entity: IndexedEntity) -> None:
         self.entity = entity
-        self.count = 0
+        self.records = Records()
         self.words = Vocabulary()
-        self.orders: dict[int, int] = {}
-        """Fields whose order exists, and up to which slot."""
-        self._last = 0
+        self.orders: dict[int, FieldOrder] = {}
+        self._made: dict[int, FieldOrder] = {}
         self._grams: Counter[str] = Counter()
         self._sampled = 0
-        number = entity.number
-        self.table, self.trigrams = f"d{number}", f"t{number}"
-        self.columns = ", ".join(f"d.f{item.number}" for item in entity.fields)
+        self.trigrams, self._vocabulary = f"t{entity.number}", f"v{entity.number}"
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Make the tables."""
-        kinds = {Kind.NUMBER: "integer"}
-        columns = ", ".join(f"f{item.number} {kinds.get(item.kind, 'text')}" for item in self.entity.fields)
-        connection.execute(
-            f"create table {self.table} (slot integer primary key, id blob not null unique, "
-            f"deleted integer not null, {columns})"
-        )
+        """Make the index of trigrams."""
         connection.execute(
             f"create virtual table {self.trigrams} using fts5(t, tokenize='trigram case_sensitive 1', "
             "content='', detail=none, columnsize=0)"
         )
+        # Larger pieces are merged less often.
+        self._configure(connection, _HASH_LOADING)
 
-    def order_table(self, field: int) -> str:
-        """The table of the order of a field."""
-        return f"k{self.entity.number}_{field}"
+    def _configure(self, connection: sqlite3.Connection, hash_bytes: int) -> None:
+        connection.execute(
+            f"insert into {self.trigrams} ({self.trigrams}, rank) values ('hashsize', {hash_bytes})"
+        )
 
     # Writing
 
-    def load(
-        self,
-        connection: sqlite3.Connection,
-        rows: Sequence[Sequence[Any]],
-        texts: Sequence[str],
-        words: Counter[str],
-    ) -> None:
-        """Add records that are not there yet: rows of (id, deleted, values …) with the texts of their trigrams."""
-        first = self._last + 1
-        places = ", ".join("?" * (len(self.entity.fields) + 3))
-        connection.executemany(
-            f"insert into {self.table} values ({places})",
-            ((slot, *row) for slot, row in enumerate(rows, first)),
-        )
+    def load(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        """Add records that are not there yet."""
+        slots = self.records.extend(batch.ids, batch.states, batch.created, batch.values)
         connection.executemany(
             f"insert into {self.trigrams} (rowid, t) values (?, ?)",
-            ((slot, text) for slot, text in enumerate(texts, first) if text),
+            ((slot, text) for slot, text in zip(slots, batch.texts, strict=True) if text),
         )
-        self.words.add_counted(words)
-        for slot, text in enumerate(texts, first):
+        self.words.add_counted(batch.words)
+        for slot, text in zip(slots, batch.texts, strict=True):
             self._sample(slot, text)
-        self._last += len(rows)
-        self.count += len(rows)
 
-    def put(self, connection: sqlite3.Connection, doc: Doc) -> None:
-        """Add a record or take its new values."""
-        known = self._row(connection, doc.id)
-        if known is None:
-            self._last += 1
-            slot = self._last
-            self.count += 1
-        else:
-            slot, deleted, old = known
-            if old == doc.values and deleted == doc.deleted:
-                return
-            self._unlink(connection, slot, old)
-        places = ", ".join("?" * (len(self.entity.fields) + 3))
-        connection.execute(
-            f"insert or replace into {self.table} values ({places})",
-            (slot, doc.id, int(doc.deleted), *doc.values),
-        )
+    def finish(self, connection: sqlite3.Connection) -> None:
+        """After the first load: one piece of the index answers sooner than several."""
+        connection.execute(f"insert into {self.trigrams} ({self.trigrams}) values ('optimize')")
+        self._configure(connection, _HASH)
+
+    def put(self, connection: sqlite3.Connection, doc: Doc) -> int:
+        """Add a record or take its new values; returns its slot."""
+        records = self.records
+        slot = records.slot_of(doc.id)
         text, words = text_and_words(self.entity, doc.values)
+        packed, plain_ascii = pack(doc.values, text)
+        state = doc.state | (ASCII if plain_ascii else 0)
+        if slot is None:
+            slot = records.add(doc.id)
+        elif records.states[slot]:
+            same = records.raw(slot) == packed[:-1]
+            if same and records.created[slot] == doc.created:
+                records.states[slot] = state
+                return slot
+            self._unlink(connection, slot)
+        records.write(slot, state, doc.created, packed)
         if text:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
             self._sample(slot, text)
         self.words.add(words)
-        for field, upto in list(self.orders.items()):
-            # An order that is still being made gets new records when it comes to them.
-            if slot <= upto or (known is None and upto == slot - 1):
-                connection.execute(
-                    f"insert into {self.order_table(field)} values (?, ?)",
-                    (self._key(field, doc.values), slot),
-                )
-                self.orders[field] = max(upto, slot)
+        for order in self.orders.values():
+            order.add(slot)
+        for order in self._made.values():
+            order.changed.add(slot)
+        return slot
 
     def drop(self, connection: sqlite3.Connection, key: bytes) -> bool:
         """Forget a record; says whether it was there."""
-        known = self._row(connection, key)
-        if known is None:
+        slot = self.records.slot_of(key)
+        if slot is None or not self.records.states[slot]:
             return False
-        slot, _deleted, old = known
-        self._unlink(connection, slot, old)
-        connection.execute(f"delete from {self.table} where slot = ?", (slot,))
-        self.count -= 1
+        self._unlink(connection, slot)
+        self.records.forget(slot)
         return True
 
-    def _row(self, connection: sqlite3.Connection, key: bytes) -> tuple[int, bool, tuple[Any, ...]] | None:
-        row = connection.execute(
-            f"select d.slot, d.deleted, {self.columns} from {self.table} d where d.id = ?", (key,)
-        ).fetchone()
-        return None if row is None else (row[0], bool(row[1]), tuple(row[2:]))
-
-    def _unlink(self, connection: sqlite3.Connection, slot: int, values: tuple[Any, ...]) -> None:
-        text, words = text_and_words(self.entity, values)
+    def _unlink(self, connection: sqlite3.Connection, slot: int) -> None:
+        text, words = text_and_words(self.entity, self.values(slot))
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
                 (slot, text),
             )
         self.words.remove(words)
-        for field in self.orders:
-            connection.execute(
-                f"delete from {self.order_table(field)} where key = ? and slot = ?",
-                (self._key(field, values), slot),
-            )
-
-    def _key(self, field: int, values: Sequence[Any]) -> bytes:
-        place = self.entity.place(field)
-        assert place is not None  # noqa: S101 - orders are made for held fields alone
-        return key_of(self.entity.fields[place].kind, values[place])
+        for order in self.orders.values():
+            order.remove(slot)
+        for order in self._made.values():
+            order.changed.add(slot)
 
     def _sample(self, slot: int, text: str) -> None:
         """Learn which trigrams are rare from a part of the records."""
         if slot % (_EACH if self._sampled < _SAMPLED else _EACH_LATER) == 0 or self._sampled < 100:
             self._sampled += 1
-            self._grams.update(set(grams(text)))
+            found = set(grams(text))
+            self._grams.update(found | {gram[:2] for gram in found} | {gram[0] for gram in found})
 
     # Orders
 
-    def begin_order(self, connection: sqlite3.Connection, field: int) -> None:
-        """Make the empty order of a field; `extend_order` fills it."""
-        connection.execute(
-            f"create table if not exists {self.order_table(field)} "
-            "(key blob not null, slot integer not null, primary key (key, slot)) without rowid"
-        )
-        self.orders.setdefault(field, 0)
-
-    def extend_order(self, connection: sqlite3.Connection, field: int, count: int) -> bool:
-        """Take up to `count` more records into an order; says whether it is whole."""
-        upto = self.orders[field]
-        place = self.entity.place(field)
-        assert place is not None  # noqa: S101 - asked for held fields alone
-        kind = self.entity.fields[place].kind
-        rows = connection.execute(
-            f"select slot, f{field} from {self.table} where slot > ? order by slot limit ?", (upto, count)
-        ).fetchall()
-        connection.executemany(
-            f"insert or ignore into {self.order_table(field)} values (?, ?)",
-            sorted((key_of(kind, value), slot) for slot, value in rows),
-        )
-        self.orders[field] = rows[-1][0] if len(rows) == count else self._last
-        return self.ordered(field)
+    def can_order(self, field: int) -> bool:
+        """Whether records can be put in the order of a field."""
+        return field == self.entity.created or self.entity.place(field) is not None
 
     def ordered(self, field: int) -> bool:
-        """Whether the order of a field is whole."""
-        return self.orders.get(field, -1) >= self._last
+        """Whether the order of a field is at hand."""
+        return field in self.orders
+
+    def begin_order(self, field: int) -> FieldOrder:
+        """An order to be made: `read` all records, then `take_order`."""
+        if field == self.entity.created:
+            order: FieldOrder = CreationOrder(self.records)
+        else:
+            place = self.entity.place(field)
+            assert place is not None  # noqa: S101 - asked for fields alone that are held
+            order = FieldOrder(self.records, place + 1, self.entity.fields[place].kind)
+        self._made[field] = order
+        return order
+
+    def take_order(self, field: int, slots: Iterable[int]) -> None:
+        """Use an order from now on, and keep it up."""
+        order = self._made.pop(field)
+        order.fill(slots)
+        self.orders[field] = order
 
     # Reading
 
-    def rows(
-        self, connection: sqlite3.Connection, keys: Iterable[bytes]
-    ) -> Iterator[tuple[bytes, int, tuple[Any, ...]]]:
-        """Id, slot and values of the given records, in any order; those that are not held are missing."""
-        wanted = list(keys)
-        for start in range(0, len(wanted), _CHUNK):
-            part = wanted[start : start + _CHUNK]
-            places = ", ".join("?" * len(part))
-            for row in connection.execute(
-                f"select d.id, d.slot, {self.columns} from {self.table} d where d.id in ({places})", part
-            ):
-                yield row[0], row[1], row[2:]
+    def values(self, slot: int) -> tuple[str | None, ...]:
+        """The values of a record as texts."""
+        return unpack(self.records.parts(slot), len(self.entity.fields))
 
-    def match_expression(self, piece: str) -> str | None:
-        """An FTS5 expression for the records whose text may hold a piece: its rarest trigrams. None for short ones."""
-        known = list(dict.fromkeys(grams(piece)))
-        if not known:
+    def candidates(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
+        """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere."""
+        known = list(dict.fromkeys(grams(text)))
+        if known:
+            known.sort(key=self._grams.__getitem__)
+            expression = " AND ".join(f'"{quoted(gram)}"' for gram in known[:_MOST_GRAMS])
+            return Candidates(expression, self._about(known[0]))
+        if self._about(text) > _RARE:
             return None
-        known.sort(key=self._grams.__getitem__)
-        return " AND ".join(f'"{quoted(gram)}"' for gram in known[:_MOST_GRAMS])
+        terms = self._beginning(connection, text)
+        return Candidates(" OR ".join(f'"{quoted(term)}"' for term in terms), self._about(text))
 
-    def short_expression(self, connection: sqlite3.Connection, piece: str) -> str | None:
-        """The same for a piece of one or two letters: all trigrams that begin with it. None when there is none."""
-        name = f"v{self.entity.number}"
+    def _about(self, piece: str) -> int:
+        """In about how many records a trigram, or the beginning of one, stands: from those that were looked into."""
+        return self._grams[piece] * self.records.count // max(self._sampled, 1)
+
+    def _beginning(self, connection: sqlite3.Connection, piece: str) -> list[str]:
+        """All trigrams that begin with one or two letters."""
         connection.execute(
-            f"create virtual table if not exists temp.{name} using fts5vocab(main, {self.trigrams}, row)"
+            f"create virtual table if not exists temp.{self._vocabulary} "
+            f"using fts5vocab(main, {self.trigrams}, row)"
         )
-        terms = connection.execute(
-            f"select term from temp.{name} where term >= ? and term < ?", (piece, piece + "\U0010ffff")
-        ).fetchall()
-        return " OR ".join(f'"{quoted(term)}"' for (term,) in terms) or None
+        found = connection.execute(
+            f"select term from temp.{self._vocabulary} where term >= ? and term < ?",
+            (piece, piece + "\U0010ffff"),
+        )
+        return [term for (term,) in found]
+
+    def slots(self, connection: sqlite3.Connection, expression: str, most: int) -> list[int]:
+        """The slots that FTS5 finds, upwards, at most so many."""
+        if not expression:
+            return []
+        # One row with all of them: a row a slot costs several times as much.
+        (found,) = connection.execute(
+            f"select json_group_array(rowid) from (select rowid from {self.trigrams} where {self.trigrams} match ? "
+            "limit ?)",
+            (expression, most),
+        ).fetchone()
+        return _slots.decode(found)
 
 
 def quoted(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rapidfuzz import process
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 
 SHORTEST = 4
 _LONG = 8
+_DIGIT = re.compile("[0-9]")
 
 
 def words_of(bare: str) -> list[str]:
-    """The words of a plain text that are long enough to be mistyped."""
-    return [word for word in bare.split() if len(word) >= SHORTEST and not has_han(word)]
+    """The words of a plain text that are long enough to be mistyped; numbers and marks with digits are none."""
+    words = [word for word in bare.split() if len(word) >= SHORTEST and not _DIGIT.search(word)]
+    return words if bare.isascii() else [word for word in words if not has_han(word)]
 
 
 class Vocabulary:

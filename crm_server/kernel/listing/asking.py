@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from compliance.datamap import KeyClass, Search, Semantic
+from compliance.datamap import FieldDef, KeyClass, Search, Semantic
 from compliance.datamap.text import _
 from crm_server.kernel.db import SEARCH
 from crm_server.kernel.errors import BadQuery
@@ -22,6 +22,7 @@ from crm_server.kernel.listing.operators import (
 )
 from crm_server.kernel.listing.periods import Period
 from crm_server.kernel.listing.query import COUNT_CAP, Condition, Filter, Negation
+from crm_server.kernel.listing.scope import CUSTOM, readable_custom
 from crm_server.kernel.presenter import presentation
 from crm_server.search.client import SearchClient, SearchUnavailable
 from crm_server.search.fields import indexed
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from compliance.datamap import EntityDef, FieldDef, FieldPolicy
+    from compliance.datamap import EntityDef, FieldPolicy
     from crm_server.kernel.actor import Actor
+    from crm_server.kernel.listing.scope import CustomColumns
 
 MOST_IDS = COUNT_CAP
 """A condition that at most so many records fulfil stands in the statement as a set of ids."""
@@ -58,16 +60,16 @@ def counted(entity: EntityDef, actor: Actor) -> bytes:
     return actor.id.bytes if personal else b""
 
 
-def finding_fields(entity: EntityDef, actor: Actor) -> tuple[int, ...]:
+def finding_fields(entity: EntityDef, actor: Actor, custom: CustomColumns) -> tuple[int, ...]:
     """Numbers of the fields that a text is looked for in: those that are found by text and read in clear."""
     shown = presentation(entity, actor)
-    return tuple(
-        sorted(
-            item.number
-            for name, item in shown.fields.items()
-            if name in shown.readable and item.policy.search is not Search.NONE
-        )
-    )
+    policies = [item.policy for name, item in shown.fields.items() if name in shown.readable]
+    policies += [
+        item.policy
+        for item in custom(entity).values()
+        if item.sealed and readable_custom(entity, item, actor)
+    ]
+    return tuple(sorted(policy.number for policy in policies if policy.search is not Search.NONE))
 
 
 def held(entity: EntityDef) -> bool:
@@ -75,28 +77,48 @@ def held(entity: EntityDef) -> bool:
     return "deleted_at" in entity.fields and entity.exposed and indexed(entity) is not None
 
 
-def wholly_sealed(node: Filter, entity: EntityDef) -> bool:
+def sealed_field(entity: EntityDef, path: str, custom: CustomColumns) -> FieldDef | None:
+    """The sealed field of the entity itself, or the sealed custom one, that a path names."""
+    item = entity.fields.get(path)
+    if item is not None:
+        return item if item.sealed else None
+    head, _dot, name = path.partition(".")
+    found = custom(entity).get(name) if head == CUSTOM else None
+    return None if found is None or not found.sealed else FieldDef(path, found.policy, None)
+
+
+def readable(entity: EntityDef, path: str, actor: Actor, custom: CustomColumns) -> bool:
+    """Whether the actor reads a field of the entity, or a custom one, in clear."""
+    if path in entity.fields:
+        return path in presentation(entity, actor).readable
+    found = custom(entity).get(path.removeprefix(f"{CUSTOM}."))
+    return found is not None and readable_custom(entity, found, actor)
+
+
+def wholly_sealed(node: Filter, entity: EntityDef, custom: CustomColumns) -> bool:
     """Whether every condition of a filter is one on a sealed field of the entity itself."""
     if isinstance(node, Condition):
-        item = entity.fields.get(node.path)
-        return item is not None and item.sealed
+        return sealed_field(entity, node.path, custom) is not None
     if isinstance(node, Negation):
-        return wholly_sealed(node.item, entity)
-    return bool(node.items) and all(wholly_sealed(item, entity) for item in node.items)
+        return wholly_sealed(node.item, entity, custom)
+    return bool(node.items) and all(wholly_sealed(item, entity, custom) for item in node.items)
 
 
-def as_tree(node: Filter, entity: EntityDef, reader: Reader, where: str) -> Tree:
+def as_tree(node: Filter, entity: EntityDef, reader: Reader, custom: CustomColumns, where: str) -> Tree:
     """A wholly sealed filter as the service understands it. The fields were found readable before.
 
     Raises:
         BadQuery: an operator or value that does not fit.
     """
     if isinstance(node, Condition):
-        return _as_test(node, entity.fields[node.path], reader, where)
+        item = sealed_field(entity, node.path, custom)
+        assert item is not None  # noqa: S101 - the filter is wholly sealed
+        return _as_test(node, item, reader, where)
     if isinstance(node, Negation):
-        return Never(as_tree(node.item, entity, reader, f"{where}/not"))
+        return Never(as_tree(node.item, entity, reader, custom, f"{where}/not"))
     items = tuple(
-        as_tree(item, entity, reader, f"{where}/{node.kind}/{index}") for index, item in enumerate(node.items)
+        as_tree(item, entity, reader, custom, f"{where}/{node.kind}/{index}")
+        for index, item in enumerate(node.items)
     )
     return Every(items) if node.kind == "and" else Some(items)
 
@@ -162,5 +184,7 @@ __all__ = [
     "finding_fields",
     "held",
     "needed",
+    "readable",
+    "sealed_field",
     "wholly_sealed",
 ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,13 +12,15 @@ from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotFound
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.asking import array
+from crm_server.kernel.listing.gathered import Gathered, subject_column
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
-from crm_server.kernel.listing.pages import Walk, walk
+from crm_server.kernel.listing.pages import Walk
+from crm_server.kernel.listing.pieces import Pieces
 from crm_server.kernel.listing.query import COUNT_CAP, MAX_LIMIT, ListQuery, Page
 from crm_server.kernel.listing.rules import visible
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
-from crm_server.kernel.listing.sealed import Pieces, SealedPart, match, plan, ranked_way
+from crm_server.kernel.listing.sealed import SealedPart, match, plan
 from crm_server.kernel.listing.selection import Selection, select_fields
 from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column
 from crm_server.kernel.listing.where import WhereCompiler, check_text
@@ -46,6 +49,7 @@ def fetch(
     actor: Actor,
     *,
     custom: CustomColumns = no_custom,
+    gathered: Gathered | None = None,
 ) -> Page:
     """Read a page of a list, and record which records were read by whom.
 
@@ -58,6 +62,8 @@ def fetch(
         actor: Who reads; hidden fields are left out, masked ones masked. The permission to read the entity is
             the caller's to check.
         custom: Where custom fields are known.
+        gathered: Takes what was read, for one event of several lists that the caller writes; else this list writes
+            its own.
 
     Raises:
         BadQuery: a field, operator, value or cursor that does not fit, naming the parameter.
@@ -66,24 +72,22 @@ def fetch(
         raise BadQuery("limit", _("A number from 1 to ${n} is expected here.", mapping={"n": MAX_LIMIT}))
     reader = Reader(actor, utc_now())
     selection = select_fields(datamap, entity, query.fields, query.includes, actor, custom)
-    part = plan(source, entity, query, actor)
-    way = ranked_way(entity, query) if part.ranked else walk(entity, query, selection.shown, reader)
+    part = plan(source, entity, query, reader, custom, selection.shown)
+    way = part.way
     values = Values()
     where = WhereCompiler(datamap, custom, reader, values, source)
     conditions = _conditions(entity, query, where, part)
-    if not query.deleted:
-        few = visible(source, entity, actor)
-        conditions += few
-        part.narrow = bool(few)
-    pieces = Pieces(part, way, conditions, values) if part.pieces(way) else None
+    if not query.deleted and not part.in_pieces:
+        conditions += visible(source, entity, actor)
+    pieces = Pieces(part, conditions, values) if part.in_pieces else None
     ids = None if pieces is None else pieces.page()
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    told = facts(actor)
-    audit = add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
+    audit = None if gathered is not None else _listed(source, actor, query, way, values)
     key = (
-        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound, *audit.places
+        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
+        *(audit.places if audit is not None else (None,)),
     )  # fmt: skip
     text = _texts.get(key)
     if text is None:
@@ -95,12 +99,14 @@ def fetch(
             ),
         )
     opener = Opener(keys_for(source)) if selection.seals else None
-    page = _page(
-        run(source, text, values, actor), query, way, lambda rows: selection.read(rows, opener), counted
-    )
+    rows = run(source, text, values, actor)
+    if gathered is not None:
+        gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
+    more = len(rows if ids is None else ids) > query.limit
+    page = _page(rows, query, way, lambda rows: selection.read(rows, opener), counted, more=more)
     if opener is not None:
         opener.raise_alarms(source, actor)
-    return page
+    return page if pieces is None else replace(page, percent=pieces.percent)
 
 
 def read_one(  # noqa: PLR0913 - the words of one address
@@ -150,6 +156,14 @@ def facts(actor: Actor) -> dict[str, Any]:
         "purpose": actor.purpose,
         "meta": "{}",
     }
+
+
+def _listed(
+    source: Hot | Session | Connection, actor: Actor, query: ListQuery, way: Walk, values: Values
+) -> Audit:
+    """The event that the statement writes."""
+    told = facts(actor)
+    return add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
 
 
 def _searched(
@@ -218,7 +232,7 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     selection: Selection,
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
-    audit: Audit,
+    audit: Audit | None,
     *,
     count: bool,
     named: bool,
@@ -229,9 +243,12 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
         clauses = [_named_page(entity, conditions, inner, bound[0])]
     else:
         clauses = way.clauses(entity, query.limit, conditions, inner, bound)
-    clauses.append(f"returned as (select * from page limit {query.limit})")
-    clauses += audit_clauses(audit, entity, "returned", single=False)
     chosen = selection.outputs()
+    if audit is not None:
+        clauses.append(f"returned as (select * from page limit {query.limit})")
+        clauses += audit_clauses(audit, entity, "returned", single=False)
+    elif (subject := subject_column(entity)) is not None:
+        chosen += f", page.{sql_name(subject)}::text"
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
     if count:
@@ -241,10 +258,10 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
 
 def _named_page(entity: EntityDef, conditions: tuple[str, ...], inner: str, ids: str) -> str:
     """The expression "page" where its rows are known by key; row rules and conditions are judged once more."""
-    chosen = " and ".join([*conditions, f"t.id = any({ids})"])
+    chosen = " and ".join(conditions) or "true"
     return (
-        f"page as materialized (select {inner} from {table_name(entity)} t where {chosen} "
-        f"order by array_position({ids}, t.id))"
+        f"page as materialized (select {inner} from unnest({ids}) with ordinality x (key, place) "
+        f"join {table_name(entity)} t on t.id = x.key where {chosen} order by x.place)"
     )
 
 
@@ -253,13 +270,15 @@ def _page(
     query: ListQuery,
     way: Walk,
     read: Callable[[Sequence[Any]], list[dict[str, Any]]],
-    counted: int | None,
+    counted: tuple[int, int] | None,
+    *,
+    more: bool,
 ) -> Page:
-    total, tail = counted, -2
+    total, cap = counted or (None, COUNT_CAP)
+    tail = -2
     if query.count == "exact" and counted is None:
         total = rows[0][-1] if rows else (0 if way.place is None else None)
         tail = -3
-    more = len(rows) > query.limit
     rows = rows[: query.limit]
     if way.backward:
         rows.reverse()
@@ -269,8 +288,8 @@ def _page(
         rows=read(rows),
         next_cursor=way.cursor(*rows[-1][tail:][:2], before=False) if following else None,
         previous_cursor=way.cursor(*rows[0][tail:][:2], before=True) if preceding else None,
-        count=min(total, COUNT_CAP) if total is not None else None,
-        count_capped=total is not None and total > COUNT_CAP,
+        count=min(total, cap) if total is not None else None,
+        count_capped=total is not None and total > cap,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.listing import cursors
+from crm_server.kernel.listing.asking import readable, sealed_field
 from crm_server.kernel.listing.operators import SORTABLE, Reader, Values, parameter_type, read_value
 from crm_server.kernel.listing.periods import Period
 from crm_server.kernel.listing.query import ListQuery, Sort
@@ -17,6 +18,7 @@ from crm_server.kernel.listing.where import unknown_field
 
 if TYPE_CHECKING:
     from compliance.datamap import EntityDef, FieldDef
+    from crm_server.kernel.listing.scope import CustomColumns
     from crm_server.kernel.presenter import Presentation
 
 NEWEST_FIRST = Sort("created_at", descending=True)
@@ -104,16 +106,22 @@ class Walk:
         return cursors.encode(cursors.Place(value, key, before), self.mark)
 
 
-def walk(entity: EntityDef, query: ListQuery, shown: Presentation, reader: Reader) -> Walk:
+def walk(
+    entity: EntityDef, query: ListQuery, shown: Presentation, reader: Reader, custom: CustomColumns
+) -> Walk:
     """The way that a query asks for.
 
     Raises:
         BadQuery: a sort field that can't be used, or a cursor of another list.
     """
     sort = query.sort or (NEWEST_FIRST if "created_at" in shown.readable else _BY_KEY)
-    if sort.field not in shown.readable or entity.fields[sort.field].semantic not in SORTABLE:
+    item = sealed_field(entity, sort.field, custom) or entity.fields.get(sort.field)
+    if (
+        item is None
+        or item.semantic not in SORTABLE
+        or not readable(entity, sort.field, reader.actor, custom)
+    ):
         raise unknown_field("sort", sort.field)
-    item = entity.fields[sort.field]
     mark = cursors.list_mark(entity.name, sort.field, descending=sort.descending, deleted=query.deleted)
     place = None if query.cursor is None else _place(item, query.cursor, mark, reader)
     return Walk(sort, item, place, mark)

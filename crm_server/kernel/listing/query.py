@@ -76,6 +76,7 @@ class ListQuery:
         cursor: From an earlier page of the same list.
         deleted: Look into the bin instead.
         count: "exact" counts all matches, up to `COUNT_CAP`.
+        partial: While the search service loads, a text is looked for in what is there; the page tells how much that is.
     """
 
     filter: Filter | None = None
@@ -87,6 +88,7 @@ class ListQuery:
     cursor: str | None = None
     deleted: bool = False
     count: Literal["none", "exact"] = "none"
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Page:
         previous_cursor: Opaque; None on the first page.
         count: Number of matches if it was asked for, at most `COUNT_CAP`.
         count_capped: There are more than `count`.
+        percent: How much of everything was looked into; less than 100 for `ListQuery.partial` alone.
     """
 
     rows: list[dict[str, Any]]
@@ -108,3 +111,4 @@ class Page:
     previous_cursor: str | None = None
     count: int | None = None
     count_capped: bool = field(default=False)
+    percent: int = 100

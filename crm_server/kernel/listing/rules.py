@@ -3,14 +3,14 @@
 The policy alone makes PostgreSQL walk the whole index in the order of the list and throw away what the actor may not
 see: for somebody who sees a hundred of a million rows that is most of the table. So when few rows are reached they are
 named by key, found with one indexed branch a scope; when many are reached the walk finds a page soon, and nothing is
-added. Which of the two it is, is counted up to `FEW` and remembered for a minute: it decides about speed alone, since
-the policy holds either way.
+added. Which of the two it is, is counted up to `MOST_SEEN` and remembered for a minute: it decides about speed alone,
+since the policy holds either way.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
 
+MOST_SEEN = 20_000
+"""Who reaches at most so many records may have all of them named."""
 _REMEMBERED, _MOST = 60.0, 20_000
-_few: dict[tuple[object, ...], tuple[float, bool]] = {}
+_reach: dict[tuple[object, ...], tuple[float, int]] = {}
 
 
 def named_by_key(entity: EntityDef, actor: Actor) -> bool:
@@ -33,6 +35,11 @@ def named_by_key(entity: EntityDef, actor: Actor) -> bool:
     if not rowrules.guarded(entity):
         return False
     return not rowrules.scopes_of(actor, entity.name, RowAction.READ) & {Scope.ALL, Scope.RELATED}
+
+
+def sees_all(entity: EntityDef, actor: Actor) -> bool:
+    """Whether row rules let the actor read all live records of an entity."""
+    return rowrules.guarded(entity) and Scope.ALL in rowrules.scopes_of(actor, entity.name, RowAction.READ)
 
 
 def visible(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> tuple[str, ...]:
@@ -43,32 +50,46 @@ def visible(source: Hot | Session | Connection, entity: EntityDef, actor: Actor)
         return ()
     if not rowrules.scopes_of(actor, entity.name, RowAction.READ):
         return ("false",)
-    if not _reaches_few(source, entity, actor):
+    if _reaches(source, entity, actor) > rowsql.FEW:
         return ()
     return (f"t.id = any ((select {rowsql.reached(entity)})::uuid[])",)
 
 
-def _reaches_few(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bool:
+def names_all(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bool:
+    """Whether the live records that the actor may see are so few that `seen` names them."""
+    return named_by_key(entity, actor) and _reaches(source, entity, actor) <= MOST_SEEN
+
+
+def seen(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bytes:
+    """The ids of the live records that the actor may see, 16 bytes each, in no order; see `names_all`."""
+    text = f"select {rowsql.reached(entity, MOST_SEEN)}::text"
+    return bytes.fromhex(_scalar(source, text, actor)[1:-1].replace("-", "").replace(",", ""))
+
+
+def _reaches(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> int:
+    """How many records the actor reaches, counted up to one more than `MOST_SEEN`."""
     key = (actor.id, rowrules.told(actor), entity.name)
     now = time.monotonic()
-    known = _few.get(key)
+    known = _reach.get(key)
     if known is not None and known[0] > now:
         return known[1]
-    text = f"select cardinality({rowsql.reached(entity)})"
+    number: int = _scalar(source, f"select cardinality({rowsql.reached(entity, MOST_SEEN)})", actor)
+    if len(_reach) > _MOST:
+        _reach.clear()
+    _reach[key] = (now + _REMEMBERED, number)
+    return number
+
+
+def _scalar(source: Hot | Session | Connection, text: str, actor: Actor) -> Any:
     if isinstance(source, Hot):
-        number = source.run_once(text, {}, actor)[0][0]
-    else:
-        connection = source.connection() if isinstance(source, Session) else source
-        number = connection.exec_driver_sql(text).scalar_one()
-    if len(_few) > _MOST:
-        _few.clear()
-    _few[key] = (now + _REMEMBERED, number <= rowsql.FEW)
-    return bool(number <= rowsql.FEW)
+        return source.run_once(text, {}, actor)[0][0]
+    connection = source.connection() if isinstance(source, Session) else source
+    return connection.exec_driver_sql(text).scalar_one()
 
 
 def forget() -> None:
     """Count anew who reaches few; for tests and benchmarks."""
-    _few.clear()
+    _reach.clear()
 
 
-__all__ = ["forget", "named_by_key", "visible"]
+__all__ = ["forget", "named_by_key", "names_all", "seen", "sees_all", "visible"]

@@ -1,21 +1,23 @@
-# ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
 """Lists by what PostgreSQL can't read: conditions on sealed fields, their order, and records that fit a text best.
 
-The search service answers ids and PostgreSQL decides which of them the actor may see. A condition that few records
-fulfil becomes a set of ids in the statement. For the rest the page is looked for in pieces: whoever knows the order
-(the service for a sealed field, PostgreSQL for a plain one) gives the next ids, the other one says which of them
-belong to the list, until the page is full. Where hardly any belong, because the actor sees few records, PostgreSQL
-names those it sees instead and the service puts them in order.
+The search service answers ids and PostgreSQL decides which of them the actor may see. Where the service knows the order
+of the list (that of a sealed field, or of creation) it gives the next ids that fulfil the sealed conditions. For other
+orders a condition that few records fulfil becomes a set of ids in the statement. `pieces` looks for the page.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+import msgspec
 
 from compliance.datamap import Search
 from compliance.datamap.text import _
+from crm_server.kernel import rowrules
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.listing import cursors
 from crm_server.kernel.listing.asking import (
@@ -30,33 +32,30 @@ from crm_server.kernel.listing.asking import (
     wholly_sealed,
 )
 from crm_server.kernel.listing.exact import by_blind_index
-from crm_server.kernel.listing.operators import Values, parameter_type
-from crm_server.kernel.listing.pages import Walk
-from crm_server.kernel.listing.query import COUNT_CAP, Filter, Group, Sort
-from crm_server.kernel.listing.running import run
-from crm_server.kernel.listing.scope import sql_name, table_name
-from crm_server.search.client import SearchLoading, SearchUnavailable
-from crm_server.search.protocol import Every, Find, Keep, Match, Rank, Tree, Words
+from crm_server.kernel.listing.pages import Walk, walk
+from crm_server.kernel.listing.query import Filter, Group, Sort
+from crm_server.kernel.listing.rules import names_all, seen, sees_all
+from crm_server.search.client import SearchUnavailable, Unseen
+from crm_server.search.protocol import Every, Find, Hits, Ids, Keep, Match, Tree, Words
 from crm_server.search.protocol import Walk as WalkRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
+    from crm_server.kernel.listing.operators import Reader
     from crm_server.kernel.listing.query import ListQuery
+    from crm_server.kernel.listing.scope import CustomColumns
     from crm_server.kernel.listing.where import WhereCompiler
+    from crm_server.kernel.presenter import Presentation
     from crm_server.search.client import SearchClient
 
-FEW = 20_000
-"""Who sees at most so many records has them named by PostgreSQL and put in order by the service."""
-_FIRST, _LARGEST, _WALKED = 200, 20_000, 3_000
 _RELEVANCE = "relevance"
-_HITS = (300, 3_000, 10_000)
+_SLACK, _MORE = 10, 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -64,24 +63,27 @@ class SealedPart:
     """What of one list the search service has to answer.
 
     Attributes:
-        conditions: SQL for conditions that few records fulfil.
-        rest: The part of the filter that PostgreSQL judges.
-        tree: Conditions that more than `MOST_IDS` records fulfil.
+        way: The order of the list.
         ranked: The order is how well records fit the text.
         plain_text: The text is looked for by PostgreSQL.
-        narrow: Row rules let few records through.
+        conditions: SQL for conditions that few records fulfil.
+        rest: The part of the filter that PostgreSQL judges.
+        tree: Conditions on sealed fields that the service judges.
+        first: The first ids of the page, where they came with the conditions.
     """
 
     source: Hot | Session | Connection
     entity: EntityDef
     query: ListQuery
     actor: Actor
+    custom: CustomColumns
+    way: Walk
+    ranked: bool
+    plain_text: bool
     conditions: list[str] = field(default_factory=list)
     rest: Filter | None = None
     tree: Tree | None = None
-    ranked: bool = False
-    plain_text: bool = False
-    narrow: bool = False
+    first: Ids | None = None
 
     @property
     def client(self) -> SearchClient:
@@ -93,32 +95,114 @@ class SealedPart:
         """Whether no statement can count the records of the list."""
         return self.ranked or self.tree is not None
 
-    def pieces(self, way: Walk) -> bool:
+    @property
+    def in_pieces(self) -> bool:
         """Whether the page has to be looked for in pieces."""
-        return self.ranked or way.item.sealed or self.tree is not None
+        return self.ranked or self.way.item.sealed or self.tree is not None
+
+    @property
+    def followed(self) -> bool:
+        """Whether the service knows the order of the list."""
+        made = self.way.item.name == "created_at" and held(self.entity)
+        return not self.ranked and (self.way.item.sealed or made)
+
+    @property
+    def limited(self) -> bool:
+        """Whether PostgreSQL judges more than which records the actor may see."""
+        return (
+            self.rest is not None or bool(self.conditions) or (self.query.q is not None and self.plain_text)
+        )
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether no row rule keeps a record of the list from the actor."""
+        return not self.query.deleted and sees_all(self.entity, self.actor)
+
+    @property
+    def found_in(self) -> tuple[int, ...]:
+        """Numbers of the fields that a text is looked for in."""
+        return finding_fields(self.entity, self.actor, self.custom)
+
+    @property
+    def start(self) -> bytes | None:
+        """The record beside which the page begins."""
+        return None if self.way.place is None else UUID(self.way.place.key).bytes
+
+    def next(self, count: int, after: bytes | None, within: bytes | None = None) -> Ids:
+        """The next ids in the order of the list that fulfil its sealed conditions.
+
+        Args:
+            count: How many.
+            after: The record before them.
+            within: The only ids that may come; by default what the actor sees, where that is little.
+        """
+        way, value, first = self.way, None, after == self.start
+        if first and way.place is not None and not way.item.sealed:
+            value = (way.place.value - _EPOCH) // timedelta(microseconds=1)
+        request = WalkRequest(
+            self.entity.number, way.item.number, way.sort.descending, count, self.query.deleted, after, value,
+            way.backward, self.tree, within, b"" if within is not None else self._reader(),
+            counted(self.entity, self.actor) if first and self.tree is not None else b"",
+        )  # fmt: skip
+        try:
+            return self.client.walk(request)
+        except Unseen:
+            return self.client.walk(msgspec.structs.replace(request, within=self.seen(), actor=b""))
+
+    def hits(self, count: int, within: bytes | None = None) -> Hits:
+        """The records that fit the text best, of those that the actor sees where that is little."""
+        assert self.query.q is not None  # noqa: S101 - only a text is ranked
+        request = Find(
+            self.query.q, {self.entity.number: self.found_in}, count, self.query.deleted,
+            within, b"" if within is not None else self._reader(), counted(self.entity, self.actor),
+            self.query.partial,
+        )  # fmt: skip
+        try:
+            return self.client.find(request)
+        except Unseen:
+            return self.client.find(msgspec.structs.replace(request, within=self.seen(), actor=b""))
+
+    @property
+    def names_all(self) -> bool:
+        """Whether the actor sees so few records that `seen` names them."""
+        return not self.query.deleted and names_all(self.source, self.entity, self.actor)
+
+    def _reader(self) -> bytes:
+        """A name for the actor and what they reach, if the service shall look among what they see alone."""
+        if self.limited or not self.names_all:
+            return b""
+        told = f"{self.actor.id}|{self.entity.number}|{rowrules.told(self.actor)}"
+        return hashlib.blake2b(told.encode(), digest_size=16).digest()
+
+    def seen(self) -> bytes:
+        """The ids of the records that the actor sees."""
+        return seen(self.source, self.entity, self.actor)
 
 
-def plan(source: Hot | Session | Connection, entity: EntityDef, query: ListQuery, actor: Actor) -> SealedPart:
-    """Divide a list between PostgreSQL and the search service."""
-    part = SealedPart(source, entity, query, actor, rest=query.filter)
-    if query.q is not None:
-        part.plain_text = not (held(entity) and _answers(source, entity))
-        part.ranked = not part.plain_text and query.sort is None
-    return part
+def plan(
+    source: Hot | Session | Connection,
+    entity: EntityDef,
+    query: ListQuery,
+    reader: Reader,
+    custom: CustomColumns,
+    shown: Presentation,
+) -> SealedPart:
+    """Divide a list between PostgreSQL and the search service.
+
+    Raises:
+        BadQuery: a sort field that can't be used, or a cursor of another list.
+    """
+    plain_text = query.q is not None and not (held(entity) and _answers(source, entity))
+    ranked = query.q is not None and not plain_text and query.sort is None
+    way = _ranked_way(entity, query) if ranked else walk(entity, query, shown, reader, custom)
+    return SealedPart(source, entity, query, reader.actor, custom, way, ranked, plain_text, rest=query.filter)
 
 
 def _answers(source: Hot | Session | Connection, entity: EntityDef) -> bool:
-    """Whether the service is asked for a text. Where all fields are plain, PostgreSQL can do without it.
-
-    Raises:
-        SearchUnavailable: it is needed and does not answer.
-    """
-    client = client_for(source)
+    """Whether the service is asked for a text. Where all fields are plain, PostgreSQL can do without it."""
     if any(item.sealed and item.policy.search is not Search.NONE for item in entity.fields.values()):
-        state = needed(client).state()
-        if not state.complete:
-            raise SearchLoading(state.percent)
         return True
+    client = client_for(source)
     try:
         return client is not None and client.state().complete
     except SearchUnavailable:
@@ -126,50 +210,73 @@ def _answers(source: Hot | Session | Connection, entity: EntityDef) -> bool:
 
 
 def match(part: SealedPart, where: WhereCompiler) -> None:
-    """Ask for the sealed conditions that all records of the list fulfil: as a set of ids, or as a tree for later."""
+    """Ask for the sealed conditions that all records of the list fulfil.
+
+    They become a set of ids (`conditions`), or a tree for later; where the service knows the order, it gives the first
+    ids of the page at once.
+    """
     query, entity = part.query, part.entity
-    trees: list[Tree] = []
-    asked: list[Filter] = []
-    node = query.filter
-    if node is not None:
-        alone = not (isinstance(node, Group) and node.kind == "and")
-        items: tuple[Filter, ...] = (node,) if alone or not isinstance(node, Group) else node.items
-        kept = []
-        for index, item in enumerate(items):
-            if wholly_sealed(item, entity):
-                at = "filter" if alone else f"filter/and/{index}"
-                where.check_readable(item, entity, at)
-                trees.append(as_tree(item, entity, where.reader, at))
-                asked.append(item)
-            else:
-                kept.append(item)
-        part.rest = None if not kept else kept[0] if len(kept) == 1 else Group("and", tuple(kept))
+    trees, asked = _trees(part, where)
     if query.q is not None and not part.plain_text and not part.ranked:
-        fields = finding_fields(entity, part.actor)
-        if not fields:
+        if not part.found_in:
             part.conditions.append("false")
             return
-        trees.append(Words(query.q, fields))
+        trees.append(Words(query.q, part.found_in))
     if not trees:
         return
-    tree = trees[0] if len(trees) == 1 else Every(tuple(trees))
+    part.tree = trees[0] if len(trees) == 1 else Every(tuple(trees))
     try:
-        found = part.client.match(
-            Match(entity.number, tree, MOST_IDS, query.deleted, counted(entity, part.actor))
-        )
+        if part.followed and not part.limited:
+            part.first = part.next(first_count(part), part.start)
+            return
+        if part.names_all:
+            found = part.client.keep(Keep(entity.number, part.tree, part.seen()))
+        else:
+            found = part.client.match(
+                Match(entity.number, part.tree, MOST_IDS, query.deleted, counted(entity, part.actor))
+            )
     except SearchUnavailable:
+        part.tree = None
         sets = by_blind_index(part.source, entity, asked) if len(asked) == len(trees) else None
         if sets is None:
             raise
         part.conditions += [f"t.id = any({where.values.add('uuid[]', array(ids))})" for ids in sets]
         return
-    if found.more:
-        part.tree = tree
-    else:
+    if not found.more and len(found.ids) <= MOST_IDS * 16:
+        part.tree = None
         part.conditions.append(f"t.id = any({where.values.add('uuid[]', array(found.ids))})")
 
 
-def ranked_way(entity: EntityDef, query: ListQuery) -> Walk:
+def _trees(part: SealedPart, where: WhereCompiler) -> tuple[list[Tree], list[Filter]]:
+    """The conditions of the filter that are wholly on sealed fields, twice; what is left becomes `rest`."""
+    entity, node = part.entity, part.query.filter
+    trees: list[Tree] = []
+    asked: list[Filter] = []
+    if node is not None:
+        alone = not (isinstance(node, Group) and node.kind == "and")
+        items: tuple[Filter, ...] = (node,) if alone or not isinstance(node, Group) else node.items
+        kept = []
+        for index, item in enumerate(items):
+            if wholly_sealed(item, entity, part.custom):
+                at = "filter" if alone else f"filter/and/{index}"
+                where.check_readable(item, entity, at)
+                trees.append(as_tree(item, entity, where.reader, part.custom, at))
+                asked.append(item)
+            else:
+                kept.append(item)
+        part.rest = None if not kept else kept[0] if len(kept) == 1 else Group("and", tuple(kept))
+    return trees, asked
+
+
+def first_count(part: SealedPart) -> int:
+    """How many ids to ask for first: those of a page, or more where row rules will leave some out."""
+    wanted = part.query.limit + 1
+    if part.limited:
+        return 2 * wanted + _MORE
+    return wanted if part.sees_all else wanted + _SLACK if part.names_all else 2 * wanted + _MORE
+
+
+def _ranked_way(entity: EntityDef, query: ListQuery) -> Walk:
     """The way through a list in the order of how well records fit.
 
     Raises:
@@ -183,192 +290,3 @@ def ranked_way(entity: EntityDef, query: ListQuery) -> Walk:
         except cursors.BadCursorError:
             raise BadQuery("cursor", _("This cursor does not belong to this list.")) from None
     return Walk(Sort("id"), entity.fields["id"], place, mark)
-
-
-class Pieces:
-    """Finds the ids of one page, in the order of reading (upwards when the page lies before its cursor)."""
-
-    def __init__(self, part: SealedPart, way: Walk, conditions: tuple[str, ...], values: Values) -> None:
-        self._part, self._way, self._conditions, self._values = part, way, conditions, values
-        self._wanted = part.query.limit + 1
-
-    def page(self) -> list[str]:
-        """Up to one id more than the page has rows."""
-        if self._part.ranked:
-            return self._ranked()
-        return self._sealed_order() if self._way.item.sealed else self._plain_order()
-
-    # Which of them belong to the list
-
-    def _run(self, text: str, *more: tuple[str, Any]) -> list[Any]:
-        values = Values(list(self._values.types), list(self._values.items))
-        places = [values.add(kind, value) for kind, value in more]
-        return run(self._part.source, text.format(*places), values, self._part.actor)
-
-    def _visible(self, ids: list[str]) -> list[str]:
-        """Those of the ids that the conditions and row rules of the list let through, in their order."""
-        if not ids:
-            return []
-        where = " and ".join([*self._conditions, "t.id = any({0})"])
-        rows = self._run(
-            f"select t.id::text from {table_name(self._part.entity)} t where {where}", ("uuid[]", array(ids))
-        )
-        known = {row[0] for row in rows}
-        return [key for key in ids if key in known]
-
-    def _few(self) -> list[str] | None:
-        """All ids of the list, if they are few."""
-        where = " and ".join(self._conditions) or "true"
-        rows = self._run(
-            f"select t.id::text from {table_name(self._part.entity)} t where {where} limit {FEW + 1}"
-        )
-        return None if len(rows) > FEW else [row[0] for row in rows]
-
-    def _kept(self, ids: list[str]) -> list[str]:
-        tree = self._part.tree
-        if tree is None or not ids:
-            return ids
-        return texts(self._part.client.keep(Keep(self._part.entity.number, tree, binary(ids))).ids)
-
-    # The order of a sealed field
-
-    def _sealed_order(self) -> list[str]:
-        part, way = self._part, self._way
-        start = None if way.place is None else UUID(way.place.key).bytes
-        if part.conditions or part.narrow:
-            few = self._few()
-            if few is not None:
-                return self._ordered(self._kept(few), start)
-        found: list[str] = []
-        after, count, walked, tried = start, max(_FIRST, 2 * self._wanted), 0, False
-        while True:
-            piece = part.client.walk(
-                WalkRequest(
-                    part.entity.number, way.item.number, way.sort.descending, count, part.query.deleted, after,
-                    way.backward, part.tree,
-                )
-            )  # fmt: skip
-            ids = texts(piece.ids)
-            found += self._visible(ids)
-            walked += len(ids)
-            if len(found) >= self._wanted or not piece.more:
-                return found[: self._wanted]
-            after = UUID(ids[-1]).bytes
-            if not tried and walked >= _WALKED:
-                tried = True
-                few = self._few()
-                if few is not None:
-                    return self._ordered(self._kept(few), start)
-            count = min(_LARGEST, max(count * 2, walked * self._wanted // max(len(found), 1)))
-
-    def _ordered(self, ids: list[str], start: bytes | None) -> list[str]:
-        way = self._way
-        found = self._part.client.walk(
-            Rank(
-                self._part.entity.number, way.item.number, way.sort.descending, self._wanted, binary(ids), start,
-                way.backward,
-            )
-        )  # fmt: skip
-        return texts(found.ids)
-
-    # The order of a plain field, with a condition that many records fulfil
-
-    def _plain_order(self) -> list[str]:
-        found: list[str] = []
-        for ids in self._plain_pieces(self._way):
-            found += self._kept(ids)
-            if len(found) >= self._wanted:
-                break
-        return found[: self._wanted]
-
-    def _plain_pieces(self, way: Walk) -> Iterator[list[str]]:
-        count = max(_FIRST, 2 * self._wanted)
-        name = sql_name(way.item.name)
-        kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
-        columns = "t.id" if way.item.name == "id" else f"t.id, t.{name}"
-        while True:
-            values = Values(list(self._values.types), list(self._values.items))
-            bound = way.bind(values)
-            clauses = way.clauses(self._part.entity, count, self._conditions, columns, bound)
-            rows = run(
-                self._part.source,
-                f"with {', '.join(clauses)} select page.id::text, page.{name}{kind} from page",
-                values,
-                self._part.actor,
-            )
-            yield [row[0] for row in rows]
-            if len(rows) <= count:
-                return
-            way = replace(way, place=cursors.Place(rows[-1][1], rows[-1][0], way.backward))
-            count = min(_LARGEST, count * 3)
-
-    # The order of how well records fit
-
-    def _ranked(self) -> list[str]:
-        part = self._part
-        if not finding_fields(part.entity, part.actor):
-            return []
-        found: list[str] = []
-        for number in _HITS:
-            ids, more = self._hits(number, None)
-            found = self._after(self._visible(self._kept(ids)))
-            if len(found) >= self._wanted or not more:
-                return found[: self._wanted]
-            if number == _HITS[0] and len(found) * 10 < self._wanted:
-                few = self._few()
-                if few is not None:
-                    return self._after(self._hits(FEW, self._kept(few))[0])[: self._wanted]
-        return found[: self._wanted]
-
-    def _hits(self, number: int, within: list[str] | None) -> tuple[list[str], bool]:
-        part = self._part
-        assert part.query.q is not None  # noqa: S101 - only a text is ranked
-        found = part.client.find(
-            Find(
-                part.query.q,
-                {part.entity.number: finding_fields(part.entity, part.actor)},
-                number,
-                part.query.deleted,
-                None if within is None else binary(within),
-                counted(part.entity, part.actor),
-            )
-        )
-        return [str(UUID(bytes=hit.id)) for hit in found.hits], found.more
-
-    def _after(self, ids: list[str]) -> list[str]:
-        place = self._way.place
-        if place is None:
-            return ids
-        if place.key not in ids:
-            raise BadQuery(
-                "cursor",
-                _("The record at which this page begins is not there any more. Start from the first page."),
-            )
-        at = ids.index(place.key)
-        return ids[:at][::-1] if place.backward else ids[at + 1 :]
-
-    def count(self) -> int:
-        """How many records the list has, at most one more than `COUNT_CAP`, where no statement can count them."""
-        part = self._part
-        if part.ranked:
-            hits, _more = self._hits(COUNT_CAP + 1, None)
-            return len(self._visible(self._kept(hits)))
-        few = self._few()
-        if few is not None:
-            return len(self._kept(few))
-        total = 0
-        for ids in self._plain_pieces(Walk(Sort("id"), part.entity.fields["id"], None, "")):
-            total += len(self._kept(ids))
-            if total > COUNT_CAP:
-                return COUNT_CAP + 1
-        return total
-
-
-def binary(ids: Iterable[str]) -> bytes:
-    """Ids as the service takes them."""
-    return b"".join(UUID(key).bytes for key in ids)
-
-
-def texts(ids: bytes) -> list[str]:
-    """Ids as PostgreSQL writes them."""
-    return [str(UUID(bytes=ids[at : at + 16])) for at in range(0, len(ids), 16)]

@@ -16,6 +16,8 @@ from crm_server.kernel.listing.asking import (
     client_for,
     counted,
     needed,
+    readable,
+    sealed_field,
     wholly_sealed,
 )
 from crm_server.kernel.listing.operators import Comparison, Reader, Values, like_pattern
@@ -81,9 +83,9 @@ class WhereCompiler:
         """
         if depth > MAX_DEPTH:
             raise BadQuery(where, _("Filters may be nested ${n} deep.", mapping={"n": MAX_DEPTH}))
-        if wholly_sealed(node, entity):
+        if wholly_sealed(node, entity, self.custom):
             self.check_readable(node, entity, where)
-            tree = as_tree(node, entity, self.reader, where)
+            tree = as_tree(node, entity, self.reader, self.custom, where)
             return self._sealed(tree, entity, alias, where)
         if isinstance(node, Condition):
             self._count(node, where)
@@ -104,7 +106,7 @@ class WhereCompiler:
             raise BadQuery(where, _("Filters may be nested ${n} deep.", mapping={"n": MAX_DEPTH}))
         if isinstance(node, Condition):
             self._count(node, where)
-            if node.path not in presentation(entity, self.reader.actor).readable:
+            if not readable(entity, node.path, self.reader.actor, self.custom):
                 raise unknown_field(where, node.path)
         elif isinstance(node, Negation):
             self.check_readable(node.item, entity, f"{where}/not", depth + 1)
@@ -141,15 +143,17 @@ class WhereCompiler:
     def _condition(
         self, parts: list[str], node: Condition, entity: EntityDef, alias: str, where: str, hops: int = 0
     ) -> str:
-        actor = self.reader.actor
+        actor, path = self.reader.actor, ".".join(parts)
+        if sealed_field(entity, path, self.custom) is not None:
+            if not readable(entity, path, actor, self.custom):
+                raise unknown_field(where, node.path)
+            tree = as_tree(replace(node, path=path), entity, self.reader, self.custom, where)
+            return self._sealed(tree, entity, alias, where)
         if len(parts) == 1:
             shown = presentation(entity, actor)
             if parts[0] not in shown.readable:
                 raise unknown_field(where, node.path)
             item = shown.fields[parts[0]]
-            if item.sealed:
-                tree = as_tree(replace(node, path=item.name), entity, self.reader, where)
-                return self._sealed(tree, entity, alias, where)
             column = f"{alias}.{sql_name(item.name)}"
             return self._compare(column, item.policy, node, where)
         negated, node = self._twin(node)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.view import view_config
 
+from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotAllowed
 from crm_server.permissions import Permission
 from crm_server.search.client import SearchUnavailable
@@ -39,10 +40,12 @@ def hint(request: Request, entity: EntityDef, row: dict[str, Any]) -> str:
 
 
 def find(request: Request, entity: EntityDef, text: str, limit: int, *, count: bool = False) -> Any:
-    """Records whose searchable fields hold the text."""
+    """Records whose searchable fields hold the text; while the search service loads, those that it has."""
     visible = reading.shown(request, entity).fields
     names = tuple(name for name in (entity.policy.title, *_HINTS.get(entity.name, ())) if name in visible)
-    return reading.rows_where(request, entity, q=text or None, limit=limit, fields=names, count=count)
+    return reading.rows_where(
+        request, entity, q=text or None, limit=limit, fields=names, count=count, partial=True
+    )
 
 
 @view_config(
@@ -63,8 +66,10 @@ def search(request: Request) -> dict[str, Any]:
             continue
         except SearchUnavailable as error:
             # What PostgreSQL finds by itself is shown all the same.
-            hint_text = request.ui.t(error.title) + (f" {request.ui.t(error.detail)}" if error.detail else "")
+            hint_text = away(request, error)
             continue
+        if page.percent < 100:
+            hint_text = incomplete(request, page.percent)
         if page.rows:
             rows = [
                 {
@@ -79,6 +84,23 @@ def search(request: Request) -> dict[str, Any]:
             )
     groups.sort(key=lambda group: _fit(group["rows"], text))
     return {"search_text": text, "groups": groups, "hint": hint_text}
+
+
+def away(request: Request, error: SearchUnavailable) -> str:
+    """Why nothing can be looked for at the moment."""
+    return str(request.ui.t(error.title)) + (f" {request.ui.t(error.detail)}" if error.detail else "")
+
+
+def incomplete(request: Request, percent: int) -> str:
+    """That results are not all there are."""
+    return str(
+        request.ui.t(
+            _(
+                "The search index is being loaded (${percent} %). What is shown is not complete.",
+                mapping={"percent": percent},
+            )
+        )
+    )
 
 
 def _fit(rows: list[dict[str, str]], text: str) -> int:
@@ -104,11 +126,17 @@ def pick(request: Request) -> dict[str, Any]:
         raise NotAllowed(f"crm:{entity.name}:read")
     text = request.GET.get("q", "").strip()[:200]
     title = entity.policy.title
+    rows, note = [], None
     try:
-        rows = find(request, entity, text, 8).rows
-    except (BadQuery, SearchUnavailable):
-        rows = []
+        page = find(request, entity, text, 8)
+    except SearchUnavailable as error:
+        note = away(request, error)
+    except BadQuery:
+        pass
+    else:
+        rows, note = page.rows, incomplete(request, page.percent) if page.percent < 100 else None
     return {
+        "note": note,
         "options": [
             {"id": str(row["id"]), "name": str(row.get(title) or ""), "hint": hint(request, entity, row)}
             for row in rows

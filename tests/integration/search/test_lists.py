@@ -30,9 +30,11 @@ from crm_server.kernel.listing import (
     Sort,
     asking,
     fetch,
+    pieces,
     sealed,
     where,
 )
+from crm_server.kernel.listing.scope import no_custom
 from crm_server.models import datamap
 from crm_server.search.client import SearchClient, SearchUnavailable
 from crm_server.search.folding import sort_key
@@ -290,9 +292,9 @@ class TestAgreement:
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sealed, "MOST_IDS", 5)
-            patch.setattr(sealed, "_FIRST", 7)
-            patch.setattr(sealed, "_WALKED", 40)
-            patch.setattr(sealed, "FEW", 3)
+            patch.setattr(sealed, "_MORE", 0)
+            patch.setattr(pieces, "_WALKED", 40)
+            patch.setattr(pieces, "FEW", 3)
             check(world, node, sort)
 
 
@@ -417,6 +419,6 @@ class TestFieldRules:
 
 
 def test_what_is_asked_of_the_service_is_made_of_numbers(world: World) -> None:
-    assert set(asking.finding_fields(world.contact, system_actor())) <= {
+    assert set(asking.finding_fields(world.contact, system_actor(), no_custom)) <= {
         item.number for item in world.contact.fields.values()
     }
