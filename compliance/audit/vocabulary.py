@@ -20,7 +20,7 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
         *("approval_withdrawn", "approval_expired", "approval_executed", "approval_failed"),
     ),
     "change": ("create", "update", "delete", "restore", "purge", "tag", "untag", "share", "unshare"),
-    "read": ("read", "list", "changes", "download", "audit_list", "audit_read", "audit_history"),
+    "read": ("read", "list", "view", "changes", "download", "audit_list", "audit_read", "audit_history"),
     "export": ("export", "export_done", "audit_proof", "audit_export", "audit_table"),
     "configuration": (
         *("password_changed", "password_set", "factor_added", "factor_removed", "link_made"),
@@ -30,7 +30,7 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
         *("team_joined", "team_left", "territory_joined", "territory_left"),
         *("directory_comparison_held", "directory_comparison_failed", "directory_password_set"),
         *("scim_user_added", "scim_user_removed", "scim_token_created", "scim_token_revoked"),
-        *("scim_deprovisioning_held", "scim_brake_released", "sso_secret_set"),
+        *("scim_deprovisioning_held", "scim_brake_released", "sso_secret_set", "sso_tested"),
         *("sink_test", "sink_resend", "sink_secrets_set"),
         *("epoch_created", "epoch_rotated", "epoch_destroyed", "destruction_refused", "documents_resealed"),
         *(

@@ -62,8 +62,8 @@ ENTITY_MANAGEMENT = (
         **dict.fromkeys(("delete", "purge", "role_deleted", "scim_token_revoked", "epoch_destroyed"), 4),
     },
 )
-API = (6003, 6, {**dict.fromkeys(("read", "list", "changes", "download", "export"), 2)})
-DATASTORE = (6005, 6, {**dict.fromkeys(("read", "download", "export"), 1), "list": 8})
+API = (6003, 6, {**dict.fromkeys(("read", "list", "view", "changes", "download", "export"), 2)})
+DATASTORE = (6005, 6, {**dict.fromkeys(("read", "view", "download", "export"), 1), "list": 8})
 _Class = tuple[int, int, Mapping[str, int]]
 APPLICATION: _Class = (6002, 6, {})
 COMPLIANCE_FINDING: _Class = (2003, 2, {})
