@@ -52,7 +52,9 @@ def nicknamed(
         for nickname, visits in NICKNAMES.items():
             contact = records(session, "contact").create({"family_name": "Spitzname"})
             session.flush()
-            CustomFieldStore(session, datamap()).save(CONTACT, contact, {"nickname": nickname, "visits": visits})
+            CustomFieldStore(session, datamap()).save(
+                CONTACT, contact, {"nickname": nickname, "visits": visits}
+            )
             made[contact.id] = (nickname, visits)
         db.commit(session)
     yield made
@@ -85,7 +87,7 @@ def ask(
 
 class TestSealedCustomFields:
     @pytest.mark.parametrize(
-        ("path", "operator", "value", "wanted"),
+        "path, operator, value, wanted",
         [
             ("custom.nickname", "contains", "zappel", {"Zappel", "zappelphilipp"}),
             ("custom.nickname", "starts_with", "ärm", {"Ärmel"}),
@@ -112,7 +114,7 @@ class TestSealedCustomFields:
         assert [name for name, _visits in down] == ["小虎", "zappelphilipp", "Zappel", "Ärmel", None]
 
     @pytest.mark.parametrize(
-        ("typed", "wanted"), [("zappel", {"Zappel", "zappelphilipp"}), ("xh", {"小虎"}), ("armel", {"Ärmel"})]
+        "typed, wanted", [("zappel", {"Zappel", "zappelphilipp"}), ("xh", {"小虎"}), ("armel", {"Ärmel"})]
     )
     def test_they_are_found_by_text(self, ask: Any, typed: str, wanted: set[str]) -> None:
         assert {name for name, _visits in ask(ListQuery(q=typed, limit=100))} == wanted

@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 HELD = indexed(datamap()["contact"])
 assert HELD is not None
 NUMBERS = {item.name: item.number for item in HELD.fields}
-NAMES = ["Anna Muster", "anna  mann", "Änne Mühl", "Bo", "曾伟", "王小明", "Xu", "O'Neil Ann", "Zoë", "Ł", None]
+NAMES = [
+    "Anna Muster",
+    "anna  mann",
+    "Änne Mühl",
+    "Bo",
+    "曾伟",
+    "王小明",
+    "Xu",
+    "O'Neil Ann",
+    "Zoë",
+    "Ł",
+    None,
+]
 CITIES = ["Berlin", "Köln", "上海", None]
 
 
@@ -70,7 +82,7 @@ class World:
             return self.docs[key].created
         return self.docs[key].values[HELD.place(field) or 0]
 
-    def holds(self, tree: Tree | None, key: bytes) -> bool:
+    def holds(self, tree: Tree | None, key: bytes) -> bool:  # noqa: PLR0911 - one a condition
         if tree is None:
             return True
         if isinstance(tree, Condition):
@@ -114,7 +126,9 @@ def world() -> Iterator[World]:
         made.engine.close()
 
 
-parts = st.sampled_from(["a", "an", "nn", "mus", "mann", "ö", "曾", "小明", " ", "x", "o'n", "ł", "firma", "nr1"])
+parts = st.sampled_from(
+    ["a", "an", "nn", "mus", "mann", "ö", "曾", "小明", " ", "x", "o'n", "ł", "firma", "nr1"]
+)
 conditions = st.one_of(
     st.builds(
         Condition,
@@ -124,7 +138,10 @@ conditions = st.one_of(
     ),
     st.builds(Condition, st.just(NUMBERS["birth_date"]), st.just("lt"), st.just("1990-01-01")),
     st.builds(
-        Condition, st.sampled_from([NUMBERS["name"], NUMBERS["birth_date"]]), st.just("is_null"), st.booleans()
+        Condition,
+        st.sampled_from([NUMBERS["name"], NUMBERS["birth_date"]]),
+        st.just("is_null"),
+        st.booleans(),
     ),
     st.builds(Condition, st.just(NUMBERS["name"]), st.just("eq"), st.sampled_from([n for n in NAMES if n])),
 )
@@ -159,7 +176,7 @@ class TestWalking:
         deleted=st.booleans(),
     )
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_pages_forth_and_back_are_those_of_a_plain_reference(
+    def test_pages_forth_and_back_are_those_of_a_plain_reference(  # noqa: PLR0917 - given by name
         self,
         world: World,
         tree: Tree | None,
@@ -199,7 +216,11 @@ class TestWalking:
                 )
                 assert isinstance(back, Ids)
                 assert split(back.ids) == wanted[-2::-1]
-            match = world.engine.match(Match(HELD.number, tree or Every(()), 1_000, deleted)) if within is None else None
+            match = (
+                world.engine.match(Match(HELD.number, tree or Every(()), 1_000, deleted))
+                if within is None
+                else None
+            )
             assert match is None or sorted(split(match.ids)) == sorted(wanted)
 
     def test_what_a_reader_sees_is_asked_for_once_and_what_has_changed_since_is_among_it(
