@@ -130,7 +130,10 @@ class AuditEvent(Base):
         ),
         Index("ix_event_outcome", "outcome", "event_id", postgresql_where=text("outcome <> 'success'")),
         Index(
-            "ix_event_purpose", "purpose", "event_id", postgresql_where=text("purpose not in ('', 'operation')")
+            "ix_event_purpose",
+            "purpose",
+            "event_id",
+            postgresql_where=text("purpose not in ('', 'operation')"),
         ),
         {"schema": "audit", "postgresql_partition_by": MONTHLY},
     )

@@ -21,6 +21,7 @@ from crm_server.api.openapi_domains import domain_paths, domain_schemas
 from crm_server.api.openapi_imports import import_paths, import_schemas
 from crm_server.api.openapi_keys import key_paths, key_schemas
 from crm_server.api.openapi_roles import role_paths, role_schemas
+from crm_server.api.openapi_sso import sso_paths, sso_schemas
 from crm_server.api.schema import read_schema, write_schema
 from crm_server.api.texts import localizer
 from crm_server.models import datamap
@@ -63,6 +64,7 @@ def document() -> dict[str, Any]:
         | import_paths(data)
         | approval_paths(data)
         | role_paths()
+        | sso_paths()
         | key_paths()
         | audit_paths()
         | ATTACHMENT_PATHS
@@ -70,7 +72,7 @@ def document() -> dict[str, Any]:
     )
     schemas["Attachment"] = read_schema(data["attachment"], _says)
     schemas |= action_schemas() | domain_schemas() | access_schemas() | import_schemas()
-    schemas |= approval_schemas() | role_schemas() | key_schemas() | audit_schemas()
+    schemas |= approval_schemas() | role_schemas() | sso_schemas() | key_schemas() | audit_schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,6 +88,7 @@ def document() -> dict[str, Any]:
             for item in data.records()
         ]
         + [{"name": "roles", "description": "What people may do."}]
+        + [{"name": "sso-providers", "description": "Who vouches for people at log-in."}]
         + [{"name": "approvals", "description": "What nobody may do alone."}]
         + [{"name": "keys", "description": "The keys of sealed data."}]
         + [{"name": "audit", "description": "What happened, and who is told."}]

@@ -20,6 +20,11 @@ COMMANDS = {
     "user": ("crm_server.cli.user", "user", "Manage users."),
     "directory": ("crm_server.cli.directory", "directory", "Connect a company directory."),
     "sso": ("crm_server.cli.sso", "sso", "Connect a provider of single sign-on."),
+    "emergency": (
+        "crm_server.cli.emergency",
+        "emergency",
+        "Take a role in an emergency, and review who did.",
+    ),
     "approvals": ("crm_server.cli.approvals", "approvals", "See requests that take two persons."),
     "import": ("crm_server.cli.importing", "import_command", "Import a file."),
     "export": ("crm_server.cli.export", "export", "Export records."),

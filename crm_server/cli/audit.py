@@ -14,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
     from sqlalchemy.orm import Session
 
@@ -235,16 +236,9 @@ def partitions(*, ahead: int, as_json: bool) -> None:
 @audit.command()
 @click.argument("name")
 @click.option(
-    "--reason", required=True, help="Why the log can't be continued; it is sealed, so no personal data."
+    "--reason", help="Ask for it: why the log can't be continued. It is sealed, so no personal data."
 )
-@click.option(
-    "--approved-by",
-    "approvals",
-    multiple=True,
-    required=True,
-    type=click.UUID,
-    help="Id of a person who approved; at least two.",
-)
+@click.option("--release", type=click.UUID, help="Do it: the request that two persons have released.")
 @click.option(
     "--checkpoint",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -252,13 +246,19 @@ def partitions(*, ahead: int, as_json: bool) -> None:
 )
 @JSON
 def fork(
-    *, name: str, reason: str, approvals: tuple[Any, ...], checkpoint: Path | None, as_json: bool
+    *, name: str, reason: str | None, release: UUID | None, checkpoint: Path | None, as_json: bool
 ) -> None:
     """Begin a new log NAME after one that can't be continued: its first leaf explains the break.
 
-    Only where the sealer refuses to go on (LogContradiction) and neither database nor mirror can be brought back.
-    Runs on the sealer's host, with its settings, while no sealer runs.
+    Only where the sealer refuses to go on (LogContradiction) and neither database nor mirror can be brought back. First
+    ask with --reason, as the application; two persons release it; then run it with --release on the sealer's host, with
+    its settings, while no sealer runs.
     """
+    if (reason is None) == (release is None):
+        raise click.UsageError("Give --reason to ask for it, or --release to do it.")
+    if release is None:
+        _ask_for_fork(name, reason or "", as_json=as_json)
+        return
     from compliance.audit.log.fork import ForkRefusedError
     from compliance.audit.log.note import NoteError
     from compliance.audit.log.source import SourceError
@@ -267,13 +267,7 @@ def fork(
     from crm_server.settings import load
 
     try:
-        kept = sealing.fork(
-            load(database_url=""),
-            name,
-            reason=reason,
-            approvals=tuple(str(key) for key in approvals),
-            checkpoint=checkpoint,
-        )
+        kept = sealing.fork(load(database_url=""), name, release, checkpoint)
     except (ForkRefusedError, SourceError, StateError, NoteError) as error:
         raise click.ClickException(f"Nothing was changed: {error}.") from error
     if as_json:
@@ -281,3 +275,21 @@ def fork(
     else:
         click.echo(f"The log {name} is open. The old log's files are kept in {kept}.")
         click.echo(f"Set KONTOR_AUDIT_LOG_NAME={name}, start the sealer, and tell auditors and witnesses.")
+
+
+def _ask_for_fork(name: str, reason: str, *, as_json: bool) -> None:
+    from crm_server.domain.audit import releasing
+    from crm_server.kernel.errors import ValidationFailed
+
+    with _transactions() as transaction, transaction() as session:
+        try:
+            asked = releasing.ask_for_fork(session, name, reason)
+        except ValidationFailed as refused:
+            raise click.ClickException(str(refused.errors[0].message.interpolate())) from None
+    if as_json:
+        click.echo(json.dumps({"asked": str(asked)}))
+    else:
+        click.echo(
+            "Asked for. When two persons have released it (kontor approvals, or the page Approvals), run on the"
+        )
+        click.echo(f"sealer's host: kontor audit fork {name} --release {asked}")

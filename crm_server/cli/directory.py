@@ -62,18 +62,18 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
     password = sys.stdin.readline().rstrip("\n")
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         row = session.scalars(select(CompanyDirectory).where(CompanyDirectory.name == name)).one_or_none()
-        if row is None:
-            row = CompanyDirectory(name=name)
-            session.add(row)
-        row.flavour, row.servers, row.bind_dn = kind, list(servers), bind_dn
-        row.user_base, row.group_base, row.user_filter = user_base, group_base, user_filter
-        row.authorities = ca_file.read_text("ascii") if ca_file else None
-        session.flush()
-        tools.services.directories.set_password(session, row, password)
-        try:
-            tools.services.directories.client(row)
-        except ValueError as wrong:
-            raise click.ClickException(f"Nothing was changed. {wrong}") from wrong
+        values = {
+            "name": name,
+            "flavour": kind,
+            "servers": list(servers),
+            "bind_dn": bind_dn,
+            "user_base": user_base,
+            "group_base": group_base,
+            "user_filter": user_filter,
+            "authorities": ca_file.read_text("ascii") if ca_file else None,
+        }
+        row = row or tools.services.directories.draft()
+        tools.services.directories.save(session, row, values, password)
         _say(
             as_json,
             {"id": str(row.id), "name": name},

@@ -64,21 +64,20 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
     secret = sys.stdin.readline().rstrip("\n")
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         row = session.scalars(select(SsoProvider).where(SsoProvider.name == name)).one_or_none()
-        if row is None:
-            row = tools.services.sso.draft()
-            row.name = name
-            session.add(row)
-        row.issuer, row.client_id, row.scopes = issuer, client_id, scopes
-        row.identity_claim, row.login_claim, row.groups_claim = identity_claim, login_claim, groups_claim
-        row.trusted_methods, row.provisioning = sorted(set(trusted)), "scim" if scim else "login"
-        row.authorities = ca_file.read_text("ascii") if ca_file else None
-        session.flush()
-        if secret:
-            tools.services.sso.set_secret(session, row, secret)
-        try:
-            tools.services.sso.client(row)
-        except ValueError as wrong:
-            raise click.ClickException(f"Nothing was changed. {wrong}") from wrong
+        values = {
+            "name": name,
+            "issuer": issuer,
+            "client_id": client_id,
+            "scopes": scopes,
+            "identity_claim": identity_claim,
+            "login_claim": login_claim,
+            "groups_claim": groups_claim,
+            "trusted_methods": sorted(trusted),
+            "provisioning": "scim" if scim else "login",
+            "authorities": ca_file.read_text("ascii") if ca_file else None,
+        }
+        row = row or tools.services.sso.draft()
+        tools.services.sso.save(session, row, values, secret)
         callback = f"https://{tools.host}/sso/{row.id}/callback"
         _say(
             as_json,
@@ -93,14 +92,11 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
 @JSON
 def test(*, name: str, as_json: bool) -> None:
     """Ask a provider what a log-in would ask, without logging anybody in. Exit code 1 when a step fails."""
-    from security.identity.oidc.diagnosis import diagnose
-
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         try:
-            client = tools.services.sso.client(_row(session, name))
+            steps = tools.services.sso.test(session, _row(session, name))
         except ValueError as wrong:
             raise click.ClickException(str(wrong)) from wrong
-        steps = diagnose(client, tools.services.sso.outgoing)
     if as_json:
         plain = [
             {"step": one.code, "passed": one.passed, "detail": one.detail, "ms": one.milliseconds}

@@ -45,8 +45,6 @@ class Actor:
     origin: Origin = Origin.WEB
     roles: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
-    teams: tuple[UUID, ...] = ()
-    territories: tuple[UUID, ...] = ()
     scopes: frozenset[str] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
 
 from compliance.datamap.text import _
 from crm_server.kernel import rowrules, rowsql
@@ -19,13 +22,17 @@ from crm_server.kernel.errors import NotAllowed
 from crm_server.kernel.rowrules import RowAction, Scope
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Collection
 
     from sqlalchemy import TextClause
     from sqlalchemy.orm import Session
 
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
+
+
+Place = tuple[UUID | None, UUID | None, UUID | None]
+"""Owner, team and territory of a record."""
 
 
 def reaches(
@@ -66,6 +73,23 @@ def require(
         raise refused(entity, act)
 
 
+def may_make(session: Session, entity: EntityDef, places: Collection[Place]) -> set[Place]:
+    """Those among the places at which the session's actor may make records: PostgreSQL's own rule, asked beforehand.
+
+    Args:
+        places: Owner, team and territory of the records to come.
+    """
+    everywhere = not rowrules.guarded(entity) or Scope.ALL in rowrules.creating(
+        actor_of(session), entity.name
+    )
+    if everywhere or not places:
+        return set(places)
+    given = list(places)
+    columns = dict(zip(("owners", "teams", "territories"), map(list, zip(*given, strict=True)), strict=True))
+    found = session.execute(_making(entity), columns).scalars()
+    return {given[place - 1] for place in found}
+
+
 def refused(entity: EntityDef, act: RowAction) -> NotAllowed:
     """The error of a record that is seen and not reached."""
     return NotAllowed(
@@ -81,4 +105,13 @@ def _question(entity: EntityDef, act: RowAction, *, made: bool) -> TextClause:
     return text(found.format(rowsql.rule(entity, "t", *acts).replace("::", r"\:\:")))
 
 
-__all__ = ["reaches", "refused", "require"]
+@lru_cache(maxsize=200)
+def _making(entity: EntityDef) -> TextClause:
+    rule = rowsql.rule(entity, "t", None).replace("::", r"\:\:")
+    return text(
+        "select t.place from unnest(:owners, :teams, :territories) with ordinality "
+        f"as t (owner_id, team_id, territory_id, place) where {rule}"
+    ).bindparams(*(bindparam(name, type_=ARRAY(Uuid)) for name in ("owners", "teams", "territories")))
+
+
+__all__ = ["Place", "may_make", "reaches", "refused", "require"]

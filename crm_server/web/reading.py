@@ -5,18 +5,29 @@ Small functions around `crm_server.kernel.listing` for what views ask for all th
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from compliance.datamap.text import Text
 from crm_server.kernel.errors import NotFound
-from crm_server.kernel.listing import Condition, Group, ListQuery, Page, Sort, fetch, includable, read_one
+from crm_server.kernel.listing import (
+    Condition,
+    Gathered,
+    Group,
+    ListQuery,
+    Page,
+    Sort,
+    fetch,
+    includable,
+    read_one,
+)
 from crm_server.kernel.listing.scope import no_custom
 from crm_server.kernel.presenter import Presentation, presentation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyramid.request import Request
 
@@ -76,6 +87,25 @@ def includes(request: Request, entity: EntityDef, names: Iterable[str]) -> tuple
     return tuple(short(name) for name in names if name.endswith("_id") and short(name) in known)
 
 
+_GATHERED = "kontor.web.gathered"
+
+
+@contextmanager
+def in_one_event(request: Request, page: str) -> Iterator[None]:
+    """Tell the audit log once what all lists of a page return that are read within (AUD-10).
+
+    Args:
+        request: The request.
+        page: A stable word for the page.
+    """
+    gathered = request.environ[_GATHERED] = Gathered()
+    try:
+        yield
+    finally:
+        del request.environ[_GATHERED]
+    gathered.write(request.db, page)
+
+
 def page_of(request: Request, entity: EntityDef, query: ListQuery) -> Page:
     """A page of a list."""
     return fetch(
@@ -85,6 +115,7 @@ def page_of(request: Request, entity: EntityDef, query: ListQuery) -> Page:
         query,
         request.actor,
         custom=custom_columns(request),
+        gathered=request.environ.get(_GATHERED),
     )
 
 

@@ -8,6 +8,7 @@ prove, key by key, that what it wrote opens to what it read (ENC-8). Callers: th
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
@@ -63,9 +64,12 @@ class KeyWrapper:
         return dek
 
     def rewrap(self, successor: KeyWrapper, wrapped: bytes, context: bytes, kid: bytes, kcv: bytes) -> bytes:
-        """Return the same data key wrapped under the ``successor``, opened again and verified (ENC-8)."""
-        renewed = successor.wrap(self.unwrap(wrapped, context, kid, kcv), context)
-        successor.unwrap(renewed, context, kid, kcv)
+        """Return the same data key wrapped under the ``successor``, opened again and compared (ENC-8)."""
+        dek = self.unwrap(wrapped, context, kid, kcv)
+        key = successor._kdf.derive(context)
+        renewed = aes_key_wrap(key, dek)
+        if not compare_digest(aes_key_unwrap(key, renewed), dek):
+            raise KeyCorrupt(kid, f"Data key {kid.hex()} doesn't open to itself after it was wrapped anew.")
         return renewed
 
     def __repr__(self) -> str:

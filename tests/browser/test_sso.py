@@ -43,7 +43,7 @@ def test_a_provider_is_set_up_tested_mapped_and_offered(
     page.fill("#name", "Example AG")
     page.fill("#issuer", "https://127.0.0.1:1")
     page.fill("#client_id", "kontor")
-    page.fill("#client_secret", "a secret")
+    page.fill("#secret", "a secret")
     page.select_option("#provisioning", "login")
     page.locator(".k-form-bar button[type=submit]").click()
     # The guard of outgoing calls knows that this is no address of a provider.

@@ -9,7 +9,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
@@ -33,17 +33,20 @@ def fork_log(
     *,
     reason: str,
     approvals: Sequence[str],
+    release: Mapping[str, str],
     tenant: str,
 ) -> None:
     """Close the open log and open `origin`, whose leaf 0 explains the break.
 
     Args:
         source: Holds the sealer's lock, so that no sealer runs meanwhile.
-        state: Locked; gets the new log's empty state. Afterwards start the sealer with the new name and a
-        new folder. origin: Name of the new log; its sealer signs under it. last_checkpoint: Newest signed
-        checkpoint of the old log that anybody has, from the mirror or a witness. reason: Why, without
-        personal data. approvals: Pseudonyms of at least two persons who approved. tenant: Value of `tenant`
-        in the leaf.
+        state: Locked; gets the new log's empty state. Afterwards start the sealer with the new name.
+        origin: Name of the new log; its sealer signs under it.
+        last_checkpoint: Newest signed checkpoint of the old log that anybody has, from the mirror or a witness.
+        reason: Why, without personal data.
+        approvals: Pseudonyms of at least two persons who approved.
+        release: What they released: key of the request and its fingerprint.
+        tenant: Value of `tenant` in the leaf.
 
     Raises:
         ForkRefusedError: Something of the above is missing.
@@ -84,6 +87,7 @@ def fork_log(
             "previous_checkpoint": last_checkpoint.decode(),
             "database_size": old.size,
             "approvals": list(approvals),
+            "release": dict(release),
         },
         "payload_commit": None,
     }

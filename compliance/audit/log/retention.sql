@@ -2,7 +2,8 @@
 --
 -- Rows go only when a *sealed* event audit/prune names their indexes, they are older than six months, and they are no
 -- event of the log about itself. So the application can't remove an event in silence, and a run that was cut off in
--- the middle is simply carried on. Leaves with their hashes stay.
+-- the middle is simply carried on. Leaves with their hashes stay. Of a log that is closed its successor tells, by
+-- audit/prune_closed with the number of the log.
 create or replace function audit.delete_pruned(prune_event uuid) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, audit
@@ -14,9 +15,9 @@ declare
   part bigint;
   limit_time constant timestamptz := now() - interval '6 months';
 begin
-  select e.meta, l.log into told
+  select e.meta, case e.action when 'prune' then l.log else (e.meta ->> 'log')::integer end as log into told
     from audit.event e join audit.leaf l on l.event_id = e.event_id
-   where e.event_id = prune_event and e.event_class = 'audit' and e.action = 'prune'
+   where e.event_id = prune_event and e.event_class = 'audit' and e.action in ('prune', 'prune_closed')
      and l.index < (select max(c.size) from audit.checkpoint c where c.log = l.log);
   if not found then
     raise exception 'no sealed event audit/prune has this key' using errcode = 'no_data_found';

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sqlalchemy import select
+
+from compliance.audit.models import AuditLog
 from compliance.datamap.text import _
 from crm_server.domain.approvals.services import ApprovalRequired, ApprovalService, Kind, Release, register
 from crm_server.domain.audit import alerts, retention, sinks, words
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from compliance.datamap.text import Text
 
 RETENTION = "audit.retention"
+FORK = "audit.fork"
 
 
 def ask_for(session: Session, needed: ApprovalRequired, reason: str) -> UUID:
@@ -59,6 +64,23 @@ def describe(session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[
     ]
 
 
+def ask_for_fork(session: Session, successor: str, reason: str) -> UUID:
+    """Ask for a successor of the log that is open; the sealer's host carries it out (`kontor audit fork --release`).
+
+    Raises:
+        ValidationFailed: no reason, or a name that is taken or no name.
+    """
+    errors, log = Errors(), session.scalars(select(AuditLog).where(AuditLog.closed_at.is_(None))).first()
+    taken = session.scalar(select(AuditLog.number).where(AuditLog.origin == successor))
+    if log is None or taken is not None or not re.fullmatch(r"[\x21-\x2a\x2c-\x7e]{1,200}", successor):
+        errors.add(
+            "/successor", "name", _("The new log needs a name of its own, without spaces and plus signs.")
+        )
+    errors.raise_if_any()
+    parameters = {"log": log.origin if log else "", "successor": successor}
+    return ApprovalService(session).request(FORK, parameters, reason).id
+
+
 def _stop(session: Session, release: Release) -> Mapping[str, Any]:
     """Deliver to the sink no more, or forget it."""
     sinks.stop(session, UUID(release.parameters["sink"]), remove=release.parameters["act"] == "remove")
@@ -91,6 +113,14 @@ def _describe_rule(session: Session, parameters: Mapping[str, Any]) -> Sequence[
     ]
 
 
+register(
+    Kind(
+        FORK,
+        _("A new audit log after one that can't be continued"),
+        str(Permission.AUDIT_RELEASE),
+        describe=lambda _session, known: [(_("Log"), known["log"]), (_("Successor"), known["successor"])],
+    )
+)
 register(
     Kind(
         sinks.STOP,

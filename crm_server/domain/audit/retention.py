@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
 from compliance.audit.events import Event, write
+from compliance.audit.models import AuditLog
 from compliance.audit.vocabulary import EVENT_TYPES
 from compliance.datamap.text import _
 from crm_server.domain.audit.models import RetentionRule
@@ -112,15 +114,16 @@ def prune(
     told: list[UUID] = []
     with open_session() as session:
         rules = months_of(session)
+        logs = list(session.execute(select(AuditLog.number, AuditLog.closed_at.is_not(None))))
         told += _unfinished(session)
-    for name, months in rules.items():
+    for (log, closed), (name, months) in product(logs, rules.items()):
         before = _before(months)
         last = -1
         while True:
             with open_session() as session:
-                more = {"after": last, "most": _AT_ONCE}
+                more = {"after": last, "most": _AT_ONCE, "log": log}
                 indexes = list(session.scalars(_INDEXES, _values(name, before) | more))
-                events = list(_told(name, before, indexes))
+                events = list(_told(name, before, indexes, log if closed else None))
                 write(session.connection(), actor_of(session), events)
             told += [event.event_id for event in events]
             if len(indexes) < _AT_ONCE:
@@ -145,15 +148,17 @@ def ranges_of(indexes: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _told(event_class: str, before: datetime, indexes: Sequence[int]) -> list[Event]:
+def _told(event_class: str, before: datetime, indexes: Sequence[int], closed: int | None) -> list[Event]:
+    """What the open log says of events that go: of its own, or of the `closed` log with this number."""
     ranges = ranges_of(indexes)
     day = before.isoformat().replace("+00:00", "Z")
     return [
         Event(
             "audit",
-            "prune",
+            "prune" if closed is None else "prune_closed",
             severity=2,
-            meta={
+            meta=({} if closed is None else {"log": closed})
+            | {
                 "class": event_class,
                 "before": day,
                 "events": sum(last - first + 1 for first, last in part),
@@ -197,21 +202,22 @@ def _values(event_class: str, before: datetime) -> dict[str, Any]:
 
 _DUE = """
   from audit.event e join audit.leaf l on l.event_id = e.event_id
-  join audit.log g on g.number = l.log and g.closed_at is null
  where e.event_class = :class and e.occurred_at < :before and e.event_id < audit.key_at(:before)
    and l.index < (select coalesce(max(c.size), 0) from audit.checkpoint c where c.log = l.log)
 """
 _COUNT = text(f"select count(*) {_DUE}")
-_INDEXES = text(f"select l.index {_DUE} and l.index > :after order by l.index limit :most")
+_INDEXES = text(f"select l.index {_DUE} and l.log = :log and l.index > :after order by l.index limit :most")
 _SEALED = text("""
 select l.event_id from audit.leaf l where l.event_id = any(:keys)
    and l.index < (select coalesce(max(c.size), 0) from audit.checkpoint c where c.log = l.log)
 """)
 _STILL_THERE = text("""
 select e.event_id from audit.event e join audit.leaf l on l.event_id = e.event_id
- where e.event_class = 'audit' and e.action = 'prune' and e.event_id >= audit.key_at(:since)
+ where e.event_class = 'audit' and e.action in ('prune', 'prune_closed')
+   and e.event_id >= audit.key_at(:since)
    and exists (select from jsonb_array_elements(e.meta -> 'ranges') s(span) join audit.leaf i
-                 on i.log = l.log and i.index between (s.span ->> 0)::bigint and (s.span ->> 1)::bigint
+                 on i.log = coalesce((e.meta ->> 'log')::int, l.log)
+                and i.index between (s.span ->> 0)::bigint and (s.span ->> 1)::bigint
                join audit.event there on there.event_id = i.event_id)
 """)
 _DELETE = text("select audit.delete_pruned(:key)")

@@ -9,14 +9,14 @@ import logging
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.extensions
 
 from compliance.audit.log import keyfile
 from compliance.audit.log.files import write_atomically
-from compliance.audit.log.fork import fork_log
+from compliance.audit.log.fork import ForkRefusedError, fork_log
 from compliance.audit.log.note import NoteError, Signer, VerifierKey
 from compliance.audit.log.postgres import PostgresSource, open_log
 from compliance.audit.log.sealer import SealerConfig
@@ -30,6 +30,7 @@ from monitoring import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from uuid import UUID
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -80,22 +81,19 @@ def seal(settings: Settings, stop: threading.Event) -> None:
     watcher.join(_MEASURE_SECONDS + 1)
 
 
-def fork(
-    settings: Settings, name: str, *, reason: str, approvals: tuple[str, ...], checkpoint: Path | None = None
-) -> Path:
+def fork(settings: Settings, name: str, release: UUID, checkpoint: Path | None = None) -> Path:
     """Close the log and open a successor whose first leaf explains the break (AUD-8). No sealer may run meanwhile.
 
     Args:
         name: Of the new log; afterwards `KONTOR_AUDIT_LOG_NAME` has to say it.
-        reason: Why, without personal data; it is sealed.
-        approvals: Keys of at least two persons who approved.
+        release: Key of the request that two persons have released; reason and persons are sealed.
         checkpoint: The newest signed checkpoint of the old log that anybody has; that of the mirror by default.
 
     Returns:
         Where the old log's files lie now.
 
     Raises:
-        ForkRefusedError: something that explains the break is missing.
+        ForkRefusedError: two persons have not released exactly this, or something that explains the break is missing.
         SourceError: another sealer runs, or the database refused.
         StateError, NoteError, OSError: a file can't be used.
     """
@@ -109,12 +107,30 @@ def fork(
     source = PostgresSource(connection, tenant or "", standbys=settings.audit_standbys)
     try:
         with StateFile(where.state) as state:
-            fork_log(source, state, name, last, reason=reason, approvals=approvals, tenant=tenant or "")
+            found = _released(source.connection, release, source.head().origin, name)
+            fork_log(source, state, name, last, tenant=tenant or "", **found)
     finally:
         source.close()
     kept = where.mirror.with_name(f"{where.mirror.name}.{int(time.time())}")
     where.mirror.rename(kept)
     return kept
+
+
+def _released(
+    connection: psycopg2.extensions.connection, release: UUID, log: str, name: str
+) -> dict[str, Any]:
+    with connection.cursor() as sql:
+        sql.execute(
+            "select log, successor, reason, digest, persons::text[] from audit.released_fork(%s::uuid)",
+            (str(release),),
+        )
+        row = sql.fetchone()
+    connection.rollback()
+    if row is None or row[:2] != (log, name):
+        raise ForkRefusedError(
+            f"two persons have not released a successor {name} of {log} under this request"
+        )
+    return {"reason": row[2], "approvals": row[4], "release": {"request": str(release), "digest": row[3]}}
 
 
 def signing_key(where: Places) -> Ed25519PrivateKey:

@@ -100,7 +100,14 @@ class Contact(Record, Base):
         24, Semantic.TEXT, _("Family name"), NAME, required=True, search=Search.TEXT, max_length=100
     )
     name: Sealed[str] = sealed(
-        25, Semantic.TEXT, _("Full name"), NAME, required=True, managed=True, search=Search.TEXT, max_length=250
+        25,
+        Semantic.TEXT,
+        _("Full name"),
+        NAME,
+        required=True,
+        managed=True,
+        search=Search.TEXT,
+        max_length=250,
     )
     job_title: Sealed[str | None] = sealed(26, Semantic.TEXT, _("Job title"), PERSON_FACT)
     department: Sealed[str | None] = sealed(27, Semantic.TEXT, _("Department"), PERSON_FACT)

@@ -38,6 +38,7 @@ _ROUTES = (
     ("user_link", "/users/{id}/link"),
     ("user_factors", "/users/{id}/factors"),
     ("user_sessions", "/users/{id}/sessions"),
+    ("user_token_revoke", "/users/{id}/tokens/{token}/revoke"),
     ("roles", "/roles"),
     ("emergency", "/emergency"),
     ("emergency_end", "/emergency/end"),

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from crm_server.domain.identity.models import Role, TeamMember, TerritoryMember, User, UserRole
+from crm_server.domain.identity.models import Role, User, UserRole
 from crm_server.kernel import rowrules
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.permissions import Permission
+from security.access.fields import LEVELS
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy.orm import Session
-
-_LEVELS = ("hidden", "masked", "read", "write")
 
 
 def actor_of_user(session: Session, user_id: UUID) -> Actor | None:
@@ -38,17 +37,13 @@ def actor_of_user(session: Session, user_id: UUID) -> Actor | None:
     fields: dict[str, str] = {}
     for role in roles:
         for group, level in role.field_rules.items():
-            fields[group] = max(level, fields.get(group, "hidden"), key=_LEVELS.index)
+            fields[group] = max(level, fields.get(group, LEVELS[0]), key=LEVELS.index)
     return Actor(
         id=user.id,
         name=user.name,
         origin=Origin.JOB,
         roles=frozenset(role.name for role in roles),
         permissions=frozenset().union(*(role.permissions for role in roles)) | {str(Permission.LOGGED_IN)},
-        teams=tuple(session.scalars(select(TeamMember.team_id).where(TeamMember.user_id == user_id))),
-        territories=tuple(
-            session.scalars(select(TerritoryMember.territory_id).where(TerritoryMember.user_id == user_id))
-        ),
         scopes=frozenset().union(*(rowrules.flat(role.scopes) for role in roles)),
         fields=fields,
         locale=user.locale,

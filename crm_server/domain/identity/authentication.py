@@ -1,7 +1,8 @@
 """Who a request comes from: the session cookie of a browser or the bearer token of a program, to an `Actor`.
 
 One prepared statement a request. Roles are small and change rarely: what a role grants is cached by its
-version, so a change of a role counts at once.
+version, so a change of a role counts at once. What several roles grant together is one object as well, so that whatever
+is remembered about its sets of permissions is found again by identity.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,12 +19,13 @@ from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot, Prepared
 from crm_server.permissions import Permission, administration
+from security.access.fields import LEVELS
 from security.access.networks import Network, contains, parse_networks
 from security.identity.sessions import SessionFacts, SessionLimits, digest_session_token, judge_session
 from security.identity.tokens import parse_api_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from crm_server.settings import Settings
 
@@ -30,12 +33,13 @@ COOKIE = "__Host-kontor"
 
 _USER = """
     u.id, u.name, u.state, u.locale, u.timezone, u.theme,
-    array(select r.id::text || ':' || r.version || coalesce('@' || extract(epoch from ur.expires_at)::bigint, '')
-            from identity.user_role ur join identity.role r on r.id = ur.role_id
-           where ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now())),
-    array(select m.team_id::text from identity.team_member m where m.user_id = u.id),
-    array(select t.territory_id::text from identity.territory_member t where t.user_id = u.id)
+    array(select ur.role_id::text || ':' || (select r.version from identity.role r where r.id = ur.role_id)
+                 || coalesce('@' || extract(epoch from ur.expires_at)::bigint, '')
+            from identity.user_role ur
+           where ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now()))
 """
+_ABOUT_USER = 7
+"""Columns of `_USER`."""
 BY_SESSION = Prepared(
     "identity_session",
     f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, "  # noqa: S608
@@ -59,14 +63,13 @@ TOUCH_TOKEN = Prepared(
     "identity_touch_token", "update identity.api_token set last_used_at = now() where id = $1", ("uuid",)
 )
 _TOKEN_TOUCH = timedelta(hours=1)
+_MOST = 1000
+"""So many versions of roles, and ways of holding them, are remembered."""
 ROLE = Prepared(
     "identity_role",
     "select name, permissions, scopes, field_rules, networks from identity.role where id = $1",
     ("uuid",),
 )
-
-_LEVELS = {"hidden": 0, "masked": 1, "read": 2, "write": 3}
-
 
 Address = Callable[[], str | None]
 
@@ -77,13 +80,25 @@ def _nowhere() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one role grants."""
+    """What one version of a role grants."""
 
+    key: str
     name: str
     permissions: frozenset[str]
     scopes: frozenset[str]
-    fields: dict[str, str]
-    networks: tuple[Network, ...] = ()
+    fields: Mapping[str, str]
+    networks: tuple[Network, ...]
+    administrator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What roles grant together, or an API token leaves of it."""
+
+    roles: frozenset[str]
+    permissions: frozenset[str]
+    scopes: frozenset[str]
+    fields: Mapping[str, str]
 
 
 class Authenticator:
@@ -97,6 +112,7 @@ class Authenticator:
             absolute=timedelta(seconds=settings.session_absolute),
         )
         self._grants: dict[str, Grant] = {}
+        self._held: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Held] = {}
 
     def by_session(self, cookie: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
         """The actor of a session cookie, or None when it opens nothing.
@@ -111,13 +127,16 @@ class Authenticator:
         rows = self._hot.run(BY_SESSION, (digest,)) if digest else []
         if not rows:
             return None
-        user, (key, created, seen, _proved, method, revoked, enrol) = rows[0][:9], rows[0][9:]
+        user, (key, created, seen, _proved, method, revoked, enrol) = (
+            rows[0][:_ABOUT_USER],
+            rows[0][_ABOUT_USER:],
+        )
         grants = self._load(user[6])
         verdict = judge_session(
             SessionFacts(
                 created_at=created,
                 last_seen_at=seen,
-                administrator=any(administration(grant.permissions) for grant in grants),
+                administrator=any(grant.administrator for grant in grants),
                 revoked_at=revoked,
                 user_active=user[2] == "active",
             ),
@@ -130,10 +149,10 @@ class Authenticator:
             self._hot.run(TOUCH, (key,))
         if enrol:
             # Until the second factor is set up, nothing else can be done (AUTH-11).
-            actor = _actor(user, [], Origin.WEB, method, key, request_id)
+            actor = _actor(user, self._together([]), Origin.WEB, method, key, request_id)
             return replace(actor, reduced="second_factor_required")
         here = _here(grants, address)
-        actor = _actor(user, here, Origin.WEB, method, key, request_id)
+        actor = _actor(user, self._together(here), Origin.WEB, method, key, request_id)
         return actor if len(here) == len(grants) else replace(actor, reduced="network")
 
     def by_token(self, text: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
@@ -145,12 +164,12 @@ class Authenticator:
         rows = self._hot.run(BY_TOKEN, (presented.digest, presented.public_id)) if presented else []
         if not rows:
             return None
-        user, (key, expires, revoked, limited, used, fields) = rows[0][:9], rows[0][9:]
+        user, (key, expires, revoked, limited, used, fields) = rows[0][:_ABOUT_USER], rows[0][_ABOUT_USER:]
         if revoked is not None or user[2] != "active" or (expires is not None and expires <= now()):
             return None
         grants = self._load(user[6])
         here = _here(grants, address)
-        actor = _actor(user, here, Origin.API, "token", key, request_id, limited)
+        actor = _actor(user, self._together(here, limited), Origin.API, "token", key, request_id)
         if len(here) < len(grants):
             actor = replace(actor, reduced="network")
         if fields is not None:
@@ -170,13 +189,42 @@ class Authenticator:
                     continue
                 name, permissions, scopes, fields, networks = rows[0]
                 grant = Grant(
-                    name, frozenset(permissions), rowrules.flat(scopes), fields, parse_networks(networks)
+                    key,
+                    name,
+                    frozenset(permissions),
+                    rowrules.flat(scopes),
+                    fields,
+                    parse_networks(networks),
+                    bool(administration(permissions)),
                 )
-                if len(self._grants) > 1000:
+                if len(self._grants) > _MOST:
                     self._grants.clear()
                 self._grants[key] = grant
             found.append(grant)
         return found
+
+    def _together(self, grants: list[Grant], limited: list[str] | None = None) -> Held:
+        """What roles grant together; of it what a token's permissions leave, if it is limited to some."""
+        key = (tuple(grant.key for grant in grants), None if limited is None else tuple(limited))
+        held = self._held.get(key)
+        if held is None:
+            permissions = frozenset().union(*(grant.permissions for grant in grants))
+            if limited is not None:
+                permissions &= frozenset(limited)
+            fields: dict[str, str] = {}
+            for grant in grants:
+                for group, level in grant.fields.items():
+                    fields[group] = max(level, fields.get(group, LEVELS[0]), key=LEVELS.index)
+            held = Held(
+                frozenset(grant.name for grant in grants),
+                permissions | {str(Permission.LOGGED_IN)},
+                frozenset().union(*(grant.scopes for grant in grants)),
+                MappingProxyType(fields),
+            )
+            if len(self._held) > _MOST:
+                self._held.clear()
+            self._held[key] = held
+        return held
 
 
 def _here(grants: list[Grant], address: Address) -> list[Grant]:
@@ -187,33 +235,17 @@ def _here(grants: list[Grant], address: Address) -> list[Grant]:
     return [grant for grant in grants if not grant.networks or contains(grant.networks, known)]
 
 
-def _actor(  # noqa: PLR0917 - everything that is known of whoever asks
-    user: tuple[Any, ...],
-    grants: list[Grant],
-    origin: Origin,
-    method: str,
-    session: UUID,
-    request_id: UUID,
-    limited: list[str] | None = None,
+def _actor(
+    user: tuple[Any, ...], held: Held, origin: Origin, method: str, session: UUID, request_id: UUID
 ) -> Actor:
-    permissions = frozenset().union(*(grant.permissions for grant in grants))
-    if limited is not None:
-        permissions &= frozenset(limited)
-    fields: dict[str, str] = {}
-    for grant in grants:
-        for group, level in grant.fields.items():
-            if _LEVELS[level] > _LEVELS[fields.get(group, "hidden")]:
-                fields[group] = level
     return Actor(
         id=user[0],
         name=user[1],
         origin=origin,
-        roles=frozenset(grant.name for grant in grants),
-        permissions=permissions | {str(Permission.LOGGED_IN)},
-        teams=tuple(map(UUID, user[7])),
-        territories=tuple(map(UUID, user[8])),
-        scopes=frozenset().union(*(grant.scopes for grant in grants)),
-        fields=fields,
+        roles=held.roles,
+        permissions=held.permissions,
+        scopes=held.scopes,
+        fields=held.fields,
         locale=user[3],
         timezone=user[4],
         theme=user[5],

@@ -39,6 +39,20 @@ class EmergencyRow:
     review: str | None = field(repr=False)
     mine: bool
 
+    def plain(self) -> dict[str, object]:
+        """As JSON, by whom and when; what was written about it stays on the page."""
+        return {
+            "id": str(self.id),
+            "user_id": str(self.user_id),
+            "person": self.person,
+            "role": self.role,
+            "begun_at": self.begun_at.isoformat(),
+            "ends_at": self.ends_at.isoformat(),
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "reviewed_at": self.reviewed_at.isoformat() if self.reviewed_at else None,
+            "running": self.running,
+        }
+
     @property
     def running(self) -> bool:
         """Whether the role counts still."""

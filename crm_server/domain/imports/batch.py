@@ -7,34 +7,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
 from compliance.audit.capture import plain
-from compliance.datamap import DataMap, EntityDef
+from compliance.datamap import EntityDef
 from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
-from crm_server.domain.imports.references import Resolver
-from crm_server.domain.imports.rules import Rules, check_currency
+from crm_server.domain.imports.plan import Counts, Plan, Work, problem_json
+from crm_server.domain.imports.rules import check_currency
 from crm_server.domain.imports.sealing import seal_notes
 from crm_server.importing.errors import ValueProblem, _
-from crm_server.importing.mapping import FieldProblem, ImportMapping, ReferenceText, RowReader
+from crm_server.importing.mapping import FieldProblem, ReferenceText
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.values.numbers import Amount
+from crm_server.kernel.reach import Place, may_make
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy.orm import Session
 
-    from crm_server.kernel.actor import Actor
 
-__all__ = ["Batch", "Counts", "Plan", "Work", "problem_json"]
-
-Counts = Counter[str]
+__all__ = ["OUTSIDE", "Batch"]
 
 _ROW_PROBLEMS = {
     "row.too_many_cells": _(
@@ -46,38 +43,16 @@ _ROW_PROBLEMS = {
 _REQUIRED = _("This field must be filled in.")
 _IN_FILE = _("The same record stands further up in the file.")
 _EXISTS = _("The record exists already and was left as it was.")
+OUTSIDE = _("Your roles don't let you make or move records outside your own, your teams and territories.")
+"""Why a row is refused that lies outside the row rules of whoever imports; its code is `row.scope`."""
+_UNREACHED = _(
+    "Your roles let you see this record, but not do this with it. Its owner can share it with you."
+)
 
 
-@dataclass(slots=True)
-class Work:
-    """One row on its way. ``assumed`` are sums for which the file names no currency."""
-
-    ordinal: int
-    line: int
-    values: dict[str, Any]
-    problems: list[FieldProblem] = field(default_factory=list)
-    key: tuple[str, ...] | None = None
-    assumed: dict[str, Amount] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a problem holds the row back."""
-        return any(not problem.warning for problem in self.problems)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What stays the same over all batches of a run."""
-
-    datamap: DataMap
-    entity: EntityDef
-    mapping: ImportMapping
-    read: RowReader
-    actor: Actor
-    resolver: Resolver
-    rules: Rules
-    import_id: UUID
-    dry: bool
+_ELSEWHERE = FieldProblem(
+    "", "row.changed", _("Somebody changed the record at the same moment. Import the row again.")
+)
 
 
 class Batch:
@@ -96,6 +71,7 @@ class Batch:
         self._columns = {feed.field: feed.columns for feed in plan.mapping.feeds}
         self._seen: set[int] = set()
         self._fresh: list[int] = []
+        self._makeable: set[Place] = set()
         self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
         known = plan.entity.fields
         money = {known[name].policy.currency_field or "" for name in self._columns if name in known}
@@ -117,6 +93,8 @@ class Batch:
             self._finish(work)
         keys = {work.key for work in works if work.key is not None and not work.failed}
         existing = self._finder.find(session, keys)
+        places = {self._place(work.values) for work in works if not work.failed}
+        self._makeable = may_make(session, self._entity, places)
         creates: list[tuple[Work, Existing | None]] = []
         changes: list[tuple[Work, Existing]] = []
         notes: list[dict[str, Any]] = []
@@ -266,6 +244,11 @@ class Batch:
             # A dry run has made nothing, so a repeated row meets no record.
             self._merge(work, there, changes, counts, repeated=repeated)
 
+    def _place(self, values: Mapping[str, Any]) -> Place:
+        """Where a new record would stand; it belongs to whoever imports unless the row says otherwise."""
+        importer = self._actor.id if self._actor.id.int else None
+        return values.get("owner_id", importer), values.get("team_id"), values.get("territory_id")
+
     def _remember(self, work: Work) -> None:
         if work.key is not None and (mark := hash(work.key)) not in self._seen:
             self._seen.add(mark)
@@ -283,6 +266,9 @@ class Batch:
             work.problems += [
                 FieldProblem(name, "required", _REQUIRED, self._columns.get(name, ())) for name in missing
             ]
+            return
+        if self._place(work.values) not in self._makeable:
+            work.problems.append(FieldProblem("", "row.scope", OUTSIDE))
             return
         counts["created"] += 1
         fresh = None
@@ -356,15 +342,21 @@ class Batch:
                 name: there.values.get(name) for name in change.after if name not in change.before
             }
         done = set(bulk.update(moved))
+        unchanged = self._finder.unchanged(
+            session, {change.record_id: change.version for change in moved if change.record_id not in done}
+        )
         for work, there in changes:
             change = there.change
             if change is None:
                 continue
             if change.record_id not in done:
-                text = _("Somebody changed the record at the same moment. Import the row again.")
-                work.problems.append(FieldProblem("", "row.changed", text))
+                problem = _ELSEWHERE
+                if change.record_id in unchanged:
+                    problem = FieldProblem("", "row.scope", _UNREACHED)
+                work.problems.append(problem)
                 counts["updated"] -= not there.ours
                 counts["failed"] += 1
+                counts[f"problem: {problem.code}"] += 1
                 notes.append(self._note(work, "failed"))
                 continue
             before = None if there.ours else {name: plain(value) for name, value in change.before.items()}
@@ -387,16 +379,3 @@ class Batch:
 
 def _must_be_given(item: Any) -> bool:
     return item.policy.required and item.writable and not item.defaulted
-
-
-def problem_json(problem: FieldProblem) -> dict[str, Any]:
-    """A problem as it is stored: its sentence stays translatable, and holds no value of the row."""
-    mapping: Mapping[str, Any] | None = getattr(problem.message, "mapping", None)
-    return {
-        "field": problem.field,
-        "code": problem.code,
-        "message": str(problem.message),
-        "mapping": dict(mapping) if mapping else None,
-        "columns": list(problem.columns),
-        "warning": problem.warning,
-    }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
 
 from compliance.datamap import EntityDef, Semantic
 from crm_server.domain.imports.bulk import Change
@@ -106,6 +107,15 @@ class Finder:
         given = bindparam("wanted", list(wanted), type_=ARRAY(String))
         query = select(self._entity.table.c.id).where(condition == any_(given))
         return list(session.execute(self._live(query)).scalars())
+
+    def unchanged(self, session: Session, versions: Mapping[UUID, int]) -> set[UUID]:
+        """Records that still have the version with which they were read."""
+        table = self._entity.table
+        query = select(table.c.id, table.c.version).where(
+            table.c.id == any_(bindparam("keys", list(versions), type_=ARRAY(Uuid)))
+        )
+        rows = session.execute(query) if versions else ()
+        return {record for record, version in rows if versions[record] == version}
 
     def made(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Told of new records (their values, with their keys), which need not be opened to be known."""

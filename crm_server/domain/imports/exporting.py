@@ -24,6 +24,7 @@ from crm_server.importing.writers.vcard_writer import write_vcards
 from crm_server.importing.writers.xlsx_writer import write_xlsx
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.listing import ListQuery, fetch, includable
+from crm_server.kernel.listing.scope import no_custom
 from crm_server.kernel.presenter import presentation
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Export:
         self._entity = entity
         self._actor = actor
         self._translate = translate
-        self._custom = {} if custom is None else {"custom": custom}
+        self._custom = custom or no_custom
         # Custom fields under their full name, as far as the actor may know of them.
         self._own: dict[str, CustomColumn] = {
             CUSTOM + name: item
@@ -152,7 +153,7 @@ class Export:
             page = self._page(query)
 
     def _page(self, query: ListQuery) -> Page:
-        return fetch(self._source, self._datamap, self._entity, query, self._actor, **self._custom)
+        return fetch(self._source, self._datamap, self._entity, query, self._actor, custom=self._custom)
 
     def _csv(self) -> Iterator[bytes]:
         return write_csv(self.header(), (self._cells(row) for row in self.rows()))

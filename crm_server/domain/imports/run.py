@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap
-from crm_server.domain.imports.batch import Batch, Counts, Plan, Work, problem_json
+from crm_server.domain.imports.batch import OUTSIDE, Batch
 from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, ImportRow
+from crm_server.domain.imports.plan import Counts, Plan, Work, problem_json
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import RefusedError, rules_for
 from crm_server.domain.imports.storage import open_file
@@ -183,8 +184,10 @@ class Runner:
         for attempt in range(_ATTEMPTS):
             try:
                 self._once(import_id, batch, rows, works)
-            except (IntegrityError, DataError, RefusedError) as error:
+            except (IntegrityError, DataError, RefusedError, ProgrammingError) as error:
                 batch.forget()
+                if isinstance(error, ProgrammingError) and not _outside(error):
+                    raise
                 if len(rows) == 1:
                     self._refuse(import_id, rows[0], error)
                     return
@@ -210,7 +213,10 @@ class Runner:
             db.commit(session)
 
     def _refuse(
-        self, import_id: UUID, row: tuple[int, SourceRow], error: IntegrityError | DataError | RefusedError
+        self,
+        import_id: UUID,
+        row: tuple[int, SourceRow],
+        error: IntegrityError | DataError | RefusedError | ProgrammingError,
     ) -> None:
         """Notes a row that PostgreSQL refused, with the field that its constraint is about."""
         with db.open_session(self._sessions, self._actor) as session:
@@ -218,6 +224,8 @@ class Runner:
             problem = FieldProblem("", "row.refused", _("The database refused the row."))
             if isinstance(error, RefusedError):
                 problem = error.problem
+            elif isinstance(error, ProgrammingError):
+                problem = FieldProblem("", "row.scope", OUTSIDE)
             elif isinstance(error, IntegrityError):
                 told = explain(error, self._datamap[job.entity])
                 if isinstance(told, ValidationFailed):
@@ -263,6 +271,11 @@ class Runner:
                 .values(state="failed", error=error.code, error_line=error.line, finished_at=now())
             )
             db.commit(session)
+
+
+def _outside(error: ProgrammingError) -> bool:
+    """Whether a row rule refused a change: 42501, insufficient privilege."""
+    return getattr(error.orig, "pgcode", None) == "42501"
 
 
 def finished(job: Import, counts: Counts) -> Event:

@@ -16,7 +16,7 @@ from crm_server.kernel.db import actor_of
 from crm_server.kernel.keys import keys_of
 from crm_server.kernel.keystore import SqlKeyStore
 from security.crypto.chunks import ChunkCipher
-from security.crypto.datakeys import KeyOwner, KeyState
+from security.crypto.datakeys import KeyState
 from security.crypto.document import document_kid
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def old_values(session: Session, note: ImportRow) -> dict[str, Any]:
 def erase_keys(session: Session, job: Import, *owners: UUID | None) -> None:
     """Erase the keys of the owners for good, with their event: nothing that they sealed opens again."""
     vault, store = keys_of(session), SqlKeyStore(session.connection)
-    for owner in owners:
-        key = None if owner is None else store.current(KeyOwner(vault.tenant, owner, _CLASS))
-        if key is None or key.state is KeyState.ERASED:
+    keys = [key for owner in owners if owner is not None for key in store.of_subject(vault.tenant, owner)]
+    for key in keys:
+        if key.state is KeyState.ERASED:
             continue
         event = Event("job", "import_forget", object_type=25, object_ref=job.id, meta={"entity": job.entity})
         write(session.connection(), actor_of(session), [event])

@@ -17,10 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef, Semantic
-from crm_server.domain.imports.batch import Counts, problem_json
 from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.custom import load_values, widened
 from crm_server.domain.imports.models import Import, ImportRow
+from crm_server.domain.imports.plan import Counts, problem_json
 from crm_server.domain.imports.rules import RefusedError, rules_for
 from crm_server.domain.imports.sealing import old_values
 from crm_server.importing.errors import _

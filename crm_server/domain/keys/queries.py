@@ -103,6 +103,11 @@ class KeyState:
         every = self.live + self.held
         return 1.0 if not every else (every - self.behind) / every
 
+    @property
+    def percent(self) -> int:
+        """`share` in percent; 100 only when all are."""
+        return int(self.share * 100)
+
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         data: dict[str, Any] = asdict(self)

@@ -59,6 +59,8 @@ def replay(work: KeyWork, file: Path | None = None) -> Replayed:
             is needed. The quarantine stays.
     """
     with work.engine.begin() as connection:
+        # However many they are: they were erased before (see `keys.tell_erased`).
+        connection.exec_driver_sql("select set_config('kontor.erasures', 'replay', true)")
         restored = 0 if file is None else _apply(connection, work, file)
         _register(connection, work)
         alive = work.keys.ledger.alive(connection)

@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from compliance.datamap.text import _
-from crm_server.domain.keys import events
+from crm_server.domain.keys import events, rows
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.work import silent
 from monitoring import metrics
 from security.crypto.errors import EpochExists, KeyCorrupt
 from security.crypto.keyring import EpochState
 from security.crypto.providers.ring import check_of
-from security.crypto.wrap import wrap_context
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,10 +33,6 @@ _PASSES = 5
 # Two ranges of key ids, so that one is computed while the database writes the other.
 _RANGES = ((b"", b"\x7f" + b"\xff" * 15), (b"\x7f" + b"\xff" * 15, b"\xff" * 16))
 
-_READ = """
-select kid, tenant, subject, class, generation, epoch, wrapped, kcv from keys.data_key
-where kid > %s and kid <= %s and epoch < %s and wrapped is not null order by kid limit %s
-"""
 # A node that runs attests every five minutes; one that doesn't takes the epoch over before it serves again.
 _BEHIND = """
 select distinct a.node from keys.attestation a
@@ -46,11 +41,6 @@ where a.seen_at > now() - interval '11 minutes' and a.holds_at is not null and a
 order by a.node
 """
 NODES_SECONDS = 60.0
-_WRITE = """
-update keys.data_key d set epoch = %s, wrapped = v.fresh
-from unnest(%s::bytea[], %s::bytea[], %s::bytea[]) as v (kid, stale, fresh)
-where d.kid = v.kid and d.wrapped = v.stale
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,24 +208,19 @@ def _sweep(work: KeyWork, epoch: int, part: tuple[bytes, bytes], counter: _Count
     new = work.keys.wrapper(epoch)
     while True:
         with work.engine.begin() as connection:
-            rows = connection.exec_driver_sql(_READ, (kid, last, epoch, _BATCH)).all()
-            if not rows:
+            found = rows.read(connection, kid, last, epoch, _BATCH)
+            if not found:
                 return corrupt
-            kid = bytes(rows[-1][0])
-            kids, stale, fresh = [], [], []
-            for key, tenant, subject, key_class, generation, old, wrapped, kcv in rows:
-                name, sealed = bytes(key), bytes(wrapped)
-                context = wrap_context(tenant.bytes, subject.bytes, key_class, generation, name)
+            kid, renewed = found[-1].kid, []
+            for name, context, old, wrapped, check_value in found:
                 try:
-                    renewed = work.keys.wrapper(old).rewrap(new, sealed, context, name, bytes(kcv))
+                    fresh = work.keys.wrapper(old).rewrap(new, wrapped, context, name, check_value)
                 except KeyCorrupt:
                     corrupt += 1
                     metrics.KEY_ALARMS.labels("key-corrupt").inc()
                     continue
-                kids.append(name)
-                stale.append(sealed)
-                fresh.append(renewed)
-            moved = connection.exec_driver_sql(_WRITE, (epoch, kids, stale, fresh)).rowcount
+                renewed.append((name, wrapped, fresh))
+            moved = rows.renew(connection, epoch, renewed)
         counter.add(moved)
 
 
@@ -253,17 +238,15 @@ def verify(work: KeyWork, progress: Progress = silent) -> Verified:
     kid, checked, corrupt, damaged = b"", 0, 0, []
     with work.engine.connect() as connection:
         total = count_behind(connection, 2**31 - 1)
-        while rows := connection.exec_driver_sql(_READ, (kid, _RANGES[-1][1], 2**31 - 1, _BATCH)).all():
-            kid = bytes(rows[-1][0])
-            for key, tenant, subject, key_class, generation, epoch, wrapped, kcv in rows:
-                name = bytes(key)
-                context = wrap_context(tenant.bytes, subject.bytes, key_class, generation, name)
+        while found := rows.read(connection, kid, _RANGES[-1][1], 2**31 - 1, _BATCH):
+            kid = found[-1].kid
+            for name, context, epoch, wrapped, check_value in found:
                 try:
-                    work.keys.wrapper(epoch).unwrap(bytes(wrapped), context, name, bytes(kcv))
+                    work.keys.wrapper(epoch).unwrap(wrapped, context, name, check_value)
                 except KeyCorrupt:
                     corrupt += 1
                     damaged.append(name.hex())
-            checked += len(rows)
+            checked += len(found)
             progress(checked, total)
     if corrupt:
         metrics.KEY_ALARMS.labels("key-corrupt").inc(corrupt)

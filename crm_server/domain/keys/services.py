@@ -15,6 +15,7 @@ from crm_server.kernel.clock import now
 from crm_server.kernel.keyledger import Erasure
 from crm_server.kernel.keys import keys_of
 from crm_server.kernel.keystore import SqlKeyStore
+from monitoring import metrics
 from security.crypto.datakeys import DataKeyRecord, KeyState
 from security.crypto.errors import RingStorage
 
@@ -95,6 +96,8 @@ def erase_subject(session: Session, subject: UUID, classes: Collection[str] | No
         try:
             keys.keys.ledger.append(entries)
         except RingStorage as error:
+            # Nothing is lost: the tombstones are there, and the ledger is completed from them every five minutes.
+            metrics.KEY_ALARMS.labels(error.code).inc()
             log.error("ledger of erasures not written", code=error.code)  # noqa: TRY400 - names no values
 
     db.after_commit(session, remember)

@@ -6,9 +6,11 @@ by a second person under Approvals. Everything that changes something needs a fr
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.response import Response
 
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
@@ -25,7 +27,6 @@ from crm_server.web import flash
 if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
-    from pyramid.response import Response
 
 _TEMPLATE = "crm_server.domain.keys:templates/keys/index.jinja2"
 STATES = {
@@ -42,6 +43,18 @@ PROVIDERS = {
 }
 
 
+CLASSES = {
+    "identity": _("Who people are"),
+    "marketing": _("Marketing"),
+    "contract": _("Contracts"),
+    "support": _("Service"),
+    "employee": _("Employees"),
+    "health": _("Health"),
+    "auth": _("Log-in secrets"),
+    "audit": _("Audit log"),
+}
+
+
 def _state(request: Request) -> KeyState:
     return state_of(request.db.connection(), request.registry.keys, request.registry.settings["kontor"])
 
@@ -54,9 +67,19 @@ def page(request: Request, **more: Any) -> dict[str, Any]:
         "states": STATES,
         "provider": PROVIDERS.get(state.provider, state.provider),
         "may_change": request.actor.may(Permission.KEYS_MANAGE),
+        "classes": CLASSES,
+        "phrase": partial(destruction.phrase, keys=state.live + state.held),
         "refused": None,
         **more,
     }
+
+
+def progress(request: Request) -> dict[str, Any] | Response:
+    """How far a rotation is; when it is done, the browser is told to load the page anew."""
+    state = _state(request)
+    if not state.behind:
+        return Response(status=200, headers={"HX-Refresh": "true"})
+    return {"state": state}
 
 
 def rotate(request: Request) -> Response:
@@ -158,6 +181,14 @@ def includeme(config: Configurator) -> None:
     config.add_route("keys", "/keys")
     config.add_view(
         page, route_name="keys", request_method="GET", permission=Permission.KEYS_READ, renderer=_TEMPLATE
+    )
+    config.add_route("keys_progress", "/keys/progress")
+    config.add_view(
+        progress,
+        route_name="keys_progress",
+        request_method="GET",
+        permission=Permission.KEYS_READ,
+        renderer="crm_server.domain.keys:templates/keys/progress.jinja2",
     )
     for route, pattern, view, renderer in (
         ("keys_rotate", "/keys/rotate", rotate, None),

@@ -80,7 +80,14 @@ class Lead(Record, Base):
         22, Semantic.TEXT, _("Family name"), NAME, required=True, search=Search.TEXT, max_length=100
     )
     name: Sealed[str] = sealed(
-        23, Semantic.TEXT, _("Full name"), NAME, required=True, managed=True, search=Search.TEXT, max_length=250
+        23,
+        Semantic.TEXT,
+        _("Full name"),
+        NAME,
+        required=True,
+        managed=True,
+        search=Search.TEXT,
+        max_length=250,
     )
     company: Mapped[str | None] = field(24, Semantic.TEXT, _("Company"), BUSINESS, search=Search.TEXT)
     job_title: Sealed[str | None] = sealed(25, Semantic.TEXT, _("Job title"), PERSON_FACT)

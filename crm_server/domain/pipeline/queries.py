@@ -99,7 +99,7 @@ def board(
     owner_id: UUID | None = None,
     cards: int = 20,
 ) -> Board:
-    """The board of a pipeline: per stage the count, the sums and the first cards.
+    """The board of a pipeline: per stage the count, the sums and the first cards, if any are wanted.
 
     Raises:
         NotFound: no such pipeline.
@@ -113,7 +113,7 @@ def board(
     columns = []
     for stage in stages:
         counted = figures.get(stage.id, [])
-        found, following = _cards(session, shown, stage, owner_id, cards, None)
+        found, following = _cards(session, shown, stage, owner_id, cards, None) if cards else ([], None)
         sees = "amount" in shown.readable
         columns.append(
             Column(

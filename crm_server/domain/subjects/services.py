@@ -10,7 +10,8 @@ from crm_server.domain.subjects.models import DataSubject
 from crm_server.kernel.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import Any
     from uuid import UUID
 
     from sqlalchemy.orm import Session
@@ -61,6 +62,31 @@ def join(session: Session, datamap: DataMap, source: UUID, target: UUID) -> None
     # What the session holds has old versions now.
     session.expire_all()
     release(session, datamap, source)
+
+
+def split(session: Session, datamap: DataMap, records: Sequence[Any]) -> UUID:
+    """Say that these records are about another person than the data subject they share: they get one of their own.
+
+    Their documents, custom values and files are sealed anew under the keys of the new person, so that each of both can
+    be erased alone. Whoever calls names everything that goes along: cases and activities of a contact, for example.
+
+    Returns:
+        The new data subject.
+
+    Raises:
+        ValueError: the records are about no person, or not all about the same one.
+    """
+    before = {record.subject_id for record in records}
+    (source,) = before if len(before) == 1 else (None,)
+    if source is None:
+        raise ValueError("only records about one person can be split off")
+    target = new_subject(session)
+    session.flush()
+    for record in records:
+        record.subject_id = target
+    session.flush()
+    release(session, datamap, source)
+    return target
 
 
 def _seal_anew(session: Session, entity: EntityDef, name: str, source: UUID, target: UUID) -> None:

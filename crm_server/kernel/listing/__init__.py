@@ -7,6 +7,7 @@ read_one(request.registry.hot, datamap, datamap["contact"], key, actor, includes
 """
 
 from crm_server.kernel.listing.fetch import facts, fetch, read_one
+from crm_server.kernel.listing.gathered import Gathered
 from crm_server.kernel.listing.operators import OPERATORS, SORTABLE
 from crm_server.kernel.listing.parse import parse_document, parse_filter, parse_parameters, parse_sort
 from crm_server.kernel.listing.query import Condition, Filter, Group, ListQuery, Negation, Page, Sort
@@ -19,6 +20,7 @@ __all__ = [
     "CustomColumn",
     "CustomColumns",
     "Filter",
+    "Gathered",
     "Group",
     "ListQuery",
     "Negation",

@@ -12,6 +12,7 @@ from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotFound
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.asking import array
+from crm_server.kernel.listing.gathered import Gathered, subject_column
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.pieces import Pieces
@@ -48,6 +49,7 @@ def fetch(
     actor: Actor,
     *,
     custom: CustomColumns = no_custom,
+    gathered: Gathered | None = None,
 ) -> Page:
     """Read a page of a list, and record which records were read by whom.
 
@@ -60,6 +62,8 @@ def fetch(
         actor: Who reads; hidden fields are left out, masked ones masked. The permission to read the entity is
             the caller's to check.
         custom: Where custom fields are known.
+        gathered: Takes what was read, for one event of several lists that the caller writes; else this list writes
+            its own.
 
     Raises:
         BadQuery: a field, operator, value or cursor that does not fit, naming the parameter.
@@ -80,10 +84,10 @@ def fetch(
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    told = facts(actor)
-    audit = add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
+    audit = None if gathered is not None else _listed(source, actor, query, way, values)
     key = (
-        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound, *audit.places
+        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
+        *(audit.places if audit is not None else (None,)),
     )  # fmt: skip
     text = _texts.get(key)
     if text is None:
@@ -96,6 +100,8 @@ def fetch(
         )
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
+    if gathered is not None:
+        gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
     more = len(rows if ids is None else ids) > query.limit
     page = _page(rows, query, way, lambda rows: selection.read(rows, opener), counted, more=more)
     if opener is not None:
@@ -150,6 +156,14 @@ def facts(actor: Actor) -> dict[str, Any]:
         "purpose": actor.purpose,
         "meta": "{}",
     }
+
+
+def _listed(
+    source: Hot | Session | Connection, actor: Actor, query: ListQuery, way: Walk, values: Values
+) -> Audit:
+    """The event that the statement writes."""
+    told = facts(actor)
+    return add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
 
 
 def _searched(
@@ -218,7 +232,7 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     selection: Selection,
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
-    audit: Audit,
+    audit: Audit | None,
     *,
     count: bool,
     named: bool,
@@ -229,9 +243,12 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
         clauses = [_named_page(entity, conditions, inner, bound[0])]
     else:
         clauses = way.clauses(entity, query.limit, conditions, inner, bound)
-    clauses.append(f"returned as (select * from page limit {query.limit})")
-    clauses += audit_clauses(audit, entity, "returned", single=False)
     chosen = selection.outputs()
+    if audit is not None:
+        clauses.append(f"returned as (select * from page limit {query.limit})")
+        clauses += audit_clauses(audit, entity, "returned", single=False)
+    elif (subject := subject_column(entity)) is not None:
+        chosen += f", page.{sql_name(subject)}::text"
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
     if count:

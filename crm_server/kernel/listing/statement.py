@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from compliance.audit.events import PAYLOAD_SEALED
 from compliance.datamap import Semantic
+from crm_server.kernel.listing.gathered import subject_column
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
 from crm_server.kernel.opening import WantedFields, packed
@@ -117,14 +118,13 @@ def audit_clauses(audit: Audit, entity: EntityDef, source: str, *, single: bool)
         single: One record was read: it is the object; nothing is written when it was not found.
     """
     place = audit.places
-    subject = entity.policy.subject
-    has_subject = subject is not None and subject != "id" and subject in entity.fields
+    subject = subject_column(entity)
     columns = (
         "event_id, occurred_at, event_class, action, outcome, severity, actor_ref, auth_method, session_ref, "
         "request_id, origin, object_type, object_ref, subject_ref, purpose, policy_version, meta"
     )
     subjects = "null::uuid[]"
-    if has_subject:
+    if subject is not None:
         subjects = (
             f"array_remove(array[{sql_name(subject)}], null)"
             if single

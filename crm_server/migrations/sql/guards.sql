@@ -65,6 +65,21 @@ drop trigger if exists guard on identity.approval_vote;
 create trigger guard before insert on identity.approval_vote
   for each row execute function identity.guard_vote();
 
+-- What the sealer may know of a request to open a successor of the log (`kontor audit fork`): it was released, and by
+-- whom. The sealer's role reads nothing else of the requests.
+create or replace function audit.released_fork(request uuid)
+returns table (log text, successor text, reason text, digest text, persons uuid[])
+language sql stable security definer set search_path = pg_catalog, identity
+as $$
+  select a.parameters ->> 'log', a.parameters ->> 'successor', a.reason, a.digest,
+         array_remove(a.requested_by || array(select v.user_id from approval_vote v where v.approval_id = a.id
+                                               order by v.voted_at, v.user_id), null)
+    from approval a
+   where a.id = request and a.kind = 'audit.fork' and a.state = 'released' and a.expires_at > now()
+$$;
+revoke all on function audit.released_fork(uuid) from public;
+grant execute on function audit.released_fork(uuid) to kontor_sealer;
+
 -- Emergency access (break-glass): what was taken, by whom and why is frozen, and nobody reviews their own.
 create or replace function identity.guard_emergency() returns trigger
 language plpgsql security definer set search_path = pg_catalog, identity

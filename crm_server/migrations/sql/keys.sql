@@ -49,21 +49,28 @@ for each statement execute function keys.guard_epoch();
 
 -- Tell every process of erased keys, so that it drops them from its cache within a second (ENC-15). A message holds
 -- 8,000 bytes at most: more than 200 keys at once clear the caches.
+-- Mass shredding by mistake is what is feared most: a transaction erases 1,000 keys at most. A replay after a restore
+-- may erase more, for those were erased before.
 create or replace function keys.tell_erased() returns trigger
 language plpgsql set search_path = pg_catalog
 as $$
 declare
   number bigint;
   names text;
+  whole bigint;
 begin
-  select count(*), string_agg(encode(f.kid, 'hex'), ',') filter (where true) into number, names
-    from (select n.kid from fresh n join stale o on o.kid = n.kid
-           where n.state = 'erased' and o.state <> 'erased' limit 201) f;
-  if number > 200 then
-    perform pg_notify('kontor_keys', 'clear');
-  elsif number > 0 then
-    perform pg_notify('kontor_keys', 'drop ' || names);
+  select count(*), string_agg(encode(f.kid, 'hex'), ',') filter (where f.place <= 200) into number, names
+    from (select n.kid, row_number() over () as place from fresh n join stale o on o.kid = n.kid
+           where n.state = 'erased' and o.state <> 'erased') f;
+  if number = 0 then
+    return null;
   end if;
+  whole := number + coalesce(nullif(current_setting('kontor.keys_erased', true), '')::bigint, 0);
+  perform set_config('kontor.keys_erased', whole::text, true);
+  if whole > 1000 and current_setting('kontor.erasures', true) is distinct from 'replay' then
+    raise exception 'keys.data_key: a transaction erases 1,000 keys at most' using errcode = 'restrict_violation';
+  end if;
+  perform pg_notify('kontor_keys', case when number > 200 then 'clear' else 'drop ' || names end);
   return null;
 end
 $$;

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyramid.view import view_config
 
 from crm_server.domain.audit import queries as audit
 from crm_server.domain.pipeline import queries as pipeline
+from crm_server.kernel import owned
+from crm_server.kernel.clock import now
 from crm_server.kernel.errors import NotFound
 from crm_server.kernel.listing import Condition, Sort
 from crm_server.permissions import Permission
 from crm_server.web import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from uuid import UUID
+
     from pyramid.request import Request
 
     from compliance.datamap import EntityDef
 
+_Place = tuple["EntityDef", "UUID", "datetime"]
+"""A record and when something happened to it."""
 _RECENT = ("account", "contact", "lead", "opportunity", "case")
-_SHOWN = 8
+_WAITING = {
+    "activity": ("open",),
+    "lead": ("new", "working"),
+    "opportunity": ("open",),
+    "case": ("new", "open", "waiting"),
+}
+"""What is not done, by status."""
+_SHOWN, _LATELY = 8, timedelta(days=30)
 
 
 @view_config(
@@ -27,22 +43,27 @@ _SHOWN = 8
 )
 def home(request: Request) -> dict[str, Any]:
     """The page."""
-    return {
-        "tasks": _tasks(request),
-        "funnel": _funnel(request),
-        "seen": _seen(request),
-        "recent": _recent(request),
-        "numbers": _numbers(request),
-    }
+    with reading.in_one_event(request, "home"):
+        tasks, seen, changed = _tasks(request), _seen(request), _changed(request)
+        titles = _titles(request, [*seen, *changed])
+        return {
+            "tasks": tasks,
+            "funnel": _funnel(request),
+            "seen": _linked(request, seen, titles),
+            "recent": _linked(request, changed, titles)[:_SHOWN],
+            "numbers": _numbers(request),
+        }
 
 
-def _mine(request: Request, name: str) -> Any:
-    entity = request.registry.datamap[name]
-    return entity if request.ui.can("read", name) else None
+def _mine(request: Request, name: str, *fields: str) -> EntityDef | None:
+    """A kind of record whose own ones the person may see, told by these fields."""
+    entity: EntityDef = request.registry.datamap[name]
+    sees = {"owner_id", *fields} <= reading.shown(request, entity).readable
+    return entity if sees and request.ui.can("read", name) else None
 
 
 def _tasks(request: Request) -> list[dict[str, Any]] | None:
-    entity = _mine(request, "activity")
+    entity = _mine(request, "activity", "status", "due_at")
     if entity is None:
         return None
     return reading.rows_where(
@@ -61,7 +82,7 @@ def _funnel(request: Request) -> dict[str, Any] | None:
     if not request.ui.can("read", "opportunity"):
         return None
     try:
-        board = pipeline.board(request.db, request.registry.datamap, owner_id=request.actor.id, cards=1)
+        board = pipeline.board(request.db, request.registry.datamap, owner_id=request.actor.id, cards=0)
     except NotFound:
         return None
     columns = [column for column in board.columns if column.kind == "open"]
@@ -90,82 +111,62 @@ def _funnel(request: Request) -> dict[str, Any] | None:
     }
 
 
-def _seen(request: Request) -> list[dict[str, Any]]:
-    """The records that I opened last and may still see."""
-    seen = audit.seen_lately(request.db, request.actor.id, limit=_SHOWN)
-    titles: dict[Any, tuple[EntityDef, str]] = {}
-    for number in {number for number, _key, _at in seen}:
+def _seen(request: Request) -> list[_Place]:
+    """The records that I opened last."""
+    found = []
+    for number, key, at in audit.seen_lately(request.db, request.actor.id, limit=_SHOWN):
         entity = request.registry.datamap.by_number(number)
-        if entity is None or not entity.exposed or not request.ui.can("read", entity.name):
-            continue
-        title = entity.policy.title
-        keys = [str(key) for found, key, _at in seen if found == number]
-        rows = reading.rows_where(request, entity, Condition("id", "in", keys), fields=(title,)).rows
-        titles |= {str(row["id"]): (entity, str(row.get(title) or "")) for row in rows}
+        if entity is not None and entity.exposed and request.ui.can("read", entity.name):
+            found.append((entity, key, at))
+    return found
+
+
+def _changed(request: Request) -> list[_Place]:
+    """What changed last among the records that are mine."""
+    mine = [entity for name in _RECENT if (entity := _mine(request, name, "updated_at")) is not None]
+    return owned.changed_since(request.db, mine, now() - _LATELY, _SHOWN)
+
+
+def _titles(request: Request, places: Iterable[_Place]) -> dict[str, str]:
+    """Titles of the records that the person may see, one list a kind."""
+    wanted: dict[EntityDef, set[UUID]] = {}
+    for entity, key, _at in places:
+        wanted.setdefault(entity, set()).add(key)
+    found: dict[str, str] = {}
+    for entity, keys in wanted.items():
+        found |= reading.titles(request, entity, keys)
+    return found
+
+
+def _linked(request: Request, places: Iterable[_Place], titles: Mapping[str, str]) -> list[dict[str, Any]]:
     return [
         {
-            "entity": titles[str(key)][0],
-            "title": titles[str(key)][1],
-            "href": request.ui.record_url(titles[str(key)][0].name, key),
+            "entity": entity,
+            "title": titles[str(key)],
+            "href": request.ui.record_url(entity.name, key),
             "at": at,
         }
-        for _number, key, at in seen
+        for entity, key, at in places
         if str(key) in titles
     ]
 
 
-def _recent(request: Request) -> list[dict[str, Any]]:
-    """What changed last among the records that are mine."""
-    found = []
-    for name in _RECENT:
-        entity = _mine(request, name)
-        if entity is None:
-            continue
-        title = entity.policy.title
-        rows = reading.rows_where(
-            request,
-            entity,
-            Condition("owner_id", "eq", "me"),
-            Condition("updated_at", "ge", "last_30_days"),
-            sort=Sort("updated_at", descending=True),
-            limit=5,
-            fields=(title, "updated_at"),
-        ).rows
-        found += [
-            {
-                "entity": entity,
-                "title": str(row.get(title) or ""),
-                "href": request.ui.record_url(name, row["id"]),
-                "at": row["updated_at"],
-            }
-            for row in rows
-        ]
-    return sorted(found, key=lambda one: one["at"], reverse=True)[:_SHOWN]
-
-
 def _numbers(request: Request) -> list[dict[str, Any]]:
-    """Figures that lead to lists."""
-    wanted = (
-        ("activity", (Condition("owner_id", "eq", "me"), Condition("status", "eq", "open"))),
-        ("lead", (Condition("owner_id", "eq", "me"), Condition("status", "in", ["new", "working"]))),
-        ("opportunity", (Condition("owner_id", "eq", "me"), Condition("status", "eq", "open"))),
-        ("case", (Condition("owner_id", "eq", "me"), Condition("status", "in", ["new", "open", "waiting"]))),
-    )
-    found = []
-    for name, conditions in wanted:
-        entity = _mine(request, name)
-        if entity is None:
-            continue
-        page = reading.rows_where(request, entity, *conditions, limit=1, fields=(), count=True)
-        query = "&".join(
-            f"filter[{one.path}][{one.operator}]={','.join(one.value) if isinstance(one.value, list) else one.value}"
-            for one in conditions
-        )
-        found.append(
-            {
-                "policy": entity.policy,
-                "count": page.count or 0,
-                "href": f"/{entity.policy.collection}?{query}",
-            }
-        )
-    return found
+    """Figures that lead to lists: what is mine and not done."""
+    mine = [entity for name in _WAITING if (entity := _mine(request, name, "status")) is not None]
+    counts = owned.count_by_status(request.db, {entity: _WAITING[entity.name] for entity in mine})
+    return [
+        {
+            "policy": entity.policy,
+            "count": count,
+            "href": f"/{entity.policy.collection}?{_query(entity.name)}",
+        }
+        for entity, count in counts.items()
+    ]
+
+
+def _query(name: str) -> str:
+    """The address of the list behind a figure."""
+    states = _WAITING[name]
+    word = "eq" if len(states) == 1 else "in"
+    return f"filter[owner_id][eq]=me&filter[status][{word}]={','.join(states)}"

@@ -120,6 +120,11 @@ def show(request: Request) -> dict[str, Any]:
         for place, field, operator, value in state.conditions()
         if field in known
     ]
+    with reading.in_one_event(request, "choices"):
+        owners: list[tuple[str, str]] = []
+        if "owner_id" in entity.fields and ui.can("update", entity.name):
+            owners = reading.options(request, request.registry.datamap["user"])
+        tags = reading.options(request, request.registry.datamap["tag"])
     return {
         "entity": entity,
         "policy": entity.policy,
@@ -136,10 +141,8 @@ def show(request: Request) -> dict[str, Any]:
         "fields": list(known.values()),
         "views": saved.menu(request, entity, state),
         "all_columns": _all_columns(request, entity, names),
-        "owners": reading.options(request, request.registry.datamap["user"])
-        if "owner_id" in entity.fields and ui.can("update", entity.name)
-        else [],
-        "tags": reading.options(request, request.registry.datamap["tag"]),
+        "owners": owners,
+        "tags": tags,
         "next": state.address(cursor=page.next_cursor) if page.next_cursor else None,
         "previous": state.address(cursor=page.previous_cursor) if page.previous_cursor else None,
     }

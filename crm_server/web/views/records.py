@@ -48,6 +48,12 @@ def show(request: Request) -> dict[str, Any]:
         row = reading.one(request, entity, key)
     except NotFound:
         row, deleted = reading.one(request, entity, key, deleted=True), True
+    with reading.in_one_event(request, "record"):
+        return _page(request, entity, row, deleted=deleted)
+
+
+def _page(request: Request, entity: EntityDef, row: dict[str, Any], *, deleted: bool) -> dict[str, Any]:
+    key = record_id(request)
     title = tables.title_text(request.ui, row, entity.policy.title) or NONE
     people = reading.user_names(
         request, [row.get("created_by"), row.get("updated_by"), row.get("deleted_by")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ from crm_server.domain.identity.models import (
     User,
     UserRole,
 )
+from crm_server.domain.imports.existing import Finder
 from crm_server.domain.sharing.models import RecordShare
 from crm_server.domain.tags.services import TagService
 from crm_server.kernel import db, rowrules
@@ -236,6 +238,65 @@ class TestTruthTable:
             found = world.person.get("/accounts?q=Truth", status=200).json["data"]
             named = {row["name"].rpartition(" ")[2] for row in found}
             assert named == fitting(scope, "account") & world.records["account"].keys()
+
+    def test_counts_totals_home_bin_timeline_and_import_agree_with_it(
+        self, world: World, scope: Scope
+    ) -> None:
+        world.grant(_scopes(scope))
+        page = world.browser()
+        actor = page.extra_environ["kontor.identity"]
+        seen = {entity: set(world.raw(f'select id from crm."{entity}"', actor)) for entity in world.records}
+        hidden = {
+            str(key)
+            for entity, ties in world.records.items()
+            for key in ties.values()
+            if key not in seen[entity]
+        }
+        for entity in world.records:
+            collection = datamap()[entity].policy.collection
+            counted = world.person.get(f"/{collection}?limit=1&count=exact", status=200).json["count"]
+            shown = re.search(r"(\d+) records?\b", page.get(f"/{collection}", status=200).text)
+            assert counted == len(seen[entity]) == int(shown[1] if shown else 0), entity
+
+        home = page.get("/", status=200)
+        assert not {key for key in hidden if key in home.text}
+        figures = {link["href"].split("?")[0].strip("/"): link for link in home.html.select("a.card-link")}
+        for entity in ("activity", "lead", "opportunity", "case"):
+            figure = int(figures[datamap()[entity].policy.collection].select_one(".h2").get_text())
+            assert figure == len({world.records[entity]["own"]} & seen[entity]), entity
+
+        board = page.get("/opportunities/board", status=200)
+        on_board = {str(key) for key in world.records["opportunity"].values() if str(key) in board.text}
+        assert on_board == {str(key) for key in seen["opportunity"]}
+        assert sum(int(one.get_text()) for one in board.html.select("h2 + .k-count")) == len(on_board)
+
+        account = world.records["account"]["own"]
+        about = world.records["activity"]["related"]
+        if account in seen["account"]:
+            told = world.person.get(f"/accounts/{account}/timeline", status=200).text
+            assert (str(about) in told) is (about in seen["activity"])
+            # The page shows the latest twelve happenings, the address above more of them.
+            assert about in seen["activity"] or str(about) not in page.get(f"/accounts/{account}").text
+
+        with db.connect(world.engine, system_actor()) as connection:
+            for entity in world.records:
+                connection.execute(text(f'update crm."{entity}" set deleted_at = now()'))
+            connection.commit()
+        try:
+            for entity, ties in world.records.items():
+                binned = page.get(f"/bin?kind={entity}", status=200).text
+                assert {key for key in ties.values() if str(key) in binned} == seen[entity], entity
+        finally:
+            with db.connect(world.engine, system_actor()) as connection:
+                for entity in world.records:
+                    connection.execute(text(f'update crm."{entity}" set deleted_at = null'))
+                connection.commit()
+
+        finder = Finder(datamap()["account"], ("name",), ("website",), new_id())
+        names = {(f"Truth account {tie}",): key for tie, key in world.records["account"].items()}
+        with db.open_session(world.site.registry.session_factory, actor) as session:
+            matched = {one.record_id for one in finder.find(session, set(names)).values()}
+        assert matched == seen["account"]
 
     def test_changing_and_deleting_are_the_same_through_every_door(self, world: World, scope: Scope) -> None:
         world.grant(_scopes(scope))

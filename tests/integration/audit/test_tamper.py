@@ -24,6 +24,8 @@ from compliance.audit.log.tiles import Mirror
 
 from .conftest import ORIGIN, Cluster, insert_events
 
+RELEASE = {"request": "6f9619ff-8b86-4d01-b42d-00cf4fc964f1", "digest": "ab" * 32}
+
 SALT = b"s" * 32
 VICTIM = 7
 EVENT_COLUMNS = {
@@ -257,11 +259,21 @@ class TestFork:
                         last,
                         reason=reason,
                         approvals=approvals,
+                        release=RELEASE,
                         tenant="tenant-1",
                     )
             approvers = ["6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "6f9619ff-8b86-4d01-b42d-00cf4fc964f0"]
             why = "restored, mirror lost"
-            fork_log(source, state, ORIGIN + "/2", last, reason=why, approvals=approvers, tenant="tenant-1")
+            fork_log(
+                source,
+                state,
+                ORIGIN + "/2",
+                last,
+                reason=why,
+                approvals=approvers,
+                release=RELEASE,
+                tenant="tenant-1",
+            )
         with Sealer(source, successor, config) as sealer:
             assert sealer.run_once().count == 3
             leaves = dict(sealer.mirror.leaves(0, 4))

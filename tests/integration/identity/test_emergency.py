@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 import time_machine
+from click.testing import CliRunner, Result
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 from webtest import TestApp
 
 from compliance.audit.models import AuditEvent
 from crm_server.app import main
+from crm_server.cli.emergency import emergency
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.models import Emergency, Role, User, UserRole
@@ -23,6 +26,9 @@ from crm_server.settings import Settings
 from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.test_roles import as_, browser_of
+from tests.integration.identity.test_user_command import kontor
+
+__all__ = ["kontor"]
 
 REASON = "The directory is down and a certificate has expired"
 
@@ -204,3 +210,48 @@ class TestReview:
             assert not db.scalars(
                 select(UserRole).where(UserRole.user_id == person.id, UserRole.expires_at.is_not(None))
             ).all()
+
+
+class TestCommandLine:
+    """`kontor emergency`: the same service and rules where no browser is at hand."""
+
+    def run(self, kontor: CliRunner, *arguments: str) -> Result:
+        return kontor.invoke(emergency, arguments)
+
+    def test_a_role_is_taken_listed_given_back_and_reviewed(
+        self, kontor: CliRunner, application: object, world: World
+    ) -> None:
+        person, reviewer = world.user("Emergency access"), world.user("Security administrator")
+        browser = browser_of(application, person)
+        wrong = self.run(kontor, "begin", person.login, "System administrator", "--reason", "short")
+        assert wrong.exit_code == 1
+        assert "reason: Say in at least 10 characters" in wrong.output
+        unknown = self.run(kontor, "begin", person.login, "Emperor", "--reason", REASON)
+        assert "System administrator" in unknown.output
+        begun = self.run(kontor, "begin", person.login, "System administrator", "--reason", REASON, "--json")
+        assert begun.exit_code == 0, begun.output
+        key = json.loads(begun.output)["id"]
+        assert browser.get("/users").status_int == 200
+        (row,) = [
+            one for one in json.loads(self.run(kontor, "list", "--open", "--json").output) if one["id"] == key
+        ]
+        assert (row["role"], row["running"]) == ("System administrator", True)
+        early = self.run(kontor, "review", key, reviewer.login, "--text", "All in order")
+        assert "It is not over yet." in early.output
+        assert self.run(kontor, "end", person.login).exit_code == 0
+        browser.get("/users", status=403)
+        own = self.run(kontor, "review", key, person.login, "--text", "All in order")
+        assert own.exit_code == 1
+        assert self.run(kontor, "review", key, reviewer.login, "--text", "All in order").exit_code == 0
+        assert key not in self.run(kontor, "list", "--open").output
+        with world.session() as db:
+            query = select(AuditEvent.origin, AuditEvent.auth_method).where(
+                AuditEvent.action == "emergency_begun"
+            )
+            assert ("cli", "cli") in {tuple(one) for one in db.execute(query)}
+
+    def test_who_is_not_entitled_takes_nothing(self, kontor: CliRunner, world: World) -> None:
+        for login in (world.user("User").login, "nobody-there"):
+            refused = self.run(kontor, "begin", login, "System administrator", "--reason", REASON)
+            assert refused.exit_code == 1
+            assert "Traceback" not in refused.output

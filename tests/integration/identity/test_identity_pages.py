@@ -19,6 +19,7 @@ from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
 from tests.conftest import close
+from tests.integration.api.conftest import make_token
 from tests.integration.identity.conftest import GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
 from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
@@ -234,6 +235,22 @@ class TestSecondFactor:
             form(browser.get("/profile/security"), "/app/remove").submit()
             assert "Log-in asks for your password alone" in browser.get("/profile/security").text
         assert world.reasons("step_up", user) == ["wrong_proof"]
+
+    def test_a_stolen_cookie_gets_none_of_the_privilege_that_its_owner_proves_and_ends_with_them(
+        self, browser: Browser, application: object, world: World
+    ) -> None:  # AUTH-15, AUTH-16
+        user = world.user("System administrator")
+        log_in(browser, user.login)
+        thief = new_browser(application)
+        thief.set_cookie(COOKIE, browser.cookies[COOKIE])
+        assert thief.get("/users").status_int == 200
+        with time_machine.travel(now().timestamp() + 301):
+            assert thief.get("/users/new", status=200)
+            confirm = form(browser.get("/directories/new", status=303).follow(), "/confirm")
+            confirm["proof"] = GOOD
+            confirm.submit(status=303)
+            assert thief.get("/users", expect_errors=True).status_int == 303
+            assert browser.get("/users").status_int == 200
 
 
 class TestPasskeys:
@@ -505,6 +522,30 @@ class TestAdministration:
         link = form(user, "/link").submit().html.select_one("main code").get_text()
         assert guest.get(link.removeprefix("https://localhost")).status_int == 200
 
+    def test_sessions_and_tokens_of_a_user_are_seen_and_ended_one_by_one(
+        self, admin: Browser, application: object, world: World
+    ) -> None:  # AUTH-16, AUTH-18
+        person = world.user("User")
+        first, second = new_browser(application), new_browser(application)
+        assert log_in(first, person.login).status_int == log_in(second, person.login).status_int == 303
+        page = admin.get(f"/users/{person.id}")
+        forms = [one for one in page.forms.values() if "session" in one.fields]
+        assert len(forms) == 2
+        forms[0].submit().follow()
+        assert {one.get("/profile", expect_errors=True).status_int for one in (first, second)} == {200, 303}
+
+        text, owner = make_token(application.registry.engine)  # type: ignore[attr-defined]
+        program = {"Authorization": f"Bearer {text}"}
+        guest = new_browser(application)
+        guest.get("/api/v1/me", headers=program, status=200)
+        page = admin.get(f"/users/{owner}")
+        assert text not in page.text
+        strange = form(page, "/revoke").action.replace(str(owner), str(person.id))
+        admin.post(strange, headers=csrf_of(page), status=404)
+        guest.get("/api/v1/me", headers=program, status=200)
+        form(page, "/revoke").submit().follow()
+        guest.get("/api/v1/me", headers=program, status=401)
+
     def test_teams_and_territories_are_kept(self, admin: Browser, world: World) -> None:
         member = world.user()
         page = admin.get("/teams")
@@ -565,7 +606,7 @@ class TestDirectoryPage:
         filled = having(page, "bind_dn")
         filled["name"], filled["flavour"], filled["servers"] = "Page", "openldap", "ldap://localhost"
         filled["bind_dn"], filled["user_base"], filled["group_base"] = SERVICE_DN, PEOPLE, GROUPS
-        filled["password"], filled["authorities"] = SERVICE_PASSWORD, slapd.authority.ca_file.read_text()
+        filled["secret"], filled["authorities"] = SERVICE_PASSWORD, slapd.authority.ca_file.read_text()
         assert "should look like ldaps://" in alert(filled.submit(status=422))
         filled["servers"] = f"ldaps://localhost:{slapd.ldaps_port}"
         page = filled.submit().follow()

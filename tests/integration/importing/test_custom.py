@@ -284,7 +284,7 @@ class TestExport:
             "/contacts/export?fields=name,custom.diet,custom.shoe_size&sort=external_id"
         )
         assert list(csv.reader(io.StringIO(chinese.body.decode("utf-8-sig"), newline=""))) == [
-            ["名称", "饮食", "鞋码"],
+            ["姓名", "饮食", "鞋码"],
             ["Ann", "纯素", "42"],
             ["Dee", "", ""],
         ]

@@ -141,5 +141,18 @@ class TestPage:
         page.mustcontain("There is none yet")
         assert "csrf_token" in page.text
 
+    def test_a_rotation_that_runs_shows_how_far_it_is_until_the_page_comes_anew(
+        self, site: Site, as_role: Any
+    ):
+        people(site, 4)
+        work = KeyWork(site.keys, site.engine, site.settings, system_actor())
+        app = as_role("Security administrator")
+        assert app.get("/keys/progress").headers["HX-Refresh"] == "true"
+        rotation._new_epoch(work, 1)  # As a rotation that has just begun.
+        for path in ("/keys", "/keys/progress"):
+            app.get(path).mustcontain("Keys are being wrapped under epoch 2", "every 2s")
+        rotation.rotate(work)
+        assert "HX-Refresh" in app.get("/keys/progress").headers
+
     def test_a_program_can_not_press_its_buttons(self, as_role: Any):
         as_role("Security administrator").post("/keys/rotate", status=403)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from compliance.datamap import KeyClass
 from crm_server.kernel.keys import KeysAway, KeysRefused, keys_of
@@ -136,6 +136,31 @@ class TestTombstones:
         erase(site, blob)
         with site.session() as session, pytest.raises((IntegrityError, ProgrammingError)):
             session.execute(text(statement), {"kid": document_kid(blob)})
+
+    def test_a_mistake_can_not_shred_many_keys_in_one_transaction(self, site: Site):
+        with site.session() as session:
+            keys_of(session).for_sealing_many([uuid4() for _ in range(1600)], KeyClass.IDENTITY)
+            session.commit()
+        self._shred(site, 400)
+        with pytest.raises(DBAPIError, match="1,000 keys at most"):
+            self._shred(site, 1001)
+        with pytest.raises(DBAPIError, match="1,000 keys at most"):
+            self._shred(site, 600, 401)
+        with site.engine.connect() as connection:
+            erased = connection.execute(
+                text("select count(*) from keys.data_key where state = 'erased'")
+            ).scalar()
+        assert erased == 400
+
+    @staticmethod
+    def _shred(site: Site, *numbers: int) -> None:
+        statement = text(
+            "update keys.data_key set state = 'erased', wrapped = null, erased_at = now() where kid in ("
+            "select kid from keys.data_key where state = 'active' limit :number)"
+        )
+        with site.engine.begin() as connection:
+            for number in numbers:
+                connection.execute(statement, {"number": number})
 
     def test_a_held_key_is_not_erased_by_anybody(self, site: Site):
         subject, blob = seal(site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from crm_server.domain.keys import destruction, escrow, queries, rotation, servi
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.replay import replay
 from crm_server.domain.keys.work import KeyWork
-from crm_server.kernel import db
+from crm_server.kernel import db, keyledger
 from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.errors import NotAllowed
 from crm_server.kernel.ids import new_id
@@ -29,6 +30,7 @@ from crm_server.kernel.keyring import horizon_of
 from crm_server.kernel.keys import KeysRefused, keys_of
 from crm_server.migrations import manage
 from crm_server.settings import Settings
+from monitoring import metrics
 from security.crypto.document import document_kid
 from security.crypto.errors import EpochDestroyed, KeyErased
 from tests.integration.keys.conftest import Site
@@ -512,6 +514,28 @@ class TestRestore:
         site.keys = site.open()
         assert readable(site, other, theirs)
         assert not readable(site, subject, blob)
+
+    def test_a_full_disk_stops_no_erasure_and_the_ledger_is_completed_later(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ):
+        ((subject, blob),) = people(site, 1)
+        before = metrics.KEY_ALARMS.labels("ring-storage")._value.get()
+
+        def full(*_more: object, **_named: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch, site.session() as session:
+            services.erase_subject(session, subject)
+            db.commit(session)
+            patch.setattr(keyledger.os, "open", full)
+            for callback in session.info.pop(db.AFTER_COMMIT, ()):
+                callback()
+        assert metrics.KEY_ALARMS.labels("ring-storage")._value.get() == before + 1
+        assert site.keys.ledger.read() == []
+        assert not readable(site, subject, blob)
+        with site.engine.begin() as connection:
+            site.keys.ledger.complete(connection)
+        assert len(site.keys.ledger.read()) == 1
 
     def test_the_ledger_makes_up_for_what_a_crash_left_out(self, site: Site):
         ((subject, _blob),) = people(site, 1)

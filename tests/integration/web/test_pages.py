@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,6 +26,9 @@ from crm_server.settings import Settings
 from crm_server.web.views import home
 from security.identity.sessions import new_session_token
 from tests.conftest import close
+from tests.integration.api.conftest import statements
+
+__all__ = ["statements"]
 
 ROLES = {role.name: role for role in BUILT_IN_ROLES}
 
@@ -34,6 +38,12 @@ def application(settings: Settings) -> Iterator[object]:
     made = main(settings)
     yield made
     close(made)
+
+
+@pytest.fixture
+def wsgi(application: object) -> object:
+    """What `statements` listens to."""
+    return application
 
 
 @pytest.fixture
@@ -281,6 +291,45 @@ class TestEveryEntity:
         row = app.get(f"/{collection}/filter-row")
         for name in re.findall(r'<option value="([a-z_]+)"', row.text.split("</select>")[0]):
             app.get(f"/{collection}/filter-row?ff={name}", status=200)
+
+
+class TestCost:
+    """A page asks little of the database, and tells the audit log once what it showed (AUD-10)."""
+
+    @pytest.mark.parametrize("role", ["Manager", "Sales"])
+    def test_home_and_the_page_of_a_record_take_few_statements_and_events(
+        self, browse, engine, statements, role
+    ) -> None:
+        app = browse(role)
+        me = app.extra_environ["kontor.identity"].id
+        account = make(engine, "account", {"name": "Cost", "owner_id": str(me)})
+        contact = make(
+            engine, "contact", {"family_name": "Cost", "owner_id": str(me), "account_id": str(account)}
+        )
+        task = make(engine, "activity", {"title": "Cost", "owner_id": str(me), "contact_id": str(contact)})
+        for path, most, events in (("/", 14, 1), (f"/accounts/{account}", 27, 2), ("/contacts", 10, 2)):
+            app.get(path)
+            statements.clear()
+            told = _told(engine, me)
+            app.get(path)
+            assert len(statements) <= most, "\n".join(statements)
+            new = _told(engine, me)[len(told) :]
+            assert len(new) <= events, new
+            if path == "/":
+                facts = new[0].meta
+                shown = {key for keys in facts["refs"].values() for key in keys}
+                assert {str(account), str(contact), str(task)} <= shown
+                assert (facts["page"], facts["count"]) == ("home", len(shown))
+                assert len(new[0].subject_ref) == 1
+
+
+def _told(engine: Engine, person: UUID) -> list[Any]:
+    """The events of what somebody read, oldest first."""
+    query = text(
+        "select meta, subject_ref from audit.event where actor_ref = :person and event_class = 'read' order by event_id"
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query, {"person": person}))
 
 
 class TestErrors:

@@ -62,13 +62,12 @@ ENTITY_MANAGEMENT = (
         **dict.fromkeys(("delete", "purge", "role_deleted", "scim_token_revoked", "epoch_destroyed"), 4),
     },
 )
-API = (6003, 6, {**dict.fromkeys(("read", "list", "changes", "download", "export"), 2)})
-DATASTORE = (6005, 6, {**dict.fromkeys(("read", "download", "export"), 1), "list": 8})
-APPLICATION = (6002, 6, {})
-COMPLIANCE_FINDING = (2003, 2, {})
-DETECTION_FINDING = (2004, 2, {})
-
+API = (6003, 6, {**dict.fromkeys(("read", "list", "view", "changes", "download", "export"), 2)})
+DATASTORE = (6005, 6, {**dict.fromkeys(("read", "view", "download", "export"), 1), "list": 8})
 _Class = tuple[int, int, Mapping[str, int]]
+APPLICATION: _Class = (6002, 6, {})
+COMPLIANCE_FINDING: _Class = (2003, 2, {})
+DETECTION_FINDING: _Class = (2004, 2, {})
 _BY_ACTION: Mapping[str, _Class] = {
     action: found for found in (ACCOUNT_CHANGE, USER_ACCESS, ENTITY_MANAGEMENT) for action in found[2]
 }
@@ -84,7 +83,7 @@ _FINDINGS = frozenset(
     {
         *("keys_erased", "keys_held", "keys_released", "erasures_replayed", "drill_passed", "drill_failed"),
         *("directory_comparison_held", "directory_comparison_failed", "scim_deprovisioning_held"),
-        *("reconciliation", "prune", "destruction_refused"),
+        *("reconciliation", "prune", "prune_closed", "destruction_refused"),
     }
 )
 

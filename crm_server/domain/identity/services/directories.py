@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import object_session
 
+from compliance.datamap.text import Text
 from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.models import User
 from crm_server.domain.identity.services.groups import Profile
+from crm_server.domain.identity.services.sources import fill
 from crm_server.kernel.clock import now
+from crm_server.kernel.errors import FieldError, ValidationFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.orm import Session
 
     from crm_server.domain.identity.directory_models import GroupMapping
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
     from security.identity.ldap.listing import Listing
 
+SETTABLE = ("name", "flavour", "servers", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
+"""The fields of a directory that an administrator sets."""
 _PORTS = {"ldaps": 636, "starttls": 389}
 
 
@@ -95,11 +102,25 @@ class DirectoryService:
         """A directory that isn't saved yet."""
         return CompanyDirectory(servers=[])
 
-    def name_taken(self, db: Session, row: CompanyDirectory, name: str) -> bool:
-        """Whether another directory has this name."""
-        with db.no_autoflush:
-            keys = db.scalars(select(CompanyDirectory.id).where(CompanyDirectory.name == name))
-            return any(key != row.id for key in keys)
+    def save(
+        self, db: Session, row: CompanyDirectory, values: Mapping[str, Any], secret: str | None = None
+    ) -> None:
+        """Say how a directory is reached, or change it; what isn't named stays.
+
+        Args:
+            values: JSON values of `SETTABLE` by name.
+            secret: The service account's password, if it changes.
+
+        Raises:
+            ValidationFailed: naming each place.
+        """
+        fill(db, row, values, SETTABLE, secret)
+        if secret:
+            self.set_password(db, row, secret)
+        try:
+            self.client(row)
+        except ValueError as wrong:
+            raise ValidationFailed([FieldError("/servers", "unusable", Text(str(wrong)))]) from wrong
 
     def set_password(self, db: Session, row: CompanyDirectory, password: str) -> None:
         """Keep the password of the service account, sealed."""

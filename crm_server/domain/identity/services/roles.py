@@ -23,7 +23,7 @@ from crm_server.kernel.clock import now
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import Conflict, Errors, NotAllowed, NotFound
 from crm_server.permissions import Action, Permission, administration, all_permissions, record_permission
-from security.access.fields import FieldAccess
+from security.access.fields import LEVELS
 from security.access.networks import BadNetworkError, contains, parse_networks
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "LEVELS", "RoleDraft", "RoleService", "draft_of"]
 
 GROUPS = ("general", "personal", "financial", "special")
-LEVELS = tuple(level.name.lower() for level in FieldAccess)
 MOST_GRACE = 90
 """Days that a role may leave for setting up the second factor."""
 MOST_MINUTES = 480

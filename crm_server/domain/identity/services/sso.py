@@ -13,24 +13,27 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import object_session
 
+from compliance.datamap.text import Text
 from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.models import User
 from crm_server.domain.identity.services.groups import Profile
 from crm_server.domain.identity.services.login import LoginResult, Step
 from crm_server.domain.identity.services.requests import take_request
+from crm_server.domain.identity.services.sources import fill
 from crm_server.domain.identity.services.sso_sessions import ProviderSession
 from crm_server.domain.identity.sso_models import LoginRequest, ScimGroup, SsoProvider
 from crm_server.kernel import db as database
 from crm_server.kernel.actor import Origin, system_actor
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import NotFound
+from crm_server.kernel.errors import FieldError, NotFound, ValidationFailed
 from security.identity.sessions import new_session_token
 from security.identity.throttle import Limit
+from security.web.outgoing import OutgoingFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +47,14 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services.sessions import SessionService
     from crm_server.domain.identity.services.sso_sessions import SsoSessions
     from security.identity.oidc import Provider, ProviderSettings, Vouched
+    from security.identity.oidc.diagnosis import Step as TestStep
     from security.web.outgoing import Outgoing
 
+SETTABLE = (
+    "name", "issuer", "client_id", "scopes", "identity_claim", "login_claim", "groups_claim", "provisioning",
+    "trusted_methods", "authorities",
+)  # fmt: skip
+"""The fields of a provider that an administrator sets."""
 LIFETIME = timedelta(minutes=10)
 """How long a person may take at the provider."""
 _REPLAY = Limit(1, timedelta(minutes=30))
@@ -121,11 +130,40 @@ class SsoService:
             provisioning="login",
         )
 
-    def name_taken(self, db: Session, row: SsoProvider, name: str) -> bool:
-        """Whether another provider has this name."""
-        with db.no_autoflush:
-            keys = db.scalars(select(SsoProvider.id).where(SsoProvider.name == name))
-            return any(key != row.id for key in keys)
+    def save(
+        self, db: Session, row: SsoProvider, values: Mapping[str, Any], secret: str | None = None
+    ) -> None:
+        """Set a provider up or change it; what isn't named stays.
+
+        Args:
+            values: JSON values of `SETTABLE` by name.
+            secret: The client's secret, if it changes.
+
+        Raises:
+            ValidationFailed: naming each place.
+        """
+        fill(db, row, values, SETTABLE, secret)
+        if secret:
+            self.set_secret(db, row, secret)
+        try:
+            self.client(row)
+            self.outgoing.check(row.issuer)
+        except OutgoingFailed:
+            pass  # The name has no address yet; the test tells that, and the set-up may go on.
+        except ValueError as wrong:
+            raise ValidationFailed([FieldError("/issuer", "unusable", Text(str(wrong)))]) from wrong
+
+    def test(self, db: Session, row: SsoProvider) -> tuple[TestStep, ...]:
+        """Ask a provider what a log-in would ask, without logging anybody in (AUTH-10).
+
+        Raises ValueError that names the setting that can't work.
+        """
+        from security.identity.oidc.diagnosis import diagnose
+
+        steps = diagnose(self.client(row), self.outgoing)
+        passed = all(step.passed for step in steps)
+        events.record(db, events.provider("sso_tested", row.id, passed=passed))
+        return steps
 
     def group_named(self, db: Session, row: SsoProvider, text: str) -> tuple[str, str]:
         """(key, name) of a group: one that SCIM brought, by its id or name; else the value of the claim."""

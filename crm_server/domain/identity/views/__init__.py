@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def includeme_api(config: Configurator) -> None:
     """Add the addresses below /api/v1."""
-    from crm_server.domain.identity.views import api
+    from crm_server.domain.identity.views import api, api_sso
 
     api.add_addresses(config)
+    api_sso.add_addresses(config)

@@ -10,23 +10,18 @@ from uuid import UUID
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
-from compliance.datamap.text import _
 from crm_server.domain.identity import directory_queries as queries
-from crm_server.domain.identity.services.directories import source_of
+from crm_server.domain.identity.services.directories import SETTABLE, source_of
 from crm_server.domain.identity.services.groups import KINDS
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.domain.identity.views.sources import edit
 from crm_server.kernel.errors import AppError, NotFound
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pyramid.request import Request
     from pyramid.response import Response
-
-_FIELDS = ("name", "flavour", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
-_LONGEST = {"name": 100, "user_filter": 1000, "authorities": 20_000}
 
 
 @view_config(
@@ -48,7 +43,8 @@ def directories_page(request: Request) -> dict[str, Any]:
 )
 def new_directory(request: Request) -> dict[str, Any] | Response:
     """Set a directory up. It takes part in log-in only after it was enabled."""
-    return _edit(request, services_of(request).directories.draft())
+    service = services_of(request).directories
+    return edit(request, service, service.draft(), SETTABLE, "directory")
 
 
 @view_config(
@@ -59,48 +55,7 @@ def new_directory(request: Request) -> dict[str, Any] | Response:
 )
 def edit_directory(request: Request) -> dict[str, Any] | Response:
     """Change how a directory is reached. The password stays unless a new one is given."""
-    return _edit(request, _get(request))
-
-
-def _edit(request: Request, row: Any) -> dict[str, Any] | Response:
-    values: Mapping[str, str] = {name: getattr(row, name) or "" for name in _FIELDS}
-    values = {**values, "servers": "\n".join(row.servers)}
-    if request.method != "POST":
-        return {"row": row, "values": values, "error": None}
-    values = {name: str(request.POST.get(name, "")).strip() for name in (*_FIELDS, "servers")}
-    password = str(request.POST.get("password", ""))
-    error = _apply(request, row, values, password)
-    if error is not None:
-        request.db.rollback()
-        request.response.status_int = 422
-        return {"row": row, "values": values, "error": error}
-    flash.add(request, "saved")
-    return HTTPSeeOther(request.route_path("directory", id=row.id))
-
-
-def _apply(request: Request, row: Any, values: Mapping[str, str], password: str) -> Any:
-    """Save the form; returns what is wrong with it."""
-    db, service = request.db, services_of(request).directories
-    if values["flavour"] not in ("active_directory", "openldap"):
-        return _("Choose the kind of directory.")
-    if any(len(values[name]) > _LONGEST.get(name, 500) for name in _FIELDS) or not values["name"]:
-        return _("Give a name, and nothing longer than fits.")
-    if service.name_taken(db, row, values["name"]):
-        return _("There is a directory of this name.")
-    for name in _FIELDS:
-        setattr(row, name, values[name] or None)
-    row.servers = values["servers"].split()
-    if not (row.bind_dn and row.user_base and row.group_base and row.servers):
-        return _("Say the servers, the service account, and where people and groups are.")
-    db.add(row)
-    db.flush()
-    if password:
-        service.set_password(db, row, password)
-    try:
-        service.client(row)
-    except ValueError as wrong:
-        return str(wrong)
-    return None
+    return edit(request, services_of(request).directories, _get(request), SETTABLE, "directory")
 
 
 @view_config(

@@ -11,25 +11,18 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.identity import directory_queries, sso_queries
 from crm_server.domain.identity.services.groups import KINDS
-from crm_server.domain.identity.services.sso import source_of
+from crm_server.domain.identity.services.sso import SETTABLE, source_of
 from crm_server.domain.identity.sso_models import SsoProvider
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.domain.identity.views.sources import edit
 from crm_server.kernel.errors import AppError, ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
-from security.web.outgoing import OutgoingFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pyramid.request import Request
     from pyramid.response import Response
 
-_FIELDS = (
-    "name", "issuer", "client_id", "scopes", "identity_claim", "login_claim", "groups_claim", "provisioning",
-    "authorities",
-)  # fmt: skip
-_LONGEST = {"name": 100, "client_id": 300, "authorities": 20_000}
 _LIFETIMES = (90, 180, 365)
 
 
@@ -52,7 +45,8 @@ def providers_page(request: Request) -> dict[str, Any]:
 )
 def new_provider(request: Request) -> dict[str, Any] | Response:
     """Set a provider up. The log-in page offers it only after it was enabled."""
-    return _edit(request, services_of(request).sso.draft())
+    service = services_of(request).sso
+    return edit(request, service, service.draft(), SETTABLE, "sso_provider")
 
 
 @view_config(
@@ -63,51 +57,7 @@ def new_provider(request: Request) -> dict[str, Any] | Response:
 )
 def edit_provider(request: Request) -> dict[str, Any] | Response:
     """Change a provider. The secret stays unless a new one is given."""
-    return _edit(request, _get(request))
-
-
-def _edit(request: Request, row: SsoProvider) -> dict[str, Any] | Response:
-    values: Mapping[str, str] = {name: getattr(row, name) or "" for name in _FIELDS}
-    values = {**values, "trusted_methods": " ".join(row.trusted_methods)}
-    if request.method != "POST":
-        return {"row": row, "values": values, "error": None}
-    values = {name: str(request.POST.get(name, "")).strip() for name in (*_FIELDS, "trusted_methods")}
-    error = _apply(request, row, values, str(request.POST.get("client_secret", "")))
-    if error is not None:
-        request.db.rollback()
-        request.response.status_int = 422
-        return {"row": row, "values": values, "error": error}
-    flash.add(request, "saved")
-    return HTTPSeeOther(request.route_path("sso_provider", id=row.id))
-
-
-def _apply(request: Request, row: SsoProvider, values: Mapping[str, str], secret: str) -> Any:
-    """Save the form; returns what is wrong with it."""
-    db, service = request.db, services_of(request).sso
-    needed = [values[name] for name in _FIELDS if name != "authorities"]
-    if not all(needed) or any(len(values[name]) > _LONGEST.get(name, 100) for name in _FIELDS[2:]):
-        return _("Fill in all fields that are marked, and nothing longer than fits.")
-    if len(values["issuer"]) > 500 or len(secret) > 1000 or len(values["trusted_methods"]) > 1000:
-        return _("Fill in all fields that are marked, and nothing longer than fits.")
-    if values["provisioning"] not in {"login", "scim"}:
-        return _("Choose where accounts come from.")
-    if service.name_taken(db, row, values["name"]):
-        return _("There is a provider of this name.")
-    for name in _FIELDS:
-        setattr(row, name, values[name] or None)
-    row.trusted_methods = sorted(set(values["trusted_methods"].split()))
-    db.add(row)
-    db.flush()
-    if secret:
-        service.set_secret(db, row, secret)
-    try:
-        service.client(row)
-        service.outgoing.check(row.issuer)
-    except OutgoingFailed:
-        pass  # The name has no address yet; the test tells that, and the set-up may go on.
-    except ValueError as wrong:
-        return str(wrong)
-    return None
+    return edit(request, services_of(request).sso, _get(request), SETTABLE, "sso_provider")
 
 
 @view_config(
@@ -146,14 +96,11 @@ def provider_page(request: Request, **more: Any) -> dict[str, Any]:
 )
 def test_provider(request: Request) -> dict[str, Any]:
     """Ask the provider what a log-in would ask, without logging anybody in (AUTH-10)."""
-    from security.identity.oidc.diagnosis import diagnose
-
-    service = services_of(request).sso
     try:
-        client = service.client(_get(request))
+        steps = services_of(request).sso.test(request.db, _get(request))
     except ValueError as wrong:
         return provider_page(request, error=str(wrong))
-    return provider_page(request, steps=diagnose(client, service.outgoing))
+    return provider_page(request, steps=steps)
 
 
 @view_config(

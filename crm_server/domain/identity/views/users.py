@@ -9,7 +9,8 @@ from pyramid.renderers import render_to_response
 from pyramid.view import view_config
 
 from crm_server.domain.identity import queries
-from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
+from crm_server.kernel.clock import now
 from crm_server.kernel.errors import ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
@@ -72,13 +73,14 @@ def new_user(request: Request) -> dict[str, Any] | Response:
     renderer=f"{TEMPLATES}/user.jinja2",
 )
 def user_page(request: Request) -> dict[str, Any]:
-    """One user: state, roles, factors, sessions."""
+    """One user: state, roles, factors, sessions, API tokens."""
     user = queries.user(request.db, uuid_of(request))
     return {
         "user": user,
         "roles": queries.role_names(request.db, user.id),
         "factors": services_of(request).factors.state(request.db, user.id),
         "sessions": queries.live_sessions(request.db, user.id),
+        "tokens": services_of(request).sessions.tokens(request.db, user.id, now()),
         "own": user.id == request.actor.id,
     }
 
@@ -111,11 +113,22 @@ def remove_factors(request: Request) -> Response:
 
 @view_config(route_name="user_sessions", request_method="POST", permission=Permission.USERS_MANAGE)
 def end_sessions(request: Request) -> Response:
-    """End all sessions of a user."""
-    services_of(request).sessions.end_all(
-        request.db, queries.user(request.db, uuid_of(request)).id, "by_administrator"
-    )
+    """End one session of a user, or all of them."""
+    sessions, user = services_of(request).sessions, queries.user(request.db, uuid_of(request))
+    chosen = uuids([str(request.POST.get("session", ""))])
+    for key in chosen:
+        sessions.end(request.db, key, user.id, "by_administrator")
+    if not chosen:
+        sessions.end_all(request.db, user.id, "by_administrator")
     return _back(request, "session_ended")
+
+
+@view_config(route_name="user_token_revoke", request_method="POST", permission=Permission.USERS_MANAGE)
+def revoke_token(request: Request) -> Response:
+    """Revoke an API token of a user; making one is left to its owner (AUTH-18)."""
+    user = queries.user(request.db, uuid_of(request))
+    services_of(request).sessions.revoke_token(request.db, uuid_of(request, "token"), user.id)
+    return _back(request, "token_revoked")
 
 
 def _show_link(request: Request, user: Any, token: str) -> Response:

@@ -35,7 +35,33 @@ def add_old(site: Site, name: str, months: int, count: int) -> None:
     site.run(OLD.format(name=name, months=months, count=count))
 
 
+CLOSED = """
+insert into audit.leaf (log, index, event_id, leaf_hash)
+select 1, row_number() over (order by event_id) - 1, event_id, sha256(event_id::text::bytea)
+  from audit.event where action = 'x';
+insert into audit.log (number, origin, size, root, closed_at)
+select 1, 'kontor/first', count(*), sha256('first'), now() from audit.leaf;
+insert into audit.checkpoint (log, size, note) select 1, count(*), 'kept elsewhere' from audit.leaf;
+insert into audit.log (number, origin, size, root) values (2, 'kontor/second', 0, sha256(''));
+"""
+
+
 class TestPruning:
+    def test_a_closed_log_is_pruned_and_its_successor_says_so(self, site: Site, tmp_path: Path) -> None:
+        add_old(site, "read", 80, 30)
+        add_old(site, "read", 8, 3)
+        site.run(CLOSED)
+        site.start_sealer(KONTOR_AUDIT_LOG_NAME="kontor/second")
+        done = site.kontor("audit", "prune", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"removed": 30, "due": 30}
+        assert site.run("select count(*) from audit.event where action = 'x'") == [(3,)]
+        assert site.run("select count(*) from audit.leaf where log = 1") == [(33,)]
+        ((told,),) = site.run("select meta from audit.event where action = 'prune_closed'")
+        assert (told["log"], told["events"]) == (1, 30)
+        assert site.kontor("audit", "export", "--out", str(tmp_path / "b")).returncode == 0
+        assert verify(tmp_path / "b").returncode == 0, "the successor itself has lost nothing"
+
     def test_what_is_due_goes_its_hashes_stay_and_the_verifier_agrees(
         self, site: Site, login: Callable[..., Client], tmp_path: Path
     ) -> None:
