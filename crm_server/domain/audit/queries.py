@@ -299,7 +299,7 @@ def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
     if filters.subject is not None:
         # Found first, then put in order: the planner can't know how few there are, and would walk the whole log.
         about = select(AuditEvent.event_id).where(AuditEvent.subject_ref.contains([filters.subject]))
-        query = query.where(AuditEvent.event_id.in_(about.offset(0)))
+        query = query.where(AuditEvent.event_id == func.any(func.array(about.scalar_subquery())))
     if filters.since is not None:
         query = query.where(
             AuditEvent.occurred_at >= filters.since, AuditEvent.event_id >= _key_at(filters.since - _MARGIN)
