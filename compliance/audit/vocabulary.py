@@ -32,7 +32,14 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
         *("scim_user_added", "scim_user_removed", "scim_token_created", "scim_token_revoked"),
         *("scim_deprovisioning_held", "scim_brake_released", "sso_secret_set", "sso_tested"),
         *("sink_test", "sink_resend", "sink_secrets_set"),
-        *("epoch_created", "epoch_rotated", "epoch_destroyed", "destruction_refused", "documents_resealed"),
+        *(
+            "epoch_created",
+            "epoch_handed_over",
+            "epoch_rotated",
+            "epoch_destroyed",
+            "destruction_refused",
+            "documents_resealed",
+        ),
         *(
             "escrow_made",
             "escrow_opened",

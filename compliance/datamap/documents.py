@@ -283,14 +283,15 @@ def _seal(session: Session, instance: Any, *, fresh: bool) -> None:
         for number in after if fresh else changes:
             told[number] = (None if fresh else before.get(number), after.get(number))
     _fit(layout, fields, told)
-    vault = vault_of(session)
-    subject: UUID = getattr(instance, layout.subject) or vault.tenant
     version = (getattr(instance, layout.version) or 0) + 1
     for key_class, name in layout.documents.items():
         if key_class in state.erased and not state.changes.get(key_class):
             continue
         values, blob = fields[key_class], None
         if values:
+            # Asked for only where there is something to seal: the rest must work while the keys are away.
+            vault = vault_of(session)
+            subject: UUID = getattr(instance, layout.subject) or vault.tenant
             key = vault.for_sealing(subject, key_class)
             blob = vault.column(layout.number, key_class).seal(
                 key, values, instance.id.bytes, subject.bytes, version

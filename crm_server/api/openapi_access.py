@@ -67,6 +67,7 @@ def access_schemas() -> dict[str, Any]:
             "allowed",
             "rules",
             "fields",
+            "field_rules",
             user_id=_UUID,
             entity={"type": "string"},
             record_id=_UUID,
@@ -74,6 +75,19 @@ def access_schemas() -> dict[str, Any]:
             allowed={"type": "boolean"},
             rules={"type": "array", "items": rule},
             fields={"type": "object", "additionalProperties": {"type": "string"}},
+            field_rules={
+                "type": "array",
+                "items": _object(
+                    "group",
+                    "level",
+                    "role",
+                    "decides",
+                    group={"type": "string"},
+                    level={"enum": ["hidden", "masked", "read", "write"]},
+                    role=_MAYBE_TEXT,
+                    decides={"type": "boolean"},
+                ),
+            },
         ),
     }
 

@@ -59,7 +59,12 @@ class Finder:
         if not self._needle or not self._places:
             return [], False
         found: dict[int, float] = {}
+        whole = self._pool
+        if whole is not None and len(whole) > _LOOKED_AT:
+            tests = [self._quick(tier) for tier in self._widest()]
+            self._pool = {slot for slot in whole if any(test(slot) for test in tests)}
         more = self._gather(found, limit)
+        self._pool = whole
         if len(found) < min(limit, _ENOUGH):
             self._forgive(found)
         ordered = sorted((score, slot) for slot, score in found.items())
@@ -87,9 +92,13 @@ class Finder:
         """Pieces that stand all in a record, the most promising ones first."""
         yield (f"\n {self._needle}",)
         yield (f" {self._needle}",)
+        yield from self._widest()
+
+    def _widest(self) -> Iterator[tuple[str, ...]]:
+        """The last tiers: what is found at all stands in one of them."""
         # One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
-        if len(self._needle) > 2 or has_han(self._needle):
-            yield (self._needle,)
+        inside = len(self._needle) > 2 or has_han(self._needle)
+        yield (self._needle if inside else f" {self._needle}",)
         if len(self._words) > 1:
             yield tuple(word if len(word) > 2 else f" {word}" for word in self._words)
         if self._digits is not None:
@@ -113,13 +122,13 @@ class Finder:
 
     def _quick(self, tier: tuple[str, ...]) -> Callable[[int], bool]:
         """Whether all pieces stand somewhere in a record, told from its bytes."""
-        records = self._store.records
+        states, read = self._store.records.states, self._store.records.reader()
         frames = [_in_values(part) for part in tier]
         texts = [part.encode() for part in tier]
 
         def test(slot: int) -> bool:
-            values = records.raw(slot)
-            if records.states[slot] & ASCII:
+            values = read(slot)
+            if states[slot] & ASCII:
                 small = values.lower()
                 return all(any(form in small for form in forms_) for forms_ in frames)
             text = values[: values.find(SEPARATOR)]

@@ -53,6 +53,92 @@ def test_the_pages_of_access_are_accessible_in_every_look(open_as: Opener, width
     assert violations(page) == []
 
 
+ADMINISTRATION = {
+    "users": "/users",
+    "user-new": "/users/new",
+    "teams": "/teams",
+    "directories": "/directories",
+    "directory-new": "/directories/new",
+    "sso": "/single-sign-on",
+    "sso-new": "/single-sign-on/new",
+}
+
+
+@pytest.mark.parametrize("width,dark", LOOKS)
+def test_the_pages_of_users_directories_and_providers_are_accessible(
+    open_as: Opener, width: int, dark: bool
+) -> None:
+    page = open_as("admin", "/users", width=width, dark=dark)
+    page.locator("main td a").first.click()
+    pages = {"user": page.url.partition("://")[2].partition("/")[2].join(("/", "")), **ADMINISTRATION}
+    for name, path in pages.items():
+        page.goto(path)
+        picture(page, name, width, dark=dark)
+        assert violations(page) == [], path
+        assert fits(page), path
+
+
+@pytest.mark.parametrize("width,dark", LOOKS)
+def test_a_directory_and_a_provider_are_set_up_and_tested_on_their_pages(
+    open_as: Opener, width: int, dark: bool
+) -> None:  # AUTH-10
+    page = open_as("admin", "/directories/new", width=width, dark=dark)
+    page.fill("#name", f"Directory {width}")
+    page.fill("#servers", "ldaps://127.0.0.1:9")
+    for place in ("bind_dn", "user_base", "group_base"):
+        page.fill(f"#{place}", "dc=example,dc=com")
+    page.fill("#secret", "a password of a service")
+    page.locator("main form button.btn-primary").click()
+    expect(page.locator("h1")).to_have_text(f"Directory {width}")
+    page.get_by_role("button", name="Test").click()
+    expect(page.locator("main")).to_contain_text("Failed")
+    picture(page, "directory", width, dark=dark)
+    assert violations(page) == []
+    assert fits(page)
+    page.goto("/single-sign-on/new")
+    page.fill("#name", f"Provider {width}")
+    page.fill("#issuer", "http://sso.example.com")
+    page.fill("#client_id", "kontor")
+    page.locator("main form button.btn-primary").click()
+    expect(page.locator(".alert-danger")).to_be_visible()
+    picture(page, "sso-refused", width, dark=dark)
+    assert violations(page) == []
+    page.fill("#issuer", "https://sso.example.com/realms/main")
+    page.locator("main form button.btn-primary").click()
+    expect(page.locator("h1")).to_have_text(f"Provider {width}")
+    picture(page, "sso-provider", width, dark=dark)
+    assert violations(page) == []
+    assert fits(page)
+
+
+@pytest.mark.parametrize("width,dark", LOOKS)
+def test_sharing_its_question_and_the_explainer_are_accessible(
+    open_as: Opener, width: int, dark: bool
+) -> None:
+    page = open_as("sales1", "/accounts", width=width, dark=dark)
+    page.locator("main td a").first.click()
+    page.wait_for_url("**/accounts/*-*")
+    page.goto(f"{page.url}/sharing")
+    page.select_option("#team", index=1)
+    page.get_by_role("button", name="Share", exact=True).click()
+    end = page.locator("main table form button").first
+    expect(end).to_be_visible()
+    picture(page, "sharing", width, dark=dark)
+    assert violations(page) == []
+    assert fits(page)
+    page.get_by_role("link", name="Why can I see this?").click()
+    expect(page.locator("main")).to_contain_text("may do this")
+    picture(page, "explain", width, dark=dark)
+    assert violations(page) == []
+    assert fits(page)
+    page.go_back()
+    end.click()
+    if page.locator("dialog[open]").count():
+        assert violations(page) == []
+        page.locator("dialog[open] button.btn-primary, dialog[open] button.btn-danger").first.click()
+    expect(page.locator("main")).to_contain_text("Nobody beside those")
+
+
 def test_built_in_roles_and_stages_speak_chinese(open_as: Opener) -> None:
     page = open_as("security", "/roles")
     chinese(page)

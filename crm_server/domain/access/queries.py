@@ -74,6 +74,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldRule:
+    """What a role says about a group of fields; with `role` None no role lets the person see them."""
+
+    group: str
+    level: str
+    role: str | None
+    decides: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """A decision with all rules that speak about it. `fields` is the level by group of fields."""
 
@@ -85,6 +95,7 @@ class Explanation:
     allowed: bool
     rules: tuple[Rule, ...]
     fields: Mapping[str, str]
+    field_rules: tuple[FieldRule, ...]
 
 
 def explain(
@@ -153,7 +164,10 @@ def explain(
         and all(one.allows for one in rules if one.code == "bin")
     )
     levels = {} if who is None else {group.value: who.field_level(group) for group in _GROUPS}
-    return Explanation(user_id, name, entity.name, place[1], action, allowed, tuple(rules), levels)
+    field_rules = tuple(_field_rules(roles, levels))
+    return Explanation(
+        user_id, name, entity.name, place[1], action, allowed, tuple(rules), levels, field_rules
+    )
 
 
 @contextmanager
@@ -171,7 +185,7 @@ def _roles(session: Session, datamap: DataMap, user_id: UUID) -> list[Any]:
     role, held = datamap["role"].table, datamap["user_role"].table
     return list(
         session.execute(
-            select(role.c.name, role.c.permissions, role.c.scopes)
+            select(role.c.name, role.c.permissions, role.c.scopes, role.c.field_rules)
             .join(held, held.c.role_id == role.c.id)
             .where(held.c.user_id == user_id)
             .order_by(role.c.name)
@@ -204,6 +218,18 @@ def _permissions(entity: EntityDef, action: Action, roles: list[Any], who: Actor
         yield Rule("permission", True if permission in role.permissions else None, role=role.name)
     if not who.may(permission):
         yield Rule("permission", allows=False)
+
+
+def _field_rules(roles: list[Any], levels: Mapping[str, str]) -> Iterator[FieldRule]:
+    """Each group of fields with what each role says of it; the widest level decides, and without one it is hidden."""
+    for group, level in levels.items():
+        said = {role.name: role.field_rules.get(group, "hidden") for role in roles}
+        if level == "hidden":
+            yield FieldRule(group, level, None, decides=True)
+            continue
+        for name, one in said.items():
+            if one != "hidden":
+                yield FieldRule(group, one, name, decides=one == level)
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from compliance.datamap.text import _
@@ -51,6 +52,7 @@ def plain(found: Explanation) -> dict[str, Any]:
             for rule in found.rules
         ],
         "fields": dict(found.fields),
+        "field_rules": [asdict(one) for one in found.field_rules],
     }
 
 

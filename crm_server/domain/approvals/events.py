@@ -31,8 +31,6 @@ def record(session: Session, step: str, approval: Approval, reason: str | None =
         object_ref=approval.id,
         subjects=(approval.requested_by,) if approval.requested_by else (),
         meta={"kind": approval.kind, "digest": approval.digest, **meta},
-        payload={"reason": approval.reason, "parameters": approval.parameters}
-        if step == "requested"
-        else None,
+        payload={"reason": approval.reason, "parameters": approval.asked} if step == "requested" else None,
     )
     write(session.connection(), actor_of(session), [event])

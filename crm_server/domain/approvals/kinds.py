@@ -60,6 +60,7 @@ class Kind:
         describe: The parameters in words, for the person who decides.
         lifetime: How long a request waits for a second person, and a released one to be carried out.
         unless_vetoed: Carried out by itself after this time if nobody has refused; None: never.
+        sealed: Names of parameters that may name people; they are kept sealed.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Kind:
     describe: Callable[[Session, Mapping[str, Any]], Sequence[tuple[Text, str | Text]]] = _nothing
     lifetime: timedelta = timedelta(days=3)
     unless_vetoed: timedelta | None = None
+    sealed: frozenset[str] = frozenset()
 
 
 _KINDS: dict[str, Kind] = {}

@@ -13,9 +13,20 @@ from uuid import UUID
 from sqlalchemy import Index, SmallInteger, text
 from sqlalchemy.orm import Mapped
 
-from compliance.datamap import Base, EntityKind, EntityPolicy, Semantic, field
+from compliance.datamap import (
+    Base,
+    EntityKind,
+    EntityPolicy,
+    KeyClass,
+    Sealed,
+    Semantic,
+    document_version,
+    field,
+    sealed,
+    sealed_document,
+)
 from compliance.datamap.text import _
-from crm_server.kernel.handling import BUSINESS, SYSTEM
+from crm_server.kernel.handling import BUSINESS, SOUGHT, SYSTEM
 from crm_server.kernel.model import USER_KEY, Audited
 
 SCHEMA = "identity"
@@ -35,7 +46,14 @@ class Approval(Audited, Base):
 
     __tablename__ = "approval"
     __entity__ = EntityPolicy(
-        120, "approval", "approvals", _("Approval"), _("Approvals"), EntityKind.TECHNICAL, icon="checkbox"
+        120,
+        "approval",
+        "approvals",
+        _("Approval"),
+        _("Approvals"),
+        EntityKind.TECHNICAL,
+        icon="checkbox",
+        subject="subject_id",
     )
     __table_args__ = (
         Index("ix_approval_open", "expires_at", postgresql_where=text("state in ('pending', 'released')")),
@@ -56,6 +74,11 @@ class Approval(Audited, Base):
     )
     reason: Mapped[str] = field(22, Semantic.TEXT, _("Reason"), BUSINESS, required=True, max_length=1000)
     parameters: Mapped[dict[str, Any]] = field(23, Semantic.JSON, _("What"), BUSINESS, required=True)
+    # Always empty: what is asked for belongs to nobody alone, so it is sealed under the key of the installation.
+    subject_id: Mapped[UUID | None] = field(17, Semantic.ID, _("Data subject"), SYSTEM)
+    sealed_identity: Mapped[bytes | None] = sealed_document(19, KeyClass.IDENTITY)
+    sealed_version: Mapped[int] = document_version(18)
+    sought: Sealed[dict[str, Any] | None] = sealed(34, Semantic.JSON, _("What names people"), SOUGHT)
     digest: Mapped[str] = field(24, Semantic.TEXT, _("Fingerprint"), BUSINESS, required=True, max_length=64)
     requested_by: Mapped[UUID | None] = field(
         25,
@@ -90,6 +113,11 @@ class Approval(Audited, Base):
     remark: Mapped[str | None] = field(31, Semantic.TEXT, _("Remark"), BUSINESS, max_length=1000)
     executed_at: Mapped[datetime | None] = field(32, Semantic.DATETIME, _("Carried out"), BUSINESS)
     result: Mapped[dict[str, Any] | None] = field(33, Semantic.JSON, _("Result"), BUSINESS)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All parameters, those that are sealed among them."""
+        return {**self.parameters, **(self.sought or {})}
 
 
 class ApprovalVote(Base):

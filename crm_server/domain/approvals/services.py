@@ -108,7 +108,8 @@ class ApprovalService:
             kind=kind,
             state="pending",
             reason=said,
-            parameters=dict(parameters),
+            parameters={name: value for name, value in parameters.items() if name not in wanted.sealed},
+            sought={name: value for name, value in parameters.items() if name in wanted.sealed} or None,
             digest=digest,
             requested_by=person,
             needed=1 if person else 2,
@@ -247,7 +248,7 @@ class ApprovalService:
             id=approval.id,
             kind=approval.kind,
             reason=approval.reason,
-            parameters=approval.parameters,
+            parameters=approval.asked,
             digest=approval.digest,
             requested_by=approval.requested_by,
             released_by=tuple(self._votes(approval.id)),
@@ -269,7 +270,7 @@ class ApprovalService:
         if not self.actor.may(kind.permission):
             # What somebody may not decide about, they don't learn of either.
             raise NotFound
-        if fingerprint(approval.kind, approval.parameters) != approval.digest:
+        if fingerprint(approval.kind, approval.asked) != approval.digest:
             raise Conflict(_("The request was altered after it was made. It can't be released."))
         return kind
 

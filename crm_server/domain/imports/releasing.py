@@ -51,6 +51,15 @@ def describe(_session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple
     ]
 
 
-register(Kind(MASS_EXPORT, _("Export of many records"), str(Permission.EXPORTS_RELEASE), describe=describe))
+register(
+    Kind(
+        MASS_EXPORT,
+        _("Export of many records"),
+        str(Permission.EXPORTS_RELEASE),
+        describe=describe,
+        # What somebody filters by may name a person.
+        sealed=frozenset({"query"}),
+    )
+)
 
 __all__ = ["MASS_EXPORT", "ApprovalRequired", "describe", "parameters_of", "require_release"]

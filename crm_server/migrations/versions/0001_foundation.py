@@ -1195,6 +1195,9 @@ def create_tables() -> None:
         sa.Column("state", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("parameters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("sealed_identity", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("requested_by", sa.Uuid(), nullable=True),
         sa.Column("needed", sa.SmallInteger(), nullable=False),
@@ -1220,6 +1223,10 @@ def create_tables() -> None:
         sa.CheckConstraint("char_length(kind) <= 60", name=op.f("ck_approval_kind_length")),
         sa.CheckConstraint("char_length(reason) <= 1000", name=op.f("ck_approval_reason_length")),
         sa.CheckConstraint("char_length(remark) <= 1000", name=op.f("ck_approval_remark_length")),
+        sa.CheckConstraint(
+            "octet_length(sealed_identity) >= 126 and get_byte(sealed_identity, 0) = 1 and get_byte(sealed_identity, 1) in (1, 2)",
+            name=op.f("ck_approval_sealed_identity_is_sealed"),
+        ),
         sa.ForeignKeyConstraint(
             ["decided_by"],
             ["identity.user.id"],

@@ -209,6 +209,16 @@ def why(request: Request) -> dict[str, Any]:
         "actions": [(one.value, ACTIONS[one]) for one in ACTS],
         "scopes": SCOPE_LABELS,
         "groups": _GROUPS,
+        "members": _members(datamap[found.entity]) if found is not None else {},
         "levels": _FIELD_LEVELS,
         "crumbs": [],
     }
+
+
+def _members(entity: EntityDef) -> dict[str, list[Any]]:
+    """Labels of the fields of each group, those that pages show."""
+    found: dict[str, list[Any]] = {}
+    for item in entity.fields.values():
+        if item.writable:
+            found.setdefault(item.policy.handling.access.value, []).append(item.policy.label)
+    return found

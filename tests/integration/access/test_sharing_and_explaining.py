@@ -221,6 +221,15 @@ class TestExplainer:
             "rules"
         ]
 
+    def test_a_denied_field_and_a_shown_one_are_explained_by_their_roles(self, login: Login) -> None:
+        owner, reader = login("User"), login("Reader")
+        key = owner.post("/contacts", {"family_name": "Field"}, status=201).json["id"]
+        found = reader.get(f"/access/explain?entity=contact&record={key}", status=200).json
+        assert {"group": "special", "level": "hidden", "role": None, "decides": True} in found["field_rules"]
+        masked = {"group": "personal", "level": "masked", "role": "Reader", "decides": True}
+        assert masked in found["field_rules"]
+        assert {one["group"] for one in found["field_rules"]} == set(found["fields"])
+
     def test_it_agrees_with_what_happens(self, login: Login, team_of: Callable[..., UUID]) -> None:
         security, owner = login("Security administrator"), login("Sales")
         mate, stranger, reader = login("Sales"), login("Sales"), login("Reader")

@@ -236,6 +236,22 @@ class TestSecondFactor:
             assert "Log-in asks for your password alone" in browser.get("/profile/security").text
         assert world.reasons("step_up", user) == ["wrong_proof"]
 
+    def test_a_stolen_cookie_gets_none_of_the_privilege_that_its_owner_proves_and_ends_with_them(
+        self, browser: Browser, application: object, world: World
+    ) -> None:  # AUTH-15, AUTH-16
+        user = world.user("System administrator")
+        log_in(browser, user.login)
+        thief = new_browser(application)
+        thief.set_cookie(COOKIE, browser.cookies[COOKIE])
+        assert thief.get("/users").status_int == 200
+        with time_machine.travel(now().timestamp() + 301):
+            assert thief.get("/users/new", status=200)
+            confirm = form(browser.get("/directories/new", status=303).follow(), "/confirm")
+            confirm["proof"] = GOOD
+            confirm.submit(status=303)
+            assert thief.get("/users", expect_errors=True).status_int == 303
+            assert browser.get("/users").status_int == 200
+
 
 class TestPasskeys:
     def enrol(self, browser: Browser, key: Authenticator) -> TestResponse:

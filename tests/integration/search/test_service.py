@@ -19,7 +19,7 @@ from crm_server.kernel.errors import TooManyRequests
 from crm_server.kernel.keys import Keys
 from crm_server.models import datamap
 from crm_server.search.client import SearchClient, SearchUnavailable
-from crm_server.search.protocol import Find, Match, Refused, Walk
+from crm_server.search.protocol import Find, Hits, Match, Refused, Walk
 from crm_server.search.protocol import Test as Condition
 from crm_server.search.server import SearchServer, SocketRefused
 from crm_server.search.service import SearchService
@@ -262,6 +262,19 @@ class TestLoading:
         service = SearchService(search_settings)
         service.loader.total, service.loader.loaded = 200, 125
         assert (service.state().complete, service.state().percent) == (False, 62)
-        answer = service.answer(Find("a", {CONTACT.number: (NAME,)}, 5))
-        assert answer == Refused("loading", 62)
+        for asked in (Find("a", {CONTACT.number: (NAME,)}, 5), Walk(CONTACT.number, NAME, False, 5)):
+            assert service.answer(asked) == Refused("loading", 62)
         service.stop()
+
+    def test_quick_find_answers_from_what_is_loaded_and_says_how_much_that_is(
+        self, search_settings: Settings, people: People
+    ) -> None:
+        key = people.add("Teilgeladen")
+        service = SearchService(search_settings)
+        service.loader.run(lambda: False)
+        service.loader.total = 2 * service.loader.loaded
+        hits = service.answer(Find("teilgeladen", {CONTACT.number: (NAME,)}, 5, partial=True))
+        assert isinstance(hits, Hits)
+        assert ([UUID(bytes=hit.id) for hit in hits.hits], hits.percent) == ([key], 50)
+        service.stop()
+        people.delete(key)
