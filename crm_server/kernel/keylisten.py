@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
@@ -29,6 +30,8 @@ log = structlog.get_logger("kontor.keys")
 
 CHANNEL: Final = "kontor_keys"
 _PROBE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 240.0
+"""So often a process looks at the epochs though nobody said anything, and attests for its node."""
 _STOP_SECONDS: Final = 2.0
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 
@@ -114,10 +117,14 @@ class KeyListener:
                 self._safely(self._on_handover)
                 self._cache.resume()
                 self.heard.set()
+                looked = time.monotonic()
                 while not self._stopped.is_set():
                     wake = self._wake[0] if self._wake is not None else connection
                     if not select.select([connection, wake], [], [], _PROBE_SECONDS)[0]:
                         cursor.execute("select 1")  # Notices a connection that died without a word.
+                    if time.monotonic() - looked > _LOOK_SECONDS:
+                        looked = time.monotonic()
+                        self._safely(self._on_epoch)
                     connection.poll()
                     while connection.notifies:
                         self._take(connection.notifies.pop(0).payload)

@@ -126,3 +126,19 @@ def choices(datamap: DataMap, held: frozenset[str]) -> list[tuple[Text, list[tup
     if others:
         groups.append((_("Everything else"), others))
     return groups
+
+
+_WAYS: dict[str, Text] = {
+    "password": _("Password"),
+    "directory": _("Directory"),
+    "sso": _("Single sign-on"),
+    "provider": _("Second factor of the provider"),
+    "passkey": _("Passkey"),
+    "totp": _("Authenticator app"),
+    "recovery_code": _("Recovery code"),
+}
+
+
+def ways(method: str) -> list[Text | str]:
+    """How somebody logged in, step by step, from what a session keeps: "password+totp"."""
+    return [_WAYS.get(step, step) for step in method.split("+")]

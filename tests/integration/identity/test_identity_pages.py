@@ -529,6 +529,7 @@ class TestAdministration:
         first, second = new_browser(application), new_browser(application)
         assert log_in(first, person.login).status_int == log_in(second, person.login).status_int == 303
         page = admin.get(f"/users/{person.id}")
+        assert "Password" in page.html.find("table").get_text()
         forms = [one for one in page.forms.values() if "session" in one.fields]
         assert len(forms) == 2
         forms[0].submit().follow()

@@ -21,7 +21,7 @@ from crm_server.cli.keys import keys as command
 from crm_server.domain.keys import destruction, escrow, rotation
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.work import KeyWork
-from crm_server.kernel import db
+from crm_server.kernel import db, keylisten
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.keyring import open_ring
@@ -258,6 +258,26 @@ class TestWithPassphrases:
         of_b = b.open(listen=False)
         assert reads(of_b, b, *person)
         of_b.close()
+        of_a.close()
+
+    def test_a_node_attests_by_itself_as_long_as_it_runs(
+        self, site: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(keylisten, "_PROBE_SECONDS", 0.05)
+        monkeypatch.setattr(keylisten, "_LOOK_SECONDS", 0.1)
+        a = site("a")
+        of_a = a.open()
+        with a.engine.begin() as connection:
+            connection.execute(text("update keys.attestation set seen_at = now() - interval '1 hour'"))
+        until = time.monotonic() + 10
+        late = 1
+        while late and time.monotonic() < until:
+            time.sleep(0.05)
+            with a.engine.connect() as connection:
+                late = connection.execute(
+                    text("select count(*) from keys.attestation where seen_at < now() - interval '1 minute'")
+                ).scalar()
+        assert late == 0
         of_a.close()
 
     def test_a_node_that_nobody_answers_does_not_serve(

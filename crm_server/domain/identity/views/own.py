@@ -43,6 +43,7 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
         "forced": actor.reduced == "second_factor_required",
         "password_errors": [],
         "token_errors": [],
+        "ways": labels.ways,
     } | more
 
 

@@ -8,7 +8,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.renderers import render_to_response
 from pyramid.view import view_config
 
-from crm_server.domain.identity import queries
+from crm_server.domain.identity import labels, queries
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import ValidationFailed
@@ -81,6 +81,7 @@ def user_page(request: Request) -> dict[str, Any]:
         "factors": services_of(request).factors.state(request.db, user.id),
         "sessions": queries.live_sessions(request.db, user.id),
         "tokens": services_of(request).sessions.tokens(request.db, user.id, now()),
+        "ways": labels.ways,
         "own": user.id == request.actor.id,
     }
 
