@@ -299,7 +299,7 @@ class TestExport:
             "/contacts/export?format=xlsx&fields=name,custom.shoe_size,custom.met_on&filter[external_id]=1"
         )
         rows = CalamineWorkbook.from_filelike(io.BytesIO(book.body)).get_sheet_by_index(0).to_python()
-        assert rows == [["Name", "Shoe size", "Met on"], ["Ann", 42.0, dt.date(2020, 3, 31)]]
+        assert rows == [["Full name", "Shoe size", "Met on"], ["Ann", 42.0, dt.date(2020, 3, 31)]]
         browser.get("/contacts/export?fields=custom.nothing", status=400)
 
     def test_field_rules_hide_and_mask_them(
