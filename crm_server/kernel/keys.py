@@ -6,6 +6,8 @@ the same keys bound to that session's transaction, so that a data key commits wi
 Opened epochs stay in memory and the provider is asked again before their limit, so one that is away for less than
 `key_away_seconds` isn't noticed; after that nothing is opened or sealed (`KeysAway`) until it is back. Data keys are
 cached for minutes, and a listener drops those that are erased on any node (`crm_server.kernel.keylisten`).
+
+Longer than most files: the order in which ring, database and other nodes are asked at the start is one story.
 """
 
 from __future__ import annotations
@@ -22,15 +24,16 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from compliance.audit.events import use_vault
 from compliance.datamap.text import _
-from crm_server.kernel import db, handover
+from crm_server.kernel import handover
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import AppError
 from crm_server.kernel.firstkeys import FirstKeys, first_key
 from crm_server.kernel.keyledger import Ledger
 from crm_server.kernel.keylisten import KeyListener
 from crm_server.kernel.keyring import KeysRefused, folder_of, horizon_of, node_of, open_ring
-from crm_server.kernel.keystore import COLUMNS, SqlKeyStore
+from crm_server.kernel.keystore import KEY_COLUMNS, SqlKeyStore
 from crm_server.kernel.payloads import Payloads
+from crm_server.kernel.sessionkeys import SessionKeys, keys_of
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeys, KeyOwner
 from security.crypto.document import DocumentKey, SealedColumn
@@ -57,8 +60,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("kontor.keys")
 
-KEY_COLUMNS: Final = ", ".join(COLUMNS)
-"""Columns of `keys.data_key` in the order that `Keys.unwrap` reads."""
 _ATTEST: Final = """
 insert into keys.attestation as a (node, epoch, holds_at, gone_at, seen_at)
 values (%s, %s, case when %s then now() end, case when %s then now() end, now())
@@ -512,79 +513,6 @@ def _refusal(settings: Settings, error: BaseException) -> str:
         "profile-refused": "Change KONTOR_CRYPTO_PROFILE, or the provider of the key ring.",
     }.get(getattr(error, "code", ""), "docs/runbooks/keys.md says what to do.")
     return f"Kontor can't start without its keys ({settings.key_provider}). {error} {way_out}"
-
-
-# Sessions ------------------------------------------------------------------------------------------------------------
-
-
-class SessionKeys:
-    """The keys in one session's transaction."""
-
-    __slots__ = ("data", "keys", "session")
-
-    def __init__(self, keys: Keys, session: Session) -> None:
-        self.keys = keys
-        self.session = session
-        self.data = keys.in_session(session)
-
-    @property
-    def tenant(self) -> UUID:
-        """The installation."""
-        return self.keys.tenant
-
-    def column(self, table: int, key_class: str) -> SealedColumn:
-        """The place of sealed documents; see `Keys.column`."""
-        return self.keys.column(table, key_class)
-
-    def by_id(self, kid: bytes) -> DocumentKey:
-        """The key of a document. Raises KeyMissing (alarm), KeyErased (tombstone), KeyCorrupt, KeysAway."""
-        return self.data.by_id(kid)
-
-    def by_ids(self, kids: Iterable[bytes]) -> dict[bytes, DocumentKey | None]:
-        """The keys of many documents in one query at most: None for an erased one; unknown ones are left out."""
-        wanted = set(kids)
-        found: dict[bytes, DocumentKey | None] = {}
-        missing = []
-        for kid in wanted:
-            key = self.keys.cache.get(kid)
-            if key is None:
-                missing.append(kid)
-            else:
-                found[kid] = key
-        if missing:
-            mark = self.keys.cache.mark()
-            rows = self.session.connection().exec_driver_sql(
-                f"select {KEY_COLUMNS} from keys.data_key where kid = any(%s)",  # noqa: S608 - names of columns
-                (missing,),
-            )
-            found |= self.keys.unwrap(rows, mark)
-        return found
-
-    def for_sealing(self, subject: UUID, key_class: str) -> DocumentKey:
-        """The subject's key for a new document, made on first use. Raises KeyErased for somebody who was erased."""
-        connection, word = self.session.connection(), str(key_class)
-        first = self.keys.first
-        return (
-            first.known(connection, subject, word)
-            or first.make(connection, subject, word)
-            or self.data.for_sealing(KeyOwner(self.tenant, subject, word))
-        )
-
-    def for_sealing_many(self, subjects: Iterable[UUID], key_class: str) -> dict[UUID, DocumentKey | None]:
-        """The keys of many subjects for new documents, in two statements; None for those who were erased."""
-        return self.keys.for_sealing_many(self.session.connection(), subjects, key_class)
-
-
-def keys_of(session: Session) -> SessionKeys:
-    """The keys of a session.
-
-    Raises:
-        LookupError: the session was opened without keys; give them to `db.session_factory`.
-    """
-    keys: Keys | None = session.info.get(db.KEYS)
-    if keys is None:
-        raise LookupError("this session has no keys; make its factory with keys=Keys.open(…)")
-    return SessionKeys(keys, session)
 
 
 __all__ = ["KEY_COLUMNS", "Keys", "KeysAway", "KeysRefused", "SessionKeys", "keys_of"]

@@ -32,9 +32,10 @@ COLUMNS: Final = (
     "erased_at",
     "erase_event",
 )
-_NAMES: Final = ", ".join(COLUMNS)
+KEY_COLUMNS: Final = ", ".join(COLUMNS)
+"""Columns of `keys.data_key` in the order that `Keys.unwrap` reads."""
 _NEWEST: Final = (
-    f"select distinct on (subject) {_NAMES} from keys.data_key where tenant = %s and class = %s and "
+    f"select distinct on (subject) {KEY_COLUMNS} from keys.data_key where tenant = %s and class = %s and "
 )
 
 
@@ -86,13 +87,13 @@ class SqlKeyStore:
 
     def many(self, kids: Iterable[bytes]) -> list[DataKeyRecord]:
         """Return the records of several ids, those that exist."""
-        found = self._run(f"select {_NAMES} from keys.data_key where kid = any(%s)", (list(kids),))
+        found = self._run(f"select {KEY_COLUMNS} from keys.data_key where kid = any(%s)", (list(kids),))
         return [record_of(row) for row in found]
 
     def current(self, owner: KeyOwner) -> DataKeyRecord | None:
         """Return the record of the highest generation of an owner, tombstones included."""
         rows = self._run(
-            f"select {_NAMES} from keys.data_key where tenant = %s and subject = %s and class = %s "
+            f"select {KEY_COLUMNS} from keys.data_key where tenant = %s and subject = %s and class = %s "
             "order by generation desc limit 1",
             (owner.tenant, owner.subject, owner.key_class),
         )
@@ -109,7 +110,7 @@ class SqlKeyStore:
     def of_subject(self, tenant: UUID, subject: UUID, *, lock: bool = False) -> list[DataKeyRecord]:
         """Return all keys of a subject, tombstones included; `lock` holds them for a change."""
         rows = self._run(
-            f"select {_NAMES} from keys.data_key where tenant = %s and subject = %s order by class, generation"
+            f"select {KEY_COLUMNS} from keys.data_key where tenant = %s and subject = %s order by class, generation"
             + (" for update" if lock else ""),
             (tenant, subject),
         )
@@ -121,7 +122,7 @@ class SqlKeyStore:
         rows: list[Any] = []
         try:
             rows = self._run(
-                f"insert into keys.data_key ({_NAMES}) values ({', '.join(['%s'] * len(COLUMNS))}) "
+                f"insert into keys.data_key ({KEY_COLUMNS}) values ({', '.join(['%s'] * len(COLUMNS))}) "
                 "on conflict (tenant, subject, class, generation) do nothing returning 1",
                 _values(record),
             )
@@ -146,7 +147,7 @@ class SqlKeyStore:
         with raw.cursor() as cursor:
             stored = execute_values(
                 cursor,
-                f"insert into keys.data_key ({_NAMES}) values %s "
+                f"insert into keys.data_key ({KEY_COLUMNS}) values %s "
                 "on conflict (tenant, subject, class, generation) do nothing returning subject, class",
                 [_values(record) for record in records],
                 page_size=500,

@@ -24,7 +24,7 @@ COUNTS = {
 @pytest.mark.parametrize("path,name", NAMED)
 def test_each_proof_is_a_test_that_exists(path: str, name: str) -> None:
     source = (ROOT / "tests" / path).read_text("utf-8")
-    assert re.search(rf"def {name}\(", source), f"{path} has no test {name}"
+    assert re.search(rf"(?:def|class) {name}\b", source), f"{path} has no test {name}"
 
 
 def test_no_requirement_is_left_out() -> None:

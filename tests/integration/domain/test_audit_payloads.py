@@ -57,6 +57,13 @@ class TestSealing:
         ).one()
         assert tuple(owner) == (contact.subject_id, "audit")
 
+    def test_64_kib_of_any_unicode_come_back_as_they_were(self, session: Session) -> None:
+        said = "\u0000\u2028\u202e😀שלום\ufeff\r\n" * 3000
+        assert len(said.encode()) > 65_536
+        event = Event("change", "update", subjects=(person(session).subject_id,), payload={"said": said})
+        write(session.connection(), Actor(new_id(), "Somebody", Origin.WEB), [event])
+        assert payload_of(session, event.event_id)["said"] == said
+
     def test_a_payload_moved_to_another_event_does_not_open(self, session: Session, keys: Keys) -> None:
         one, other = person(session), person(session)
         body = session.scalars(select(AuditPayload.body).where(AuditPayload.event_id == one.event_id)).one()
@@ -65,7 +72,7 @@ class TestSealing:
 
     def test_what_somebody_looked_for_is_under_their_own_key(self, session: Session) -> None:
         curious = Actor(new_id(), "Curious", Origin.WEB)
-        event = Event("read", "search", payload={"q": "Secret Name"})
+        event = Event("read", "list", payload={"q": "Secret Name"})
         write(session.connection(), curious, [event])
         body = session.scalars(select(AuditPayload.body).where(AuditPayload.event_id == event.event_id)).one()
         owner = session.scalar(

@@ -10,7 +10,7 @@ from crm_server.app import main
 from crm_server.settings import Settings
 from tests.conftest import close
 from tests.integration.identity.conftest import World
-from tests.integration.identity.test_identity_pages import Browser, form, having, log_in, new_browser
+from tests.integration.identity.test_identity_pages import Browser, csrf_of, form, having, log_in, new_browser
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,39 @@ class TestSinks:
         kept["reason"] = "A shorter time was agreed with the works council"
         asked = kept.submit(status=303)
         assert "/approvals/" in asked.location, "a second person has to say yes"
+
+
+class TestApi:
+    def test_audit_administrators_alone_set_sinks_up_and_no_answer_holds_a_secret(
+        self, application: object, world: World, browser: Browser
+    ) -> None:
+        token, base = csrf_of(browser.get("/audit-sinks/new")), "/api/v1/audit/sinks"
+        body = {
+            "name": "splunk",
+            "transport": "hec",
+            "address": "https://127.0.0.1:1/",
+            "format": "ocsf",
+            "token": "11111111-aaaa",
+        }
+        for role in ("Manager", "System administrator", "Security administrator"):
+            other = new_browser(application)
+            assert log_in(other, world.user(role).login).status_int == 303
+            other.get(base, status=403)
+        made = browser.post_json(base, body, headers=token, status=201)
+        assert "11111111-aaaa" not in made.text
+        assert made.json["has_secrets"] is True
+        path = f"{base}/{made.json['id']}"
+        changed = browser.patch_json(path, {"policy": "minimal", "enabled": True}, headers=token)
+        assert (changed.json["policy"], changed.json["enabled"]) == ("minimal", True)
+        for wrong in ({"policy": "everything"}, {"colour": "red"}, {"address": "https://127.0.0.1:2/"}):
+            browser.patch_json(path, wrong, headers=token, status=422)
+        tried = browser.post_json(f"{path}/test", {}, headers=token).json
+        assert tried["taken"] is False
+        assert "no connection" in tried["error"]
+        refused = browser.delete(path, headers=token, status=403)
+        assert refused.json["code"] == "approval_required"
+        asked = {"act": "remove", "reason": "The collector is gone"}
+        assert browser.post_json(f"{path}/release", asked, headers=token, status=201).json["id"]
+        rule = browser.patch_json("/api/v1/audit/rules/honey", {"threshold": 1}, headers=token).json
+        assert rule["threshold"] == 1
+        browser.patch_json("/api/v1/audit/rules/honey", {"enabled": False}, headers=token, status=403)
