@@ -21,6 +21,8 @@ WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
 _LOOKED_AT = 400
 _STEPS = 20_000
+_NAMED = 4
+"""Naming so many candidates costs what looking at one record of a pool costs."""
 _ENOUGH = 8
 _MOST_CORRECTIONS = 8
 
@@ -59,12 +61,7 @@ class Finder:
         if not self._needle or not self._places:
             return [], False
         found: dict[int, float] = {}
-        whole = self._pool
-        if whole is not None and len(whole) > _LOOKED_AT:
-            tests = [self._quick(tier) for tier in self._widest()]
-            self._pool = {slot for slot in whole if any(test(slot) for test in tests)}
         more = self._gather(found, limit)
-        self._pool = whole
         if len(found) < min(limit, _ENOUGH):
             self._forgive(found)
         ordered = sorted((score, slot) for slot, score in found.items())
@@ -92,13 +89,9 @@ class Finder:
         """Pieces that stand all in a record, the most promising ones first."""
         yield (f"\n {self._needle}",)
         yield (f" {self._needle}",)
-        yield from self._widest()
-
-    def _widest(self) -> Iterator[tuple[str, ...]]:
-        """The last tiers: what is found at all stands in one of them."""
         # One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
-        inside = len(self._needle) > 2 or has_han(self._needle)
-        yield (self._needle if inside else f" {self._needle}",)
+        if len(self._needle) > 2 or has_han(self._needle):
+            yield (self._needle,)
         if len(self._words) > 1:
             yield tuple(word if len(word) > 2 else f" {word}" for word in self._words)
         if self._digits is not None:
@@ -109,7 +102,7 @@ class Finder:
         store, pool = self._store, self._pool
         where = every([store.candidates(self._connection, part) for part in tier])
         slots: Iterable[int]
-        if pool is not None and (where is None or where.most > len(pool)):
+        if pool is not None and (where is None or where.most > _NAMED * len(pool)):
             slots = filter(self._quick(tier), sorted(pool))
         elif where is None:
             slots = filter(self._quick(tier), islice(store.records.live(), _STEPS))

@@ -24,6 +24,7 @@ from crm_server.domain.imports.sealing import old_values
 from crm_server.domain.imports.services import ImportLimits, ImportService
 from crm_server.domain.imports.undo import Undo
 from crm_server.domain.pipeline.models import Opportunity, StageChange
+from crm_server.domain.subjects.services import new_subject
 from crm_server.importing.errors import ImportFileError
 from crm_server.importing.mapping import Feed, ImportMapping
 from crm_server.kernel import db
@@ -347,6 +348,52 @@ class TestHierarchy:
             )
         )
         assert above == (parent if refusal is None else None)
+
+
+class TestRecognising:
+    def test_what_others_change_between_two_batches_is_seen_by_the_second(
+        self,
+        upload: Upload,
+        sessions: sessionmaker[Session],
+        entities: DataMap,
+        actor: Actor,
+        reader: Session,
+    ) -> None:
+        def write(mail: str, name: str, old: str | None = None) -> None:
+            with db.open_session(sessions, actor) as session:
+                found = [one for one in session.scalars(select(Contact)) if one.email == old] if old else []
+                contact = found[0] if found else Contact(subject_id=new_subject(session), family_name=name)
+                contact.email = mail
+                session.add(contact)
+                db.commit(session)
+
+        write("moved@example.com", "Moved")
+        write("gone@example.com", "Gone")
+
+        def meanwhile(done: int, _total: int) -> None:
+            if done == 2:
+                write("new@example.com", "New")
+                write("there@example.com", "Moved", "moved@example.com")
+                with db.open_session(sessions, actor) as session:
+                    for one in session.scalars(select(Contact)):
+                        if one.family_name == "Gone":
+                            one.deleted_at = dt.datetime.now(dt.UTC)
+                    db.commit(session)
+
+        rows = ["a", "b", "new", "there", "moved", "gone"]
+        mails = "".join(f"{name}@example.com,X\n" for name in rows)
+        import_id = upload(f"E-mail,City\n{mails}", change=_with_names)
+        counts = Runner(sessions, entities, actor, batch=2).run(import_id, meanwhile)
+        # The old address of the one and that of the deleted one belong to nobody any more.
+        assert (counts["created"], counts["updated"], counts["failed"]) == (4, 2, 0)
+        reader.rollback()
+        live = [one for one in reader.scalars(select(Contact)) if one.deleted_at is None]
+        assert sorted((one.email or "").partition("@")[0] for one in live) == sorted(rows)
+
+
+def _with_names(mapping: ImportMapping) -> ImportMapping:
+    """A contact needs a name; these rows have none."""
+    return dataclasses.replace(mapping, feeds=(*mapping.feeds, Feed("family_name", (), constant="X")))
 
 
 class TestRowRules:

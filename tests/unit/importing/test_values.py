@@ -7,6 +7,7 @@ import datetime as dt
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +163,22 @@ class TestPeople:
     )  # fmt: skip
     def test_phones_become_e164(self, text: str, country: str | None, value: str) -> None:
         assert people.parse_phone(text, country) == value
+
+    def test_numbers_in_e164_form_come_back_as_the_library_writes_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        examples = [
+            phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+            for kind in range(5)
+            if (number := phonenumbers.example_number_for_type(region, kind)) is not None
+        ]
+        # Some with a digit less or more, and some that begin with what may be a national prefix.
+        told = examples + [text[:-1] for text in examples] + [f"{text[:3]}8{text[3:]}" for text in examples]
+        short = [text for text in told if people._is_e164(text)]
+        monkeypatch.setattr(people, "_is_e164", lambda _text: False)
+        assert len(short) > len(examples) / 2
+        assert [people.parse_phone(text) for text in short] == short
 
     @pytest.mark.parametrize(
         "text, country, code",
