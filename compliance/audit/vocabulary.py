@@ -45,7 +45,6 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
             "escrow_opened",
             "erasures_replayed",
             "node_forgotten",
-            "epoch_handed_over",
             "drill_passed",
             "drill_failed",
         ),

@@ -121,10 +121,6 @@ class Engine:
             with self._lock.writing():
                 store.take_order(field, slots)
 
-    def ordered(self, entity: int, field: int) -> bool:
-        """Whether the order of a field is at hand."""
-        return self.stores[entity].ordered(field)
-
     # Asking
 
     def match(self, asked: Match) -> Ids:

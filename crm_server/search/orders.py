@@ -22,16 +22,13 @@ class Order:
     def __init__(self, key: Callable[[int], Key]) -> None:
         self.key_of = key
         self._blocks: list[array[int]] = []
-        self.count = 0
 
     def fill(self, slots: list[int]) -> None:
         """Take slots that are in order already, instead of all that there were."""
         self._blocks = [array("I", slots[at : at + _BLOCK]) for at in range(0, len(slots), _BLOCK)]
-        self.count = len(slots)
 
     def add(self, slot: int) -> None:
         """Take one more slot."""
-        self.count += 1
         if not self._blocks:
             self._blocks.append(array("I", [slot]))
             return
@@ -47,7 +44,6 @@ class Order:
         at, place = self._find(self.key_of(slot))
         if at < len(self._blocks) and self._blocks[at][place] == slot:
             del self._blocks[at][place]
-            self.count -= 1
             if not self._blocks[at]:
                 del self._blocks[at]
 

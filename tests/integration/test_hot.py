@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -30,6 +31,16 @@ class TestHot:
     def test_a_statement_runs_with_its_values_and_knows_who_acts(self, hot: Hot) -> None:
         actor = Actor(id=uuid4(), name="Anna", origin=Origin.API)
         assert hot.run(WHO, ("it's %s",), actor)[0][:2] == (str(actor.id), "it's %s!")
+
+    def test_a_site_may_answer_reads_before_their_event_is_on_the_disk(self, settings: Settings) -> None:
+        prompt = Hot(replace(settings, values={**settings.values, "audit_reads_wait": False}))
+        waits = Prepared("test_waits", "select current_setting('synchronous_commit')", ())
+        actor = Actor(id=uuid4(), name="Anna", origin=Origin.API)
+        # Throw-away clusters of tests don't wait at all; this connection does.
+        prompt.run(Prepared("test_wait", "select set_config('synchronous_commit', 'on', false)", ()), ())
+        assert prompt.run(waits, (), actor) == [("off",)]
+        assert prompt.run(waits, ()) == [("on",)], "for that statement alone"
+        prompt.dispose()
 
     def test_the_actor_of_one_request_is_not_the_actor_of_the_next(self, hot: Hot) -> None:
         hot.run(WHO, ("a",), Actor(id=uuid4(), name="Anna"))

@@ -107,7 +107,7 @@ def test_an_ordinary_user_gets_the_one_line_that_installs_missing_packages(run, 
 def test_a_second_set_up_waits_for_the_first(run, tmp_path):
     state = tmp_path / "state"
     (state / "logs").mkdir(parents=True)
-    with subprocess.Popen(["flock", state / "setup.lock", "sleep", "1"]):
+    with subprocess.Popen(["flock", state / "setup.lock", "sleep", "4"]):
         time.sleep(0.3)
         began = time.monotonic()
         # A broken index makes the set-up end right after the wait.

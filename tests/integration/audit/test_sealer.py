@@ -251,6 +251,25 @@ class TestOrder:
         assert site.seal() == 260
         assert site.check(written) == 260
 
+    def test_a_sweep_in_rounds_finds_what_comes_in_behind_it(self, site: Site) -> None:
+        site.write(250)
+        source, connection = site.source(), site.connect()
+        with Sealer(source, site.signer, site.config(batch=100)) as sealer:
+            assert sealer.run_once().count == 100
+            with connection.cursor() as sql:
+                sql.execute(
+                    "insert into audit.event (event_id, occurred_at, event_class, action, outcome, actor_ref, origin) "
+                    "values ('00000000-0000-7000-8000-000000000001', now(), 'job', 'import', 'success', "
+                    "gen_random_uuid(), 'job')"
+                )
+            connection.commit()
+            counts = []
+            while found := sealer.run_once().count:
+                counts.append(found)
+            assert counts == [100, 51]
+        connection.close()
+        source.close()
+
 
 class TestKill:
     @pytest.mark.parametrize("passes", [0, 1])

@@ -15,6 +15,7 @@ from crm_server.domain.audit import retention
 from crm_server.domain.audit.retention import ranges_of
 from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
+from crm_server.kernel.errors import Errors
 from crm_server.migrations import manage
 from crm_server.settings import load
 from tests.integration.api.conftest import Client
@@ -179,9 +180,14 @@ def _entries(site: Site) -> int:
 
 
 class TestLimits:
-    @pytest.mark.parametrize("months", ["5", "0", "9999"])
-    def test_less_than_six_months_is_refused(self, site: Site, months: str) -> None:
-        assert site.kontor("audit", "retention", "read", months).returncode == 1
+    @pytest.mark.parametrize("months,wrong", [(0, True), (5, True), (6, False), (1200, False), (9999, True)])
+    def test_a_time_that_is_too_short_or_endless_is_refused(self, months: int, wrong: bool) -> None:
+        errors = Errors()
+        retention.check("read", months, errors)
+        assert bool(errors.items) is wrong
+
+    def test_less_than_six_months_is_refused_by_the_database_as_well(self, site: Site) -> None:
+        assert site.kontor("audit", "retention", "read", "5").returncode == 1
         with pytest.raises(psycopg2.errors.CheckViolation):
             site.run(
                 "insert into audit.retention (id, event_class, months) values (gen_random_uuid(), 'x', 5)"
