@@ -347,7 +347,10 @@ class TestExport:
         done = CliRunner().invoke(import_command, [str(path)])
         assert done.exit_code == 0, done.output
         out = CliRunner().invoke(export, ["contacts", "--fields", "name,custom.diet,custom.shoe_size"])
-        assert out.output.lstrip("\ufeff").splitlines() == ["Name,Diet,Shoe size", "Ann,Eats anything,41"]
+        assert out.output.lstrip("\ufeff").splitlines() == [
+            "Full name,Diet,Shoe size",
+            "Ann,Eats anything,41",
+        ]
 
 
 class TestWizard:
