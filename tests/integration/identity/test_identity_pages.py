@@ -277,7 +277,7 @@ class TestPasskeys:
         answer = key.sign(options, origin=ORIGIN, party="localhost")
         done = browser.post_json("/login/passkey?next=/profile/security", answer, headers=csrf_of(step))
         assert done.json["next"].endswith("/profile/security")
-        assert "password+passkey" in browser.get("/profile/security").text
+        assert "Password + Passkey" in browser.get("/profile/security").text
 
     def test_replays_other_keys_and_copied_keys_are_refused(
         self, browser: Browser, world: World

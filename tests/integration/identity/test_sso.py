@@ -140,7 +140,7 @@ class TestAWholeProvider:
         done = through(browser, canaille, company, "alice", next="/profile/security")
         assert done.status_int == 303
         assert done.location == "https://localhost/profile/security"
-        assert "sso" in browser.get("/profile/security").text
+        assert "Single sign-on" in browser.get("/profile/security").text
         user = user_of(world, company, "alice")
         assert user is not None
         assert (user.name, user.email) == ("Alice", "alice@example.test")
@@ -190,7 +190,7 @@ class TestAWholeProvider:
         filled = next(one for one in page.forms.values() if "code" in one.fields)
         filled["code"] = code_of(seed)
         assert filled.submit().location == "https://localhost/profile/security"
-        assert "sso+totp" in browser.get("/profile/security").text
+        assert "Single sign-on + Authenticator app" in browser.get("/profile/security").text
         with world.session() as session:
             assert session.scalars(select(SsoSession).where(SsoSession.user_id == user.id)).all()
 
@@ -209,7 +209,7 @@ class TestAWholeProvider:
         browser.reset()
         done = through(browser, canaille, company, "erik", next="/profile/security")
         assert done.location == "https://localhost/profile/security"
-        assert "sso+provider" in browser.get("/profile/security").text
+        assert "Single sign-on + Second factor of the provider" in browser.get("/profile/security").text
 
     def test_a_role_that_asks_for_a_passkey_takes_no_word_of_a_provider_for_it(  # AUTH-11
         self, browser: TestApp, world: World, canaille: CanailleServer, company: SsoProvider

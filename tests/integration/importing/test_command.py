@@ -126,7 +126,7 @@ class TestExport:
             export, "contacts", "--filter", "country=CH", "--fields", "name,city", "-o", str(out), "--json"
         )
         assert json.loads(done.output)["rows"] == 1
-        assert out.read_text(encoding="utf-8-sig").splitlines() == ["Name,City", "A,Bern"]
+        assert out.read_text(encoding="utf-8-sig").splitlines() == ["Full name,City", "A,Bern"]
         assert "BEGIN:VCARD" in kontor(export, "contact", "--format", "vcard").output
 
     def test_names_the_lists_that_there_are(self, kontor: Kontor) -> None:
