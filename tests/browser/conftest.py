@@ -25,11 +25,11 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs them all: a second server and browser would cost more than they save."""
+    """The tests of a file follow each other in one worker, which has a site and a browser of its own."""
     for item in items:
         if Path(str(item.fspath)).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group(Path(str(item.fspath)).stem))
 
 
 def _missing(what: str, way_out: str) -> None:

@@ -16,13 +16,18 @@ from tests.browser.site import Site
 
 
 @pytest.fixture
-def afterwards(site: Site, cluster: Any) -> Iterator[None]:
-    """No provider stays for other tests."""
-    yield
+def no_provider(site: Site, cluster: Any) -> Iterator[None]:
+    """No provider of other tests is there, and none stays for them."""
     engine = create_engine(cluster.url_for(manage.OWNER, "kontor_browser"))
-    with engine.begin() as connection:
-        connection.execute(text("delete from identity.group_mapping where source like 'sso:%'"))
-        connection.execute(text("delete from identity.sso_provider"))
+
+    def forget() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("delete from identity.group_mapping where source like 'sso:%'"))
+            connection.execute(text("delete from identity.sso_provider"))
+
+    forget()
+    yield
+    forget()
     engine.dispose()
 
 
@@ -33,7 +38,7 @@ def fits(page: Page, width: int) -> list[str]:
 
 @pytest.mark.parametrize("width,dark,locale", [(1440, False, "en-GB"), (390, True, "en-GB")])
 def test_a_provider_is_set_up_tested_mapped_and_offered(
-    open_as: Opener, site: Site, afterwards: None, width: int, dark: bool, locale: str
+    open_as: Opener, site: Site, no_provider: None, width: int, dark: bool, locale: str
 ) -> None:
     page = open_as("admin", "/single-sign-on", width=width, dark=dark, locale=locale)
     expect(page.locator("main")).to_contain_text("No provider yet")
