@@ -238,9 +238,40 @@ _COLUMNS = (
     "meta",
     "payload_commit",
 )
+_TYPES = {
+    **dict.fromkeys(_COLUMNS, "text"),
+    **dict.fromkeys(("event_id", "actor_ref", "session_ref", "request_id", "object_ref"), "uuid"),
+    **dict.fromkeys(("severity", "object_type", "policy_version"), "smallint"),
+    "occurred_at": "timestamptz",
+    "subject_ref": "uuid[]",
+    "meta": "jsonb",
+    "payload_commit": "bytea",
+}
 _CASTS = {"subject_ref": "::uuid[]", "meta": "::jsonb"}
 _ROW = "(" + ", ".join(f"%s{_CASTS.get(name, '')}" for name in _COLUMNS) + ")"
 _MOST_AT_ONCE = 500
+
+
+def recording(place: str, *, whole: bool) -> str:
+    """The statement that inserts many events given as one JSON array of objects that have the columns by name.
+
+    Args:
+        place: Where the array stands in the statement, such as `$1`.
+        whole: With sealed payloads, as `payload_body`, and doing it twice is the same as doing it once. Without, it is
+            a third quicker.
+    """
+    names = ", ".join(_COLUMNS)
+    kinds = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
+    given = f"json_to_recordset({place}::json) as x({kinds}, payload_body bytea)"
+    if not whole:
+        return f"insert into audit.event ({names}) select {names} from {given}"
+    return (
+        f"with given as (select * from {given}), "
+        "payload as (insert into audit.event_payload (event_id, format, body) "
+        f"select event_id, {PAYLOAD_SEALED}, payload_body from given where payload_body is not null "
+        "on conflict do nothing) "
+        f"insert into audit.event ({names}) select {names} from given on conflict do nothing"
+    )
 
 
 def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:

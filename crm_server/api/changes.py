@@ -20,7 +20,7 @@ from crm_server.api.answers import answer
 from crm_server.api.context import named
 from crm_server.kernel.errors import BadQuery
 from crm_server.kernel.hot import Prepared
-from crm_server.kernel.listing import facts
+from crm_server.kernel.listing import Reading
 from crm_server.permissions import Action, Permission, record_permission
 
 if TYPE_CHECKING:
@@ -31,26 +31,18 @@ if TYPE_CHECKING:
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 NOW = "now"
 _XID = re.compile(r"[0-9]{1,20}")
-_FACTS = ("event_id", "actor_ref", "auth_method", "session_ref", "request_id", "origin", "purpose")
-_TYPES = ("uuid", "uuid", "text", "uuid", "uuid", "text", "text")
+_FEED_NUMBER = 41
+"""Number of the change feed in the data map."""
 
 FEED = Prepared(
     "change_feed",
     """
-    with page as materialized (
-      select xid, seq, entity, record_id, operation, version, changed_at from crm.change
-       where (xid, seq) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
-         and entity = any($3::smallint[])
-       order by xid, seq limit $4),
-    event as (
-      insert into audit.event (event_id, occurred_at, event_class, action, outcome, severity, actor_ref, auth_method,
-                               session_ref, request_id, origin, object_type, purpose, policy_version, meta)
-      select $5, clock_timestamp(), 'read', 'changes', 'success', 1, $6, $7, $8, $9, $10, 41, $11, 1,
-             jsonb_build_object('count', count(*), 'from', min(seq), 'to', max(seq))
-        from page having count(*) > 0)
-    select xid::text, seq, entity, record_id::text, operation, version, changed_at from page
+    select xid::text, seq, entity, record_id::text, operation, version, changed_at from crm.change
+     where (xid, seq) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
+       and entity = any($3::smallint[])
+     order by crm.change.xid, seq limit $4
     """,
-    ("text", "bigint", "text", "bigint", *_TYPES),
+    ("text", "bigint", "text", "bigint"),
 )
 HEAD = Prepared("change_head", "select pg_snapshot_xmin(pg_current_snapshot())::text", ())
 
@@ -65,9 +57,8 @@ def changes(request: Request) -> Response:
     if cursor == NOW:
         return _answer([], encode_cursor(hot.run(HEAD, (), request.actor)[0][0], -1), more=False)
     xid, seq = decode_cursor(cursor) if cursor else ("0", -1)
-    known = facts(request.actor)
     numbers = "{" + ",".join(map(str, readable)) + "}"
-    rows = hot.run(FEED, (xid, seq, numbers, limit, *(known[name] for name in _FACTS)), request.actor)
+    rows = hot.run(FEED, (xid, seq, numbers, limit), request.actor)
     data = [
         {
             "entity": readable[row[2]],
@@ -78,6 +69,10 @@ def changes(request: Request) -> Response:
         }
         for row in rows
     ]
+    if rows:
+        places = [row[1] for row in rows]
+        meta = {"count": len(rows), "from": min(places), "to": max(places)}
+        Reading(request.actor, "changes").tell(hot, meta, object_type=_FEED_NUMBER)
     after = encode_cursor(rows[-1][0], rows[-1][1]) if rows else encode_cursor(xid, seq)
     return _answer(data, after, more=len(rows) == limit)
 

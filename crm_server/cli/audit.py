@@ -150,6 +150,54 @@ def _transactions() -> Iterator[Any]:
 
 
 @audit.command()
+@click.argument("event", metavar="ID|INDEX")
+@JSON
+def show(event: str, *, as_json: bool) -> None:
+    """Show one event with its payload: by its id, or by its index in the signed log.
+
+    Reading it is an event itself, written before anything is shown. Values of a person who was erased are gone.
+    """
+    from crm_server.domain.audit import events, queries
+    from crm_server.kernel.serialization import dumps_text
+    from crm_server.models import datamap
+
+    with _transactions() as transaction, transaction() as session:
+        key = (
+            queries.at_index(session, int(event))
+            if event.isascii() and event.isdigit() and len(event) < 20
+            else _event_id(event)
+        )
+        found = None if key is None else queries.one(session, datamap(), key)
+        if found is None:
+            raise click.ClickException(
+                f"There is no event {event}. kontor audit status says how many there are."
+            )
+        events.record(session, events.seen(found.id))
+    plain = found.plain()
+    if as_json:
+        click.echo(dumps_text(plain))
+        return
+    for name, value in plain.items():
+        if value not in (None, {}, []):
+            told = value if isinstance(value, str) else dumps_text(value).strip('"')
+            click.echo(f"{name:<14} {_visible(told)}")
+
+
+def _event_id(text: str) -> UUID:
+    from uuid import UUID
+
+    try:
+        return UUID(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is neither the id of an event nor an index.") from None
+
+
+def _visible(text: str) -> str:
+    """Without signs that steer a terminal or turn the direction of writing."""
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+
+
+@audit.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @JSON
 def prune(*, dry_run: bool, as_json: bool) -> None:

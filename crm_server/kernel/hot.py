@@ -2,21 +2,24 @@
 
 Building a statement with SQLAlchemy costs several times what PostgreSQL needs to answer it, so the handful of
 statements behind "who is it", "read one" and "list" are prepared by name on each connection and executed together
-with the settings that tell PostgreSQL who acts. A string of several statements is one implicit transaction, so an
-audit event inserted by such a statement commits with the read that it tells of.
+with the settings that tell PostgreSQL who acts. The audit events of reads are written by `recorder`.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.errors
 from sqlalchemy.exc import DBAPIError
 
+from compliance.audit.events import recording
 from crm_server.kernel import db, rowrules
 from crm_server.kernel.errors import Unavailable
+from crm_server.kernel.recorder import Recorder
+from crm_server.kernel.serialization import dumps_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,17 +34,21 @@ _PREPARED = "kontor.prepared"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement to prepare: `sql` with $1, $2 …, and the SQL types of its parameters."""
+    """A statement to prepare: `sql` with $1, $2 …, and the SQL types of its parameters.
+
+    `before` runs in the same round trip and transaction, ahead of it.
+    """
 
     name: str
     sql: str
     types: tuple[str, ...]
+    before: str = ""
 
     @property
     def execute(self) -> str:
         """The statement that runs it, with places for psycopg2."""
         places = ", ".join(["%s"] * len(self.types))
-        return f"EXECUTE {self.name}({places})" if places else f"EXECUTE {self.name}"
+        return f"{self.before}EXECUTE {self.name}" + (f"({places})" if places else "")
 
     @property
     def prepare(self) -> str:
@@ -55,12 +62,17 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
-        self._tell = _TELL if settings.audit_reads_wait else _WITHOUT_WAITING + _TELL
         self.info: dict[str, Any] = {}
         """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
+        before = "" if settings.audit_reads_wait else _WITHOUT_FLUSH
+        self._record_plain, self._record_whole = (
+            replace(one, before=before) for one in (_RECORD, _RECORD_WHOLE)
+        )
+        self.reads = Recorder(self._record, patience=settings.request_deadline)
+        """Takes the audit events of reads."""
 
     def run(
         self,
@@ -125,7 +137,7 @@ class Hot:
                         cursor.execute(statement.prepare)
                         known.add(statement.name)
                     text = statement.execute
-                cursor.execute(self._tell % _who(actor) + text if actor else text, values)
+                cursor.execute(_TELL % _who(actor) + text if actor else text, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except psycopg2.OperationalError:
@@ -133,6 +145,18 @@ class Hot:
             raise
         finally:
             connection.close()
+
+    def _record(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        told = (dumps_text(rows),)
+        if not any("payload_body" in row for row in rows):
+            try:
+                self.run(self._record_plain, told)
+            except psycopg2.errors.UniqueViolation:
+                # The connection was lost after the commit, and `run` tried again.
+                pass
+            else:
+                return
+        self.run(self._record_whole, told)
 
     def dispose(self) -> None:
         """Close the pool."""
@@ -143,8 +167,10 @@ _TELL = (
     "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
     "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true); "
 )
-# For the implicit transaction of the string alone. What it tells of is answered before it is on the disk.
-_WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
+# For the implicit transaction of the string alone.
+_WITHOUT_FLUSH = "SET LOCAL synchronous_commit = off; "
+_RECORD = Prepared("record_reads", recording("$1", whole=False), ("text",))
+_RECORD_WHOLE = Prepared("record_reads_whole", recording("$1", whole=True), ("text",))
 
 
 def _who(actor: Actor) -> tuple[str, str, str, str]:

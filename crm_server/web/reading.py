@@ -103,7 +103,7 @@ def in_one_event(request: Request, page: str) -> Iterator[None]:
         yield
     finally:
         del request.environ[_GATHERED]
-    gathered.write(request.db, page)
+    gathered.tell(request.registry.hot, request.actor, page)
 
 
 def page_of(request: Request, entity: EntityDef, query: ListQuery) -> Page:

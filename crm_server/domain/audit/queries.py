@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from compliance.audit.models import AuditEvent, AuditLeaf, AuditPayload
+from compliance.audit.models import AuditEvent, AuditLeaf, AuditLog, AuditPayload
 from compliance.datamap import Access
 from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.custom_fields.queries import names_by_number
@@ -192,6 +192,14 @@ def one(session: Session, datamap: DataMap, event_id: UUID) -> EventRow | None:
     index = session.scalar(select(AuditLeaf.index).where(AuditLeaf.event_id == event_id))
     names = people(session, datamap, {found.actor_ref})
     return _row(session, datamap, actor_of(session), found, names, payload=opened, index=index)
+
+
+def at_index(session: Session, index: int) -> UUID | None:
+    """The event at a place of the open log; None if there is none."""
+    if not 0 <= index < 2**63:
+        return None
+    log = select(AuditLog.number).where(AuditLog.closed_at.is_(None)).scalar_subquery()
+    return session.scalar(select(AuditLeaf.event_id).where(AuditLeaf.log == log, AuditLeaf.index == index))
 
 
 def seen_lately(session: Session, person: UUID, *, limit: int = 8) -> list[tuple[int, UUID, datetime]]:

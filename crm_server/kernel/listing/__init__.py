@@ -6,12 +6,12 @@ page.rows, page.next_cursor
 read_one(request.registry.hot, datamap, datamap["contact"], key, actor, includes=("account",))
 """
 
-from crm_server.kernel.listing.fetch import facts, fetch, read_one
-from crm_server.kernel.listing.gathered import Gathered
+from crm_server.kernel.listing.fetch import fetch, read_one
 from crm_server.kernel.listing.operators import OPERATORS, SORTABLE
 from crm_server.kernel.listing.parse import parse_document, parse_filter, parse_parameters, parse_sort
 from crm_server.kernel.listing.query import Condition, Filter, Group, ListQuery, Negation, Page, Sort
 from crm_server.kernel.listing.scope import CustomColumn, CustomColumns, includable
+from crm_server.kernel.listing.telling import Gathered, Reading
 
 __all__ = [
     "OPERATORS",
@@ -25,8 +25,8 @@ __all__ = [
     "ListQuery",
     "Negation",
     "Page",
+    "Reading",
     "Sort",
-    "facts",
     "fetch",
     "includable",
     "parse_document",

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
-"""Lists and single reads: one statement, one round trip, with its audit event."""
+"""Lists and single reads: one statement, one round trip, and the audit event before anything leaves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from uuid import UUID
 from compliance.audit.events import salted
 from compliance.datamap.text import _
 from crm_server.kernel.errors import BadQuery, NotFound
-from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.asking import array
-from crm_server.kernel.listing.gathered import Gathered, subject_column
 from crm_server.kernel.listing.operators import Reader, Values, parameter_type, utc_now
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.pieces import Pieces
@@ -22,7 +20,8 @@ from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
 from crm_server.kernel.listing.sealed import SealedPart, match, plan
 from crm_server.kernel.listing.selection import Selection, select_fields
-from crm_server.kernel.listing.statement import add_audit, audit_clauses, count_column
+from crm_server.kernel.listing.statement import count_column
+from crm_server.kernel.listing.telling import Gathered, Reading, subject_column
 from crm_server.kernel.listing.where import WhereCompiler, check_text
 from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from compliance.datamap import DataMap, EntityDef
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
-    from crm_server.kernel.listing.statement import Audit
 
 _MOST_TEXTS = 2000
 _texts: dict[Any, str] = {}
@@ -84,24 +82,22 @@ def fetch(
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    audit = None if gathered is not None else _listed(source, actor, query, way, values)
-    key = (
-        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
-        *(audit.places if audit is not None else (None,)),
-    )  # fmt: skip
+    reading = None if gathered is not None else _listed(source, actor, query, way)
+    key = (selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound)
     text = _texts.get(key)
     if text is None:
         count = query.count == "exact" and counted is None
         text = _keep(
             key,
-            _list_text(
-                entity, query, way, selection, conditions, bound, audit, count=count, named=ids is not None
-            ),
+            _list_text(entity, query, way, selection, conditions, bound, count=count, named=ids is not None),
         )
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
-    if gathered is not None:
-        gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
+    if gathered is None:
+        gathered = Gathered()
+    gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
+    if reading is not None:
+        reading.tell_list(source, entity, gathered)
     more = len(rows if ids is None else ids) > query.limit
     page = _page(rows, query, way, lambda rows: selection.read(rows, opener), counted, more=more)
     if opener is not None:
@@ -128,53 +124,32 @@ def read_one(  # noqa: PLR0913 - the words of one address
     """
     selection = select_fields(datamap, entity, fields, includes, actor, custom)
     values = Values()
-    audit = add_audit(values, "read", facts(actor))
+    reading = Reading(actor, "read")
     conditions = (f"t.id = {values.add('uuid', str(record_id))}", *_bin(entity, deleted=deleted))
     key = (selection, conditions)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _read_text(entity, selection, conditions, audit))
+        text = _keep(key, _read_text(entity, selection, conditions))
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
+    subjects = () if subject_column(entity) is None or rows[0][-1] is None else (rows[0][-1],)
+    reading.tell(source, {}, object_type=entity.number, record=str(record_id), subjects=subjects)
     found = selection.read(rows, opener)[0]
     if opener is not None:
         opener.raise_alarms(source, actor, strict=UNREADABLE in found)
     return found
 
 
-def facts(actor: Actor) -> dict[str, Any]:
-    """What an audit event tells of whoever acts, and a fresh id for it."""
-    return {
-        "event_id": str(new_id()),
-        "actor_ref": str(actor.id),
-        "auth_method": actor.auth_method,
-        "session_ref": str(actor.session_ref) if actor.session_ref else None,
-        "request_id": str(actor.request_id) if actor.request_id else None,
-        "origin": actor.origin.value,
-        "purpose": actor.purpose,
-        "meta": "{}",
-    }
-
-
-def _listed(
-    source: Hot | Session | Connection, actor: Actor, query: ListQuery, way: Walk, values: Values
-) -> Audit:
-    """The event that the statement writes."""
-    told = facts(actor)
-    return add_audit(values, "list", told | _searched(source, actor, told["event_id"], query, way))
-
-
-def _searched(
-    source: Hot | Session | Connection, actor: Actor, event_id: str, query: ListQuery, way: Walk
-) -> dict[str, Any]:
-    """What was searched for is personal: it goes into the payload of the event, and not into the event."""
+def _listed(source: Hot | Session | Connection, actor: Actor, query: ListQuery, way: Walk) -> Reading:
+    """The event of a list. What was searched for is personal: it goes into the payload, and not into the event."""
+    reading = Reading(actor, "list")
     if query.filter is None and query.q is None:
-        return {}
+        return reading
     commit, content = salted({"filter": terms(query.filter), "q": query.q, "sort": way.sort.field})
-    body = keys_for(source).payloads.seal_alone(UUID(event_id), actor.id, content)
-    return {"payload_commit": commit, "payload_body": body}
+    body = keys_for(source).payloads.seal_alone(reading.event_id, actor.id, content)
+    return replace(reading, payload=(commit, body))
 
 
 def terms(node: Any) -> Any:
@@ -215,24 +190,27 @@ def _keep(key: Any, text: str) -> str:
     return text
 
 
-def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...], audit: Audit) -> str:
+def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...]) -> str:
     page = (
         f"page as materialized (select {selection.columns(entity, 'id')} from {table_name(entity)} t "
         f"where {' and '.join(conditions)})"
     )
-    clauses = [page, *audit_clauses(audit, entity, "page", single=True)]
-    chosen = selection.outputs()
-    return f"with {', '.join(clauses)} select {chosen} from page"
+    return f"with {page} select {selection.outputs()}{_subject_output(entity)} from page"
 
 
-def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
+def _subject_output(entity: EntityDef) -> str:
+    """The data subject of a row, for the event."""
+    subject = subject_column(entity)
+    return "" if subject is None else f", page.{sql_name(subject)}::text"
+
+
+def _list_text(
     entity: EntityDef,
     query: ListQuery,
     way: Walk,
     selection: Selection,
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
-    audit: Audit | None,
     *,
     count: bool,
     named: bool,
@@ -243,12 +221,7 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
         clauses = [_named_page(entity, conditions, inner, bound[0])]
     else:
         clauses = way.clauses(entity, query.limit, conditions, inner, bound)
-    chosen = selection.outputs()
-    if audit is not None:
-        clauses.append(f"returned as (select * from page limit {query.limit})")
-        clauses += audit_clauses(audit, entity, "returned", single=False)
-    elif (subject := subject_column(entity)) is not None:
-        chosen += f", page.{sql_name(subject)}::text"
+    chosen = selection.outputs() + _subject_output(entity)
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
     if count:
@@ -293,4 +266,4 @@ def _page(
     )
 
 
-__all__ = ["facts", "fetch", "read_one", "select_fields", "terms"]
+__all__ = ["fetch", "read_one", "select_fields", "terms"]

@@ -1,4 +1,4 @@
-"""Writes the statement of a list or a single read: one round trip that reads, labels, counts and records the read.
+"""Writes the statement of a list or a single read: one round trip that reads, labels and counts.
 
 The text depends on the shape of the query alone, so a list that is asked for often is a prepared statement.
 """
@@ -13,9 +13,7 @@ from uuid import UUID
 from sqlalchemy import Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from compliance.audit.events import PAYLOAD_SEALED
 from compliance.datamap import Semantic
-from crm_server.kernel.listing.gathered import subject_column
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
 from crm_server.kernel.opening import WantedFields, packed
@@ -23,11 +21,10 @@ from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from compliance.datamap import DocumentDef, EntityDef, FieldDef
     from crm_server.kernel.actor import Actor
-    from crm_server.kernel.listing.operators import Values
     from crm_server.kernel.listing.scope import CustomColumn
     from crm_server.kernel.opening import Opener
 
@@ -77,77 +74,6 @@ def label(name: str, item: FieldDef, target: EntityDef, actor: Actor) -> Label:
     if title in shown.fields:
         masked = shown.masks.get(title)
     return Label(name, item, target, masked)
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """The audit event that the statement writes: places of its values."""
-
-    class_and_action: str
-    places: Mapping[str, str]
-
-
-AUDIT_TYPES = {
-    "event_id": "uuid",
-    "actor_ref": "uuid",
-    "auth_method": "text",
-    "session_ref": "uuid",
-    "request_id": "uuid",
-    "origin": "text",
-    "purpose": "text",
-    "meta": "jsonb",
-}
-PAYLOAD_TYPES = {"payload_commit": "bytea", "payload_body": "bytea"}
-
-
-def add_audit(values: Values, action: str, facts: Mapping[str, Any]) -> Audit:
-    """Put the facts of the event first among the parameters of a statement."""
-    kinds = AUDIT_TYPES | PAYLOAD_TYPES
-    return Audit(
-        f"'read', '{action}'", {name: values.add(kinds[name], value) for name, value in facts.items()}
-    )
-
-
-def audit_clauses(audit: Audit, entity: EntityDef, source: str, *, single: bool) -> list[str]:
-    """The common table expressions that insert the event, and its payload if there is one.
-
-    Args:
-        audit: Places of the facts.
-        entity: What was read.
-        source: Name of the expression whose rows are returned, with columns id and, if any, the data subject.
-        single: One record was read: it is the object; nothing is written when it was not found.
-    """
-    place = audit.places
-    subject = subject_column(entity)
-    columns = (
-        "event_id, occurred_at, event_class, action, outcome, severity, actor_ref, auth_method, session_ref, "
-        "request_id, origin, object_type, object_ref, subject_ref, purpose, policy_version, meta"
-    )
-    subjects = "null::uuid[]"
-    if subject is not None:
-        subjects = (
-            f"array_remove(array[{sql_name(subject)}], null)"
-            if single
-            else f"array_agg(distinct {sql_name(subject)}) filter (where {sql_name(subject)} is not null)"
-        )
-    meta = place["meta"]
-    if not single:
-        meta += " || jsonb_build_object('count', count(*), 'refs', coalesce(jsonb_agg(id), '[]'::jsonb))"
-    chosen = (
-        f"{place['event_id']}, clock_timestamp(), {audit.class_and_action}, 'success', 1, {place['actor_ref']}, "
-        f"{place['auth_method']}, {place['session_ref']}, {place['request_id']}, {place['origin']}, "
-        f"{entity.number}, {'id' if single else 'null::uuid'}, {subjects}, {place['purpose']}, 1, {meta}"
-    )
-    clauses = []
-    if "payload_body" in place:
-        columns += ", payload_commit"
-        chosen += f", {place['payload_commit']}"
-        clauses.append(
-            "payload as (insert into audit.event_payload (event_id, format, body) "
-            f"values ({place['event_id']}, {PAYLOAD_SEALED}, {place['payload_body']}))"
-        )
-    clauses.append(f"event as (insert into audit.event ({columns}) select {chosen} from {source})")
-    return clauses
 
 
 def output(
@@ -206,4 +132,4 @@ def count_column(entity: EntityDef, where: str) -> str:
     )
 
 
-__all__ = ["Label", "add_audit", "audit_clauses", "count_column", "label", "mask_kind", "output"]
+__all__ = ["Label", "count_column", "label", "mask_kind", "output"]

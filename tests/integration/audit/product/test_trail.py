@@ -73,6 +73,27 @@ class TestTrail:
         after = json.loads(site.kontor("audit", "status", "--json").stdout)
         assert after["size"] == after["signed_size"] == size
         assert after["lag"] == 0
+
+        ((key, index),) = site.run(
+            "select e.event_id::text, l.index from audit.event e join audit.leaf l using (event_id) "
+            "where e.object_type = 1 and e.action = 'update'"
+        )
+        by_id, by_index = (
+            json.loads(site.kontor("audit", "show", word, "--json").stdout) for word in (key, str(index))
+        )
+        assert by_id == by_index
+        assert (by_id["id"], by_id["index"]) == (key, index)
+        assert by_id["changes"] == {"name": {"old": "Example 0 GmbH", "new": "Renamed GmbH"}}
+        assert "Renamed GmbH" in site.kontor("audit", "show", key).stdout
+        reads = "select count(*) from audit.event where action = 'audit_read' and object_ref = '" + key + "'"
+        assert site.run(reads) == [(3,)], "who reads the log is seen by it"
+        for unknown, said in (
+            ("999999", "There is no event"),
+            ("nonsense", "neither the id of an event nor an index"),
+        ):
+            refused = site.kontor("audit", "show", unknown)
+            assert refused.returncode != 0
+            assert said in refused.stderr
         assert after["origin"].startswith("kontor/")
         assert len(after["root"]) == 64
         text = site.kontor("audit", "status").stdout
