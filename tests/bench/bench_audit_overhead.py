@@ -248,6 +248,7 @@ def exploring(settings: Settings, count: int) -> Iterator[Row]:
         stored = session.execute(text(STORED)).scalar_one()
         yield _row(f"event with its indexes at {count}", stored / count, "bytes/event", "stated", met=True)
         person, subject, record, since, until = session.execute(text(EXAMPLES)).one()
+        backend = session.execute(text("select pg_backend_pid()")).scalar_one()
         page(session, datamap(), Filters())
         for name, filters in (
             ("everything", Filters()),
@@ -266,16 +267,25 @@ def exploring(settings: Settings, count: int) -> Iterator[Row]:
             ("one purpose", Filters(purpose="sales")),
             ("a purpose that is never", Filters(purpose="never")),
         ):
-            taken, after = [], None
+            taken, used, after = [], [], None
             # The first page brings statistics and statements into the connection.
             page(session, datamap(), filters)
             for _ in range(100):
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), _cpu(backend)
                 _rows, after = page(session, datamap(), filters, after=after)
                 taken.append((time.perf_counter() - began) * 1000)
+                used.append((_cpu(backend) - cpu) * 1000)
             p99 = statistics.quantiles(taken, n=100)[98]
             yield _row(f"explorer at {count} events, {name}, p99", p99, "ms", "<= 200", met=p99 <= 200)
+            # The same without what other processes of a busy machine take meanwhile.
+            cpu_p99 = statistics.quantiles(used, n=100)[98]
+            yield _row(f"explorer at {count} events, {name}, CPU, p99", cpu_p99, "ms", "stated", met=True)
     engine.dispose()
+
+
+def _cpu(backend: int) -> float:
+    """Seconds of CPU that this thread and a process of PostgreSQL have used, to the nanosecond."""
+    return time.thread_time() + int(Path(f"/proc/{backend}/schedstat").read_text().split()[0]) / 1e9
 
 
 STORED = (

@@ -73,6 +73,10 @@ class TestTrail:
         after = json.loads(site.kontor("audit", "status", "--json").stdout)
         assert after["size"] == after["signed_size"] == size
         assert after["lag"] == 0
+        assert after["origin"].startswith("kontor/")
+        assert len(after["root"]) == 64
+        text = site.kontor("audit", "status").stdout
+        assert f"{size:,} events" in text
 
         ((key, index),) = site.run(
             "select e.event_id::text, l.index from audit.event e join audit.leaf l using (event_id) "
@@ -87,17 +91,9 @@ class TestTrail:
         assert "Renamed GmbH" in site.kontor("audit", "show", key).stdout
         reads = "select count(*) from audit.event where action = 'audit_read' and object_ref = '" + key + "'"
         assert site.run(reads) == [(3,)], "who reads the log is seen by it"
-        for unknown, said in (
-            ("999999", "There is no event"),
-            ("nonsense", "neither the id of an event nor an index"),
-        ):
-            refused = site.kontor("audit", "show", unknown)
-            assert refused.returncode != 0
-            assert said in refused.stderr
-        assert after["origin"].startswith("kontor/")
-        assert len(after["root"]) == 64
-        text = site.kontor("audit", "status").stdout
-        assert f"{size:,} events" in text
+        refused = site.kontor("audit", "show", "999999")
+        assert refused.returncode != 0
+        assert "There is no event" in refused.stderr
 
     def test_without_a_sealer_an_export_says_what_is_missing(self, site: Site, tmp_path: Path) -> None:
         refused = site.kontor("audit", "export", "--out", str(tmp_path / "none"))
