@@ -91,6 +91,7 @@ class LoginLimits:
     address: Throttle
     second_step: Throttle
     link: Throttle
+    strength: Throttle
     audit: Throttle
     store: PostgresThrottleStore
 
@@ -103,6 +104,8 @@ def login_limits(hot: Hot, clock: Callable[[], datetime]) -> LoginLimits:
         address=Throttle("login/address", "100 per 5 minutes", store, clock=clock),
         second_step=Throttle("login/second", "5 per 5 minutes", store, clock=clock),
         link=Throttle("login/link", "20 per hour", store, clock=clock),
+        # Judging a password takes the processor some milliseconds.
+        strength=Throttle("password/strength", "120 per minute", store, clock=clock),
         # Refusals by a limit are told to the audit log only this often, or guessing could fill its disk.
         audit=Throttle("login/audit", "10 per minute", store, clock=clock),
         store=store,

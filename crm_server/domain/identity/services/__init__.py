@@ -26,7 +26,7 @@ from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import setting
 from crm_server.models import datamap
-from security.identity.password import PasswordHasher
+from security.identity.password import HashProfile, PasswordHasher
 from security.web.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class IdentityServices:
 
 def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-    hasher = PasswordHasher()
+    strict = setting(factory(), "crypto_profile") == "strict"
+    hasher = PasswordHasher(HashProfile.PBKDF2_SHA256 if strict else HashProfile.ARGON2ID)
     limits = login_limits(hot, now)
     sessions = SessionService()
     factors = FactorService(limits)

@@ -86,6 +86,13 @@ class LinkService:
             found = self._find(db, token)
             return found.purpose if found else None
 
+    def owner(self, db: Session, token: str) -> User:
+        """Whose link it is. Raises NotFound when it doesn't work (any more)."""
+        found = self._find(db, token)
+        if found is None:
+            raise NotFound
+        return db.get_one(User, found.user_id)
+
     def redeem(self, token: str, password: str, client: Client) -> None:
         """Set the first or a new password, and end all sessions and tokens of before.
 

@@ -9,11 +9,12 @@ from pyramid.httpexceptions import HTTPSeeOther
 
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
+from crm_server.domain.identity.passwords import level_word, look_at
 from crm_server.domain.identity.services import Client
 from crm_server.kernel.actor import Origin
 from crm_server.kernel.client import address_of
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import NotAllowed, NotFound
+from crm_server.kernel.errors import NotAllowed, NotFound, TooManyRequests
 from security.identity.sessions import is_fresh
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
 
+    from crm_server.domain.identity.models import User
     from crm_server.domain.identity.services import IdentityServices
 
 STEP_COOKIE = "__Host-kontor-step"
@@ -96,6 +98,17 @@ def uuids(values: Iterable[str]) -> set[UUID]:
         return {UUID(value) for value in values if value}
     except ValueError:
         raise NotFound from None
+
+
+def strength_page(request: Request, user: User, *, second_factor: bool) -> dict[str, Any]:
+    """What the meter shows about a password that somebody is typing. Raises TooManyRequests."""
+    verdict = services_of(request).limits.strength.hit(address_of(request) or "")
+    if not verdict.allowed:
+        raise TooManyRequests("password/strength", verdict.retry_after)
+    found, advice = look_at(user, str(request.POST.get("password", "")), second_factor=second_factor)
+    # What would be refused never looks good.
+    level = found.score if found.accepted else min(found.score, 1)
+    return {"level": level, "label": level_word(level), "advice": advice}
 
 
 def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:

@@ -8,10 +8,11 @@ import { keys } from "./parts/keys.js";
 import { lists } from "./parts/lists.js";
 import { passkeys } from "./parts/passkeys.js";
 import { pickers } from "./parts/pickers.js";
+import { strength } from "./parts/strength.js";
 
 // Parts that htmx brings get the same behaviour as the page.
 htmx.onLoad((root) => {
-  for (const equip of [pickers, forms, lists, board, passkeys]) equip(root);
+  for (const equip of [pickers, forms, lists, board, passkeys, strength]) equip(root);
 });
 dialogs();
 keys();
