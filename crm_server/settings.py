@@ -205,6 +205,14 @@ TABLE: tuple[Setting, ...] = (
         "Passwords that are refused beside those of the list that Kontor brings: UTF-8, one a line.",
     ),
     Setting(
+        "directory_guesses",
+        _integer(1, 50),
+        "4",
+        "per 30 minutes",
+        "Wrong passwords of one person that are handed to a company directory; keep it below the number at which the "
+        "directory locks an account.",
+    ),
+    Setting(
         "audit_log_name",
         _text,
         "",

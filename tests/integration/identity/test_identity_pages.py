@@ -553,13 +553,19 @@ class TestAdministration:
         create = having(page, "description")
         create["name"] = "Team of the test"
         team = create.submit().follow()
-        members = having(team, "members")
-        for box in members.fields["members"]:
-            box.checked = box._value == str(member.id)
-        members.submit()
-        assert (
-            "1" in admin.get("/teams").html.find("a", string="Team of the test").find_parent("tr").get_text()
+        unknown = having(team, "login")
+        unknown["login"] = "nobody of this name"
+        assert "Nobody has this log-in name" in unknown.submit(status=404).text
+        adding = having(team, "login")
+        adding["login"] = member.login
+        team = adding.submit().follow()
+        assert member.name in team.html.select_one("main table").get_text()
+        row = admin.get("/teams").html.find("a", string="Team of the test").find_parent("tr")
+        assert "1" in row.get_text()
+        taken = next(
+            one for one in team.forms.values() if one.fields.get("login", [None])[0].value == member.login
         )
+        assert member.name not in taken.submit().follow().html.select_one("main").get_text()
         page = admin.get("/territories")
         for name, parent in (("Test world", ""), ("Test Europe", "Test world")):
             page = admin.get("/territories")

@@ -58,19 +58,20 @@ class IdentityServices:
 
 def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-    strict = setting(factory(), "crypto_profile") == "strict"
+    known = factory()
+    strict = setting(known, "crypto_profile") == "strict"
     hasher = PasswordHasher(HashProfile.PBKDF2_SHA256 if strict else HashProfile.ARGON2ID)
-    limits = login_limits(hot, now)
+    limits = login_limits(hot, now, setting(known, "directory_guesses"))
     sessions = SessionService()
     factors = FactorService(limits)
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
     groups = GroupService(users)
-    directories = DirectoryService(users, groups)
+    directories = DirectoryService(users, groups, limits.directory)
     passkeys = PasskeyService()
     kept = SsoSessions()
     login = LoginService(factory, hasher, limits, sessions, factors, directories, passkeys, kept)
-    outgoing = Outgoing(setting(factory(), "outgoing_networks"))
+    outgoing = Outgoing(setting(known, "outgoing_networks"))
     return IdentityServices(
         login=login,
         sso=SsoService(factory, limits, groups, login, sessions, kept, outgoing),
@@ -89,6 +90,6 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
 
 
 def make_directories() -> DirectoryService:
-    """The service of directories alone, for the worker."""
+    """The service of directories alone, for the worker; nobody logs in by it."""
     users = UserService(PasswordHasher(), SessionService())
     return DirectoryService(users, GroupService(users))

@@ -9,7 +9,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
-from crm_server.domain.identity.passwords import level_word, look_at
+from crm_server.domain.identity.passwords import level_word
 from crm_server.domain.identity.services import Client
 from crm_server.kernel.actor import Origin
 from crm_server.kernel.client import address_of
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
 
-    from crm_server.domain.identity.models import User
+    from compliance.datamap.text import Text
     from crm_server.domain.identity.services import IdentityServices
+    from security.identity.password import Assessment
 
 STEP_COOKIE = "__Host-kontor-step"
 REQUEST_COOKIE = "__Host-kontor-request"
@@ -100,12 +101,12 @@ def uuids(values: Iterable[str]) -> set[UUID]:
         raise NotFound from None
 
 
-def strength_page(request: Request, user: User, *, second_factor: bool) -> dict[str, Any]:
+def strength_page(request: Request, judge: Callable[[str], tuple[Assessment, list[Text]]]) -> dict[str, Any]:
     """What the meter shows about a password that somebody is typing. Raises TooManyRequests."""
     verdict = services_of(request).limits.strength.hit(address_of(request) or "")
     if not verdict.allowed:
         raise TooManyRequests("password/strength", verdict.retry_after)
-    found, advice = look_at(user, str(request.POST.get("password", "")), second_factor=second_factor)
+    found, advice = judge(str(request.POST.get("password", "")))
     # What would be refused never looks good.
     level = found.score if found.accepted else min(found.score, 1)
     return {"level": level, "label": level_word(level), "advice": advice}

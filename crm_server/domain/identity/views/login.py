@@ -174,8 +174,8 @@ def _welcome_page(
 )
 def welcome_strength(request: Request) -> dict[str, Any]:
     """How good the first password would be, while one types it; for those who have a link that works."""
-    user = services_of(request).links.owner(request.db, request.matchdict["token"])
-    return strength_page(request, user, second_factor=False)
+    links, token, client = services_of(request).links, request.matchdict["token"], client_of(request)
+    return strength_page(request, lambda password: links.judge(token, password, client))
 
 
 @view_config(

@@ -12,6 +12,7 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
+from crm_server.domain.identity.passwords import look_at
 from crm_server.domain.identity.services import factor_policy, password_age
 from crm_server.domain.identity.views.common import (
     TEMPLATES,
@@ -143,7 +144,7 @@ def strength(request: Request) -> dict[str, Any]:
     """How good a new password would be, while one types it."""
     actor, db = request.actor, request.db
     user, second = queries.user(db, actor.id), services_of(request).factors.has_second_factor(db, actor.id)
-    return strength_page(request, user, second_factor=second)
+    return strength_page(request, lambda password: look_at(user, password, second_factor=second))
 
 
 @view_config(
