@@ -391,6 +391,8 @@ class TestCommand:
         assert set(groups) == {"company", "sales-department", "sellers"}
         mapped = kontor.invoke(command, ["map", "Test", groups["sellers"], "role", "User"])
         assert mapped.output == "sellers gives role User.\n"
+        (report,) = json.loads(kontor.invoke(command, ["test", "Test", "omar", "--json"]).output)
+        assert report["gives"] == [["role", "User"]]
         assert kontor.invoke(command, ["enable", "Test"]).output == "Test is enabled.\n"
         synced = json.loads(kontor.invoke(command, ["sync", "Test", "--json"]).output)
         assert synced["active"] == 0

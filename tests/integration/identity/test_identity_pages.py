@@ -15,14 +15,16 @@ from webtest import Form, TestApp, TestResponse
 from crm_server.app import main
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.directory_models import CompanyDirectory
+from crm_server.domain.identity.models import User
+from crm_server.domain.identity.services.login import Step
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
 from tests.conftest import close
 from tests.integration.api.conftest import make_token
-from tests.integration.identity.conftest import GOOD, World
+from tests.integration.identity.conftest import CLIENT, GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
-from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
+from tests.integration.identity.servers import PASSWORD, SERVICE_DN, SERVICE_PASSWORD, Slapd
 from tests.unit.identity.test_webauthn import Authenticator
 
 Browser: TypeAlias = TestApp
@@ -635,9 +637,18 @@ class TestDirectoryPage:
             mapping["meaning"].select(text="Role: User")
             page = mapping.submit().follow()
             assert page.html.find("td", string="sellers") is not None
+            told = having(page, "login")
+            told["login"] = "omar"
+            assert "Role: User" in told.submit().html.select_one("#person").get_text()
             form(page, "/state").submit()
             assert "Enabled" in browser.get("/directories").text
+            assert world.services.login.password("omar", PASSWORD, CLIENT).step is Step.SIGNED_IN
+            mapping["meaning"].select(text="Role: Reader")
+            page = mapping.submit().follow()
+            preview = form(page, "/preview").submit().html.find("td", string="Omar Haddad").parent
+            assert [one.get_text(strip=True) for one in preview.find_all("td")][1:] == ["Role: Reader", "–"]
         finally:
             with world.session() as session:
+                session.execute(delete(User).where(User.login == "omar"))
                 session.execute(delete(CompanyDirectory).where(CompanyDirectory.name == "Page"))
                 session.commit()
