@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from crm_server.domain.identity.directory_models import CompanyDirectory, GroupMapping
-from crm_server.domain.identity.models import Role, Team, Territory, User
+from crm_server.domain.identity.models import Role, Team, Territory
+from crm_server.domain.identity.queries import names_of
 from crm_server.kernel.errors import NotFound
 from crm_server.permissions import administration
 
@@ -77,9 +78,7 @@ class Effect:
 def effects(db: Session, changes: Iterable[Change], most: int = 100) -> list[Effect]:
     """The first of what a comparison would do that people notice, by person."""
     told = [one for one in changes if one.action == "disable" or one.given or one.taken][:most]
-    names = dict(
-        db.execute(select(User.id, User.name).where(User.id.in_([one.user_id for one in told]))).tuples()
-    )
+    names = names_of(db, [one.user_id for one in told])
     targets_by_id = _target_names(db)
 
     def words(found: Iterable[str]) -> tuple[tuple[str, str], ...]:
