@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
-_LOOKED_AT = 400
+_LOOKED_AT = 200
 _STEPS = 20_000
 _NAMED = 4
 """Naming so many candidates costs what looking at one record of a pool costs."""
