@@ -25,6 +25,7 @@ PUBLIC = {
     "login_passkey",
     "logout",
     "welcome",
+    "welcome_strength",  # says something only to who has the link
     # Language and appearance, before anybody has logged in.
     "preferences",
     "healthz",

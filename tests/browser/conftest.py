@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from crm_server import tasks
 from crm_server.migrations import manage
@@ -21,6 +21,9 @@ from tests.browser.site import ROOT, Site, chromium_path, serve
 from tests.browser.site import browser as launch
 from tests.conftest import copy_database
 
+# Waits end when the awaited state is there; this is only when a test gives up, on a machine that is busy as well.
+LIMIT = 30_000
+expect.set_options(timeout=LIMIT)
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -96,11 +99,13 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
                 color_scheme="dark" if dark else "light",
                 has_touch=width < 500,
                 locale=locale,
+                # Nothing glides: what a test measures is where it stays.
+                reduced_motion="reduce",
                 base_url=site.address,
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(LIMIT)
             page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
             page.on(
                 "console",
@@ -121,6 +126,16 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
 
         yield opened
     assert not complaints, "\n".join(complaints)
+
+
+def lying_still(element: Locator) -> FloatRect:
+    """The box of an element in the middle of the screen, once it neither moves nor is covered."""
+    # Pages scroll smoothly where the device doesn't ask for less motion; a box measured meanwhile is already wrong.
+    element.evaluate("one => one.scrollIntoView({block: 'center', behavior: 'instant'})")
+    element.click(trial=True)
+    box = element.bounding_box()
+    assert box
+    return box
 
 
 def violations(page: Page) -> list[str]:
@@ -153,4 +168,4 @@ def wait_for_work(page: Page, work: Callable[[], None]) -> None:
     expect(page.locator("#progress")).to_be_visible()
     work()
     # The bar asks once a second and then brings the whole page.
-    expect(page.locator("#progress")).to_have_count(0, timeout=10_000)
+    expect(page.locator("#progress")).to_have_count(0)

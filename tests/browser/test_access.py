@@ -154,6 +154,19 @@ def test_built_in_roles_and_stages_speak_chinese(open_as: Opener) -> None:
     page.locator("button[name=locale][value=en]").click()
 
 
+def test_the_meter_judges_a_password_while_it_is_typed(open_as: Opener) -> None:  # AUTH-17
+    page = open_as("reader", "/profile/security")
+    meter = page.locator("#new-strength")
+    page.fill("#new", "password123")
+    expect(meter).to_contain_text("lists that attackers try first")
+    expect(meter.locator("meter")).to_have_attribute("value", "0")
+    assert violations(page) == []
+    page.fill("#new", "velvet otter compiles")
+    expect(meter).to_have_text("Very good")
+    page.fill("#new", "")
+    expect(meter).to_be_empty()
+
+
 def test_a_role_is_copied_and_its_change_is_seen_before_it_counts(open_as: Opener) -> None:  # AUTH-15
     page = open_as("security", "/roles")
     page.locator("main a", has_text="Reader").first.click()

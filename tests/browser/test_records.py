@@ -126,8 +126,8 @@ class TestRecords:
         asked: list[str] = []
         page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
         page.fill("#f-family_name", "Unsaved")
-        page.locator("#sidebar").get_by_role("link", name="Accounts").click()
-        page.wait_for_timeout(300)
+        with page.expect_event("dialog"):
+            page.locator("#sidebar").get_by_role("link", name="Accounts").click()
         assert asked == ["beforeunload"]
         expect(page.locator("#f-family_name")).to_have_value("Unsaved")
 
