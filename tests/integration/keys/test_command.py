@@ -120,7 +120,7 @@ class TestCommand:
         # As a process of its own, which has imported nothing but what the command imports.
         words = ["keys", "restore", "nightly 2026-11-21", "--request", "Disk", "--json"]
         kontor_itself = Path(sys.executable).parent / "kontor"
-        asked = json.loads(subprocess.check_output([kontor_itself, *words], timeout=60))
+        asked = json.loads(subprocess.check_output([kontor_itself, *words], timeout=300))
         assert state_after(site, asked, "release:restores:run", releases=2) == "released"
         assert kontor("restore", "nightly 2026-11-20").exit_code == 1
         assert "kontor keys replay" in kontor("restore", "nightly 2026-11-21").output
