@@ -31,7 +31,7 @@ PERMISSIONS: dict[str, Text] = {
     Permission.CUSTOM_FIELDS_MANAGE: _("Manage custom fields"),
     Permission.SHARED_VIEWS_MANAGE: _("Share views with everybody"),
     Permission.AUDIT_READ: _("Read the audit log"),
-    Permission.AUDIT_MANAGE: _("Say where audit events go, how long they stay and what raises an alarm"),
+    Permission.AUDIT_MANAGE: _("Set where audit events go, how long they stay and what raises an alarm"),
     Permission.SETTINGS_READ: _("See the state of the system"),
     Permission.ACCESS_EXPLAIN: _("Ask who may do what, and why"),
     Permission.CHANGES_READ: _("Follow the change feed"),
