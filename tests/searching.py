@@ -47,7 +47,7 @@ def start(settings: Settings) -> Any:
     return process
 
 
-def wait_until_complete(client: SearchClient, seconds: float = 20) -> None:
+def wait_until_complete(client: SearchClient, seconds: float = 60) -> None:
     """Return when the service has loaded everything."""
     until = time.monotonic() + seconds
     while True:

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from crm_server import settings
 from crm_server.local import certificate, database, postgres, supervisor, trial
 from crm_server.local.errors import LocalError
 
@@ -74,6 +75,8 @@ def up(*, detach: bool, demo: bool) -> None:
             "PostgreSQL does not run as root, and neither should a server.",
             "Use `make run`, which switches to an ordinary user, or log in as one.",
         )
+    # Before anything is made: a mistyped setting is no reason to begin afresh later.
+    settings.load(database_url=os.environ.get("KONTOR_DATABASE_URL", ""))
     places = _places()
     places.make()
     trial.need_room(places.state)
@@ -146,7 +149,10 @@ def _fill(environment: Mapping[str, str]) -> None:
         stdout=subprocess.DEVNULL,
     )
     if filled.returncode != 0:
-        raise LocalError("The demo data could not be loaded.", "Start afresh: make reset, then make run")
+        raise LocalError(
+            "The demo data could not be loaded; the reason stands above.",
+            "Mend it and run the same command again: loading goes on where it ended. Or begin afresh: make reset",
+        )
 
 
 def _become_daemon(places: Places) -> None:

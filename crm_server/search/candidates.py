@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from crm_server.search.fields import Kind
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
 
     from crm_server.search.fields import IndexedEntity
 
-    Grams = Callable[[str], "Candidates | None"]
+    Grams = Callable[[str, "Where"], "Candidates | None"]
 
 _FRAMES = {"contains": ("", ""), "starts_with": (" ", ""), "eq": (" ", " "), "in": (" ", " ")}
+
+
+class Where(Enum):
+    """In which fields a piece of text is looked for: trigrams tell titles from all others."""
+
+    TITLE = auto()
+    REST = auto()
+    ANY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ def candidates(tree: Tree, entity: IndexedEntity, grams: Grams) -> Candidates | 
     if isinstance(tree, Words):
         number = digits(tree.text)
         return either([every([piece(word, grams) for word in plain(tree.text).split()]),
-                       *([] if number is None else [piece(number, grams)])])  # fmt: skip
+                       *([] if number is None else [piece(number, grams, Where.REST)])])  # fmt: skip
     if isinstance(tree, Every):
         return every([candidates(item, entity, grams) for item in tree.items])
     if isinstance(tree, Some):
@@ -79,9 +88,9 @@ def _joined(word: str, parts: list[Candidates]) -> str:
     return f" {word} ".join(f"({part.expression})" for part in parts)
 
 
-def piece(text: str, grams: Grams) -> Candidates | None:
+def piece(text: str, grams: Grams, where: Where = Where.ANY) -> Candidates | None:
     """Where a part of a text can be; None when nothing is left of it to look for."""
-    return grams(text) if text.strip() else None
+    return grams(text, where) if text.strip() else None
 
 
 def _of_test(test: Test, entity: IndexedEntity, grams: Grams) -> Candidates | None:
@@ -92,8 +101,11 @@ def _of_test(test: Test, entity: IndexedEntity, grams: Grams) -> Candidates | No
     item = entity.fields[place]
     if not item.found or item.kind is Kind.NUMBER:
         return None
+    where = Where.TITLE if item.number == entity.title else Where.REST
+    if where is Where.REST and item.kind is Kind.TEXT:
+        where = Where.ANY  # A text that stands in the title is written there alone.
     found: list[Candidates | None] = []
     for value in test.value if test.op == "in" else [test.value]:
         bare = plain(value)
-        found.append(piece(f"{frame[0]}{bare}{frame[1]}", grams) if bare else None)
+        found.append(piece(f"{frame[0]}{bare}{frame[1]}", grams, where) if bare else None)
     return either(found)

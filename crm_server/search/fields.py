@@ -61,6 +61,21 @@ class IndexedField:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundField:
+    """A field that finding looks into.
+
+    Attributes:
+        place: Where its values stand in a row of values.
+        words: Whether its words may be mistyped.
+        title: Whether it names the record.
+    """
+
+    place: int
+    words: bool
+    title: bool
+
+
+@dataclass(frozen=True, slots=True)
 class IndexedEntity:
     """One kind of record that the service holds.
 
@@ -71,7 +86,7 @@ class IndexedEntity:
         created: The number of the field that tells when a record was made.
         subject: The field that names the person it is about.
         fields: What is held of each record.
-        found: The places of the fields that finding looks into, and whether their words may be mistyped.
+        found: The fields among them that finding looks into.
     """
 
     number: int
@@ -80,10 +95,14 @@ class IndexedEntity:
     created: int
     subject: str | None
     fields: tuple[IndexedField, ...]
-    found: tuple[tuple[int, bool], ...] = field(init=False)
+    found: tuple[FoundField, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        places = ((at, item.kind is Kind.TEXT) for at, item in enumerate(self.fields) if item.found)
+        places = (
+            FoundField(at, item.kind is Kind.TEXT, item.number == self.title)
+            for at, item in enumerate(self.fields)
+            if item.found
+        )
         object.__setattr__(self, "found", tuple(places))
 
     @property

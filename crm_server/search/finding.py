@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from crm_server.search.candidates import every
+from crm_server.search.candidates import Candidates, Where, either, every
 from crm_server.search.fields import Kind
 from crm_server.search.folding import forms, has_han, plain
 from crm_server.search.matching import digits
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
-_LOOKED_AT = 400
+_LOOKED_AT = 200
 _STEPS = 20_000
 _NAMED = 4
 """Naming so many candidates costs what looking at one record of a pool costs."""
+_SEPARATOR, _NONE = SEPARATOR.decode("latin-1"), NONE.decode("latin-1")
 _ENOUGH = 8
 _MOST_CORRECTIONS = 8
 
@@ -71,45 +72,65 @@ class Finder:
         """Look at candidates from the most to the least promising until there are enough of them."""
         looked_at = max(_LOOKED_AT, limit + limit // 4)
         judged: set[int] = set()
-        for tier in self._tiers():
+        tiers = self._tiers()
+        pool = self._pooled(tiers)
+        if pool is not None and len(pool) <= looked_at:
+            tiers = [()]
+        for tier in tiers:
             number = 0
-            for slot in self._candidates(tier, looked_at):
+            for slot in self._candidates(tier, looked_at, pool):
                 number += 1
                 if slot in judged:
                     continue
                 judged.add(slot)
-                score = self._score(self._store.records.parts(slot))
+                score = self._score(slot)
                 if score is not None:
                     found[slot] = score
             if number >= looked_at or len(found) > limit:
                 return True
         return False
 
-    def _tiers(self) -> Iterator[tuple[str, ...]]:
+    def _tiers(self) -> list[tuple[str, ...]]:
         """Pieces that stand all in a record, the most promising ones first."""
-        yield (f"\n {self._needle}",)
-        yield (f" {self._needle}",)
+        tiers: list[tuple[str, ...]] = [(f"\n {self._needle}",), (f" {self._needle}",)]
         # One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
         if len(self._needle) > 2 or has_han(self._needle):
-            yield (self._needle,)
+            tiers.append((self._needle,))
         if len(self._words) > 1:
-            yield tuple(word if len(word) > 2 else f" {word}" for word in self._words)
+            tiers.append(tuple(word if len(word) > 2 else f" {word}" for word in self._words))
         if self._digits is not None:
-            yield (self._digits,)
+            tiers.append((self._digits,))
+        return tiers
 
-    def _candidates(self, tier: tuple[str, ...], count: int) -> Iterator[int]:
+    def _pooled(self, tiers: list[tuple[str, ...]]) -> list[int] | None:
+        """What of the pool is in any tier; None without a pool."""
+        pool, store = self._pool, self._store
+        if pool is None:
+            return None
+        widest = tiers[2:] or tiers[1:]
+        where = either([self._where(tier) for tier in widest])
+        if where is not None and where.most <= _NAMED * len(pool):
+            most = 2 * where.most + _STEPS
+            slots = store.slots(self._connection, where.expression, most)
+            if len(slots) < most:
+                return [slot for slot in slots if slot in pool]
+        tests = [self._quick(tier) for tier in widest]
+        return sorted({slot for test in tests for slot in filter(test, pool)})
+
+    def _where(self, tier: tuple[str, ...]) -> Candidates | None:
+        return every([self._store.candidates(self._connection, part, Where.ANY) for part in tier])
+
+    def _candidates(self, tier: tuple[str, ...], count: int, pool: list[int] | None) -> Iterator[int]:
         """Records that may hold the pieces, at most so many."""
-        store, pool = self._store, self._pool
-        where = every([store.candidates(self._connection, part) for part in tier])
+        store = self._store
         slots: Iterable[int]
-        if pool is not None and (where is None or where.most > _NAMED * len(pool)):
-            slots = filter(self._quick(tier), sorted(pool))
-        elif where is None:
+        if pool is not None:
+            slots = filter(self._quick(tier), pool) if tier else pool
+        elif (where := self._where(tier)) is None:
             slots = filter(self._quick(tier), islice(store.records.live(), _STEPS))
         else:
-            most = 2 * count if pool is None and self._state == LIVE else where.most * 2 + _STEPS
+            most = 2 * count if self._state == LIVE else where.most * 2 + _STEPS
             slots = store.slots(self._connection, where.expression, most)
-            slots = slots if pool is None else filter(pool.__contains__, slots)
         states = store.records.states
         return islice((slot for slot in slots if states[slot] & self._state), count)
 
@@ -119,23 +140,28 @@ class Finder:
         frames = [_in_values(part) for part in tier]
         texts = [part.encode() for part in tier]
 
+        single = frames[0][0] if len(frames) == 1 and len(frames[0]) == 1 else None
+
         def test(slot: int) -> bool:
             values = read(slot)
             if states[slot] & ASCII:
                 small = values.lower()
+                if single is not None:
+                    return single in small
                 return all(any(form in small for form in forms_) for forms_ in frames)
-            text = values[: values.find(SEPARATOR)]
+            text = values[: values.find(SEPARATOR)].lower()
             return all(part in text for part in texts)
 
         return test
 
-    def _score(self, parts: Sequence[bytes | bytearray]) -> float | None:
+    def _score(self, slot: int) -> float | None:
         best: float | None = None
         known: list[str] = []
+        values = self._forms(slot)
         for place, title in self._places:
-            if place >= len(parts) or parts[place] == NONE:
-                continue
-            for number, form in enumerate(forms(parts[place].decode())):
+            if place >= len(values):
+                break
+            for number, form in enumerate(values[place]):
                 known.append(form)
                 level = self._level(form, phone=place in self._numbers)
                 if level is None:
@@ -151,6 +177,15 @@ class Finder:
             spread = all(any(word in form for form in known) for word in self._words)
             best = SPREAD if spread else None
         return best
+
+    def _forms(self, slot: int) -> Sequence[Sequence[str]]:
+        """The forms of all values of a record; none of an empty one."""
+        records = self._store.records
+        if records.states[slot] & ASCII:
+            # Such values are their own plain form but for large letters. A letter is a byte.
+            parts = records.raw(slot).lower().decode("latin-1").split(_SEPARATOR)
+            return [() if part == _NONE else (part,) for part in parts]
+        return [() if part == NONE else forms(part.decode()) for part in records.parts(slot)]
 
     def _level(self, form: str, *, phone: bool) -> float | None:
         needle = self._needle

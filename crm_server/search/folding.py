@@ -15,11 +15,14 @@ import re
 import unicodedata
 from functools import lru_cache
 from itertools import product
+from string import ascii_lowercase, ascii_uppercase
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _SPACE = re.compile(r"\s+")
 _KEY_BYTES = 120
 _BEFORE_HAN = "\ue000"
+
+_LARGE = str.maketrans(ascii_lowercase, ascii_uppercase)
 
 # Characters that are read otherwise as a surname (GB/T 28039-2011, appendix).
 _SURNAMES = {
@@ -90,6 +93,16 @@ def forms(text: str) -> tuple[str, ...]:
 def grams(text: str) -> list[str]:
     """The trigrams of a text or of a part of one; none when it is shorter than three letters."""
     return [text[place : place + 3] for place in range(len(text) - 2)]
+
+
+def large(text: str) -> str:
+    """The same with large Latin letters: how titles are written where trigrams are cut, unlike other fields."""
+    return text.translate(_LARGE)
+
+
+def beginning(text: str) -> bytes:
+    """What the places of all texts begin with that begin with this one, without regard to case and accents."""
+    return sort_key(plain(text))
 
 
 def sort_key(text: str) -> bytes:

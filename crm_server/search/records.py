@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 SEPARATOR, NONE, END = b"\xfe", b"\xfd", b"\xff"
 _END = 0xFF
 GONE, LIVE, BIN, ASCII = 0, 1, 2, 4
-"""States of a slot: nobody, a record, one in the bin; `ASCII` is added where all values are of these letters."""
+"""States of a slot: nobody, a record, one in the bin; `ASCII` is added to those with tidy ASCII values alone."""
+_SIGNS = SEPARATOR + NONE
 _ID = Struct(">QQ")
 _ID_BYTES = _ID.size
 _WASTE = 4_000_000
 
 
-def pack(values: Sequence[Any], text: str) -> tuple[bytes, bool]:
-    """The values of a record as bytes, and whether they are ASCII alone.
+def pack(values: Sequence[Any], text: str, *, tidy: bool) -> tuple[bytes, bool]:
+    """The values of a record as bytes, and whether they are ASCII alone and tidy.
 
     Args:
         values: Texts, whole numbers and None.
-        text: The plain text for trigrams; it is kept where the values hold other letters than ASCII.
+        text: The plain text for trigrams; it is kept where small letters of the values don't give it.
+        tidy: Whether they do.
     """
     parts = [NONE if value is None else str(value).encode() for value in values]
     while parts and parts[-1] == NONE:
         parts.pop()
-    plain = all(part == NONE or part.isascii() for part in parts)
-    return SEPARATOR.join((b"" if plain else text.encode(), *parts)) + END, plain
+    packed = SEPARATOR.join((b"", *parts)) if parts else b""
+    simple = tidy and packed.translate(None, _SIGNS).isascii()
+    return (packed if simple else text.encode() + packed) + END, simple
 
 
 def unpack(parts: Sequence[bytes | bytearray], count: int) -> tuple[str | None, ...]:

@@ -7,23 +7,24 @@ by the values.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from crm_server.search.candidates import Candidates
+from crm_server.search.candidates import Candidates, Where, either
 from crm_server.search.fields import Kind
-from crm_server.search.folding import grams, plain, romanised, sort_key
+from crm_server.search.folding import beginning, grams, large, plain, romanised, sort_key
 from crm_server.search.orders import Order
 from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR, Records, pack, unpack
-from crm_server.search.words import Vocabulary, words_of
+from crm_server.search.words import Vocabulary, mistypable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from crm_server.search.fields import IndexedEntity
 
@@ -31,6 +32,7 @@ _SAMPLED, _EACH, _EACH_LATER = 20_000, 16, 256
 _MOST_GRAMS = 4
 _RARE = 20_000
 _HASH_LOADING, _HASH = 32_000_000, 1_000_000
+_OTHER_SPACE = re.compile("[\t\x0b-\r\x1c-\x1f]")
 _slots = msgspec.json.Decoder(list[int])
 
 
@@ -65,7 +67,7 @@ class Batch:
     created: list[int]
     values: bytes
     texts: list[str]
-    words: Counter[str]
+    words: dict[str, int]
 
     def __repr__(self) -> str:
         """Say how many there are and nothing of what is in them."""
@@ -76,43 +78,79 @@ def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
     """Make records ready for the first load."""
     ids, states, created, values, texts, words = [], bytearray(), [], [], [], Counter[str]()
     for doc in docs:
-        text, known = text_and_words(entity, doc.values)
-        packed, plain_ascii = pack(doc.values, text)
+        text, known, tidy = written(entity, doc.values)
+        packed, simple = pack(doc.values, text, tidy=tidy)
         ids.append(doc.id)
-        states.append(doc.state | (ASCII if plain_ascii else 0))
+        states.append(doc.state | (ASCII if simple else 0))
         created.append(doc.created)
         values.append(packed)
         texts.append(text)
         words.update(known)
-    return Batch(b"".join(ids), bytes(states), created, b"".join(values), texts, words)
+    counts = {word: number for word, number in words.items() if mistypable(word)}
+    return Batch(b"".join(ids), bytes(states), created, b"".join(values), texts, counts)
 
 
-def text_and_words(entity: IndexedEntity, values: Sequence[Any]) -> tuple[str, set[str]]:
-    """The text of a record of which trigrams are cut, and its words that can be meant by a mistyped one.
+class Written(NamedTuple):
+    """What finding needs of a record.
+
+    Attributes:
+        text: Of which trigrams are cut; see `written`.
+        words: Those of its values of which some may be meant by a mistyped one.
+        tidy: Whether small letters of the values are what stands in the text.
+    """
+
+    text: str
+    words: set[str]
+    tidy: bool
+
+
+def written(entity: IndexedEntity, values: Sequence[Any]) -> Written:
+    """The text of a record of which trigrams are cut, and its words.
 
     Each form stands between spaces and ends of line. So a trigram tells whether it begins a value (end of line, space,
-    letter) or a word (space, two letters) or ends one, and the last letters of a value begin a trigram as well. A value
-    that stands in another one word by word is left out.
+    letter) or a word (space, two letters) or ends one, and the last letters of a value begin a trigram as well. The
+    title is written in large letters, which tells its trigrams from those of all other forms. A form that stands word
+    by word in the title or in another one is left out.
     """
+    titles: list[str] = []
     known: list[str] = []
-    words: set[str] = set()
-    for place, in_words in entity.found:
-        value = values[place] if place < len(values) else None
+    spoken: list[str] = []
+    for item in entity.found:
+        value = values[item.place] if item.place < len(values) else None
         if value is None:
             continue
-        given = value if isinstance(value, str) else str(value)
-        bare = plain(given)
-        known.append(bare)
-        if in_words:
-            words.update(words_of(bare))
-        if not given.isascii():
-            known += romanised(given)
+        given = value if value.__class__ is str else str(value)
+        (titles if item.title else known).append(given)
+        if item.words:
+            spoken.append(given)
+    tidy = _tidy([*titles, *known])
+    if tidy:
+        titles, known = [form.lower() for form in titles], [form.lower() for form in known]
+        words = set(" ".join(spoken).lower().split())
+    else:
+        bare = {text: plain(text) for text in (*titles, *known)}
+        words = {word for text in spoken for word in bare[text].split()}
+        read = [reading for text in bare for reading in romanised(text)]
+        titles, known = [bare[text] for text in titles], [*(bare[text] for text in known), *read]
+    title = "".join([f" {form} \n" for form in titles if form])
+    rest = ""
     known.sort(key=len, reverse=True)
-    written = "\n"
     for form in known:
-        if form and f" {form} " not in written:
-            written += f" {form} \n"
-    return "" if written == "\n" else written, words
+        framed = f" {form} "
+        if form and framed not in title and framed not in rest:
+            rest += framed + "\n"
+    return Written(f"\n{large(title)}{rest}" if title or rest else "", words, tidy)
+
+
+def _tidy(texts: list[str]) -> bool:
+    """Whether the plain form of all texts is that in small letters: ASCII, with single spaces inside and no others."""
+    whole = " \n ".join(texts)
+    return (
+        whole.isascii()
+        and "  " not in f" {whole} "
+        and whole.count("\n") == max(0, len(texts) - 1)
+        and _OTHER_SPACE.search(whole) is None
+    )
 
 
 class FieldOrder:
@@ -143,6 +181,12 @@ class FieldOrder:
             return None
         text = parts[at].decode()
         return int(text) if self._kind is Kind.NUMBER else sort_key(text)
+
+    def starting(self, text: str) -> tuple[int, Iterator[int]]:
+        """The records among which all are whose value begins with a text: how many, and which."""
+        low = beginning(text)
+        # No text holds this byte, so it comes after all that may follow.
+        return self.filled.between((low,), (low + b"\xff",))
 
     def read(self, slots: Iterable[int]) -> None:
         """Note the values of some records; `fill` puts them in order."""
@@ -247,9 +291,9 @@ class Store:
         """Add a record or take its new values; returns its slot."""
         records = self.records
         slot = records.slot_of(doc.id)
-        text, words = text_and_words(self.entity, doc.values)
-        packed, plain_ascii = pack(doc.values, text)
-        state = doc.state | (ASCII if plain_ascii else 0)
+        text, words, tidy = written(self.entity, doc.values)
+        packed, simple = pack(doc.values, text, tidy=tidy)
+        state = doc.state | (ASCII if simple else 0)
         if slot is None:
             slot = records.add(doc.id)
         elif records.states[slot]:
@@ -262,7 +306,7 @@ class Store:
         if text:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
             self._sample(slot, text)
-        self.words.add(words)
+        self.words.add(filter(mistypable, words))
         for order in self.orders.values():
             order.add(slot)
         for order in self._made.values():
@@ -279,13 +323,13 @@ class Store:
         return True
 
     def _unlink(self, connection: sqlite3.Connection, slot: int) -> None:
-        text, words = text_and_words(self.entity, self.values(slot))
+        text, words, _tidy_values = written(self.entity, self.values(slot))
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
                 (slot, text),
             )
-        self.words.remove(words)
+        self.words.remove(filter(mistypable, words))
         for order in self.orders.values():
             order.remove(slot)
         for order in self._made.values():
@@ -331,8 +375,14 @@ class Store:
         """The values of a record as texts."""
         return unpack(self.records.parts(slot), len(self.entity.fields))
 
-    def candidates(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
+    def candidates(self, connection: sqlite3.Connection, text: str, where: Where) -> Candidates | None:
         """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere."""
+        written = [text] if where is not Where.TITLE else []
+        if where is not Where.REST and (title := large(text)) not in written:
+            written.append(title)
+        return either([self._holding(connection, piece) for piece in written])
+
+    def _holding(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
         known = list(dict.fromkeys(grams(text)))
         if known:
             known.sort(key=self._grams.__getitem__)

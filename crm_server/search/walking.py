@@ -1,33 +1,39 @@
 """The next records of a list in the order of a field: by whichever way has the least to look at.
 
 Three things narrow a list: a condition, the records that its reader sees, and the place where the page begins. A set
-that is small is put in order by itself; else the order is walked from the place, and each record that comes by is
-looked at, until the page is full. So a condition that half of all records fulfil costs no more than a page of it.
+that is small is put in order block by block, and looked at, until the page is full; else the order is walked from the
+place. So a condition that half of all records fulfil costs no more than a page of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.candidates import candidates
+from crm_server.search.fields import Kind
 from crm_server.search.matching import matcher, needle
+from crm_server.search.protocol import Every, Test
 from crm_server.search.records import ASCII, BIN, LIVE, SEPARATOR
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator
 
+    from crm_server.search.candidates import Candidates
     from crm_server.search.orders import Order
     from crm_server.search.protocol import Tree, Walk
     from crm_server.search.store import FieldOrder, Store
 
-_FEW, _FEW_OF_POOL = 20_000, 40_000
-"""Candidates are named at once when trigrams promise so many at most; more where they meet a pool."""
-_LOOKS, _STEPS = 3_000, 150_000
-_MOST_SORTED = 20_000
-_STEP_TO_KEY = 0.02
-"""What one step along an order costs, as part of what finding the place of a record in it costs."""
+_FEW = 20_000
+"""Candidates are named at once when they are so many at most."""
+_NAMED = 2
+"""Naming so many candidates costs what looking at one record of a pool costs."""
+_STEPS = 6
+"""So many steps along an order cost what putting one record in its place costs."""
+_LOOKS, _LOOK_TO_NAME = 3_000, 20
+"""So many records are looked at before candidates are named, and one more for so many candidates."""
 
 
 class Sieve:
@@ -36,36 +42,57 @@ class Sieve:
     def __init__(
         self, store: Store, connection: sqlite3.Connection, tree: Tree | None, deleted: bool | None
     ) -> None:
-        self._store, self._connection, self._tree = store, connection, tree
+        self._store, self._connection = store, connection
         wanted = LIVE | BIN if deleted is None else BIN if deleted else LIVE
         self.holds = _holds(store, tree, wanted)
-        self._where = None
+        self._where: Candidates | None = None
+        self._starting: tuple[int, Iterator[int]] | None = None
         if tree is not None:
-            self._where = candidates(tree, store.entity, lambda text: store.candidates(connection, text))
+            self._where = candidates(
+                tree, store.entity, lambda text, where: store.candidates(connection, text, where)
+            )
+            self._starting = starting(tree, store)
 
     @property
-    def all_hold(self) -> bool:
-        """Whether there is no condition."""
-        return self._tree is None
+    def most(self) -> int | None:
+        """About how many records get through at most; None if nothing is known."""
+        known = [self._where.most] if self._where is not None else []
+        known += [self._starting[0]] if self._starting is not None else []
+        return min(known, default=None)
 
-    def few(self, most: int) -> set[int] | None:
-        """All records that may get through, where trigrams promise at most so many; else None."""
-        where = self._where
-        if where is None or where.most > most:
+    def few(self, most: int) -> Collection[int] | None:
+        """All records that may get through, each once, where they are at most about so many; else None."""
+        about = self.most
+        if about is None or about > most:
             return None
-        found = self._store.slots(self._connection, where.expression, 2 * most + 1)
-        return set(found) if len(found) <= 2 * most else None
+        if self._starting is not None and self._starting[0] == about:
+            return list(self._starting[1])
+        assert self._where is not None  # noqa: S101 - one of the two tells how many they are
+        found = self._store.slots(self._connection, self._where.expression, 2 * most + 1)
+        return found if len(found) <= 2 * most else None
 
     def named(self) -> Iterable[int]:
-        """All records that may get through, as far as trigrams tell; else all that there are."""
-        if self._where is None:
+        """All records that may get through, as far as is known; else all that there are."""
+        about = self.most
+        if about is None:
             return self._store.records.live()
+        if self._starting is not None and self._starting[0] == about:
+            return self._starting[1]
+        assert self._where is not None  # noqa: S101 - one of the two tells how many they are
         return self._store.slots(self._connection, self._where.expression, len(self._store.records))
 
-    @property
-    def narrows(self) -> bool:
-        """Whether trigrams tell anything."""
-        return self._where is not None
+
+def starting(tree: Tree, store: Store) -> tuple[int, Iterator[int]] | None:
+    """The stretch of an order that all records lie in for which a tree holds, if an order is at hand that has one."""
+    if isinstance(tree, Every):
+        known = [found for item in tree.items if (found := starting(item, store)) is not None]
+        return min(known, key=lambda found: found[0], default=None)
+    if not isinstance(tree, Test) or tree.op not in {"starts_with", "eq"}:
+        return None
+    order, place = store.orders.get(tree.field), store.entity.place(tree.field)
+    if order is None or place is None or store.entity.fields[place].kind is Kind.NUMBER:
+        return None
+    return order.starting(str(tree.value))
 
 
 def _holds(store: Store, tree: Tree | None, wanted: int) -> Callable[[int], bool]:
@@ -110,27 +137,16 @@ class Way:
             start = self._place.key if self._place is not None and region is self._place.region else None
             yield from region.downwards(start) if self._downward else region.upwards(start)
 
-    def sorted(self, slots: Iterable[int]) -> list[int]:
-        """Those of some slots that lie after the place, as the way comes by them."""
-        order = self._order
-        keyed: dict[Order, list[tuple[Any, int]]] = {order.filled: [], order.empty: []}
-        for slot in slots:
-            key = order.key(slot)
-            if key[0] is None:
-                keyed[order.empty].append((key[1:], slot))
-            else:
-                keyed[order.filled].append((key, slot))
-        found: list[int] = []
+    def arranged(self, slots: Iterable[int], holds: Callable[[int], bool]) -> Iterator[int]:
+        """Those of some slots that something holds for and that lie after the place, as the way comes by them."""
+        if len(self._regions) > 1:
+            slots = slots if isinstance(slots, Collection) else list(slots)
         for region in self._regions:
-            pairs = sorted(keyed[region], reverse=self._downward)
-            if self._place is not None and region is self._place.region:
-                start = self._place.key
-                pairs = [pair for pair in pairs if (pair[0] < start if self._downward else pair[0] > start)]
-            found += [slot for _key, slot in pairs]
-        return found
+            start = self._place.key if self._place is not None and region is self._place.region else None
+            yield from region.arranged(slots, holds, start, downward=self._downward)
 
 
-def walk(way: Way, sieve: Sieve, pool: set[int] | frozenset[int] | None, total: int, count: int) -> list[int]:
+def walk(way: Way, sieve: Sieve, pool: Collection[int] | None, total: int, count: int) -> list[int]:
     """The next slots of a list, at most `count`.
 
     Args:
@@ -140,49 +156,24 @@ def walk(way: Way, sieve: Sieve, pool: set[int] | frozenset[int] | None, total: 
         total: Records in the order.
         count: How many are wanted.
     """
-    few = sieve.few(_FEW if pool is None else _FEW_OF_POOL)
+    holds, most = sieve.holds, sieve.most
+    few = sieve.few(_FEW if pool is None else _NAMED * len(pool))
     if few is not None:
-        pool = few if pool is None else few & pool
-    if pool is None and sieve.all_hold:
-        return list(islice(filter(sieve.holds, way.slots()), count))
-    if pool is not None and len(pool) ** 2 <= count * total * _STEP_TO_KEY:
-        return way.sorted(filter(sieve.holds, pool))[:count]
-    found, left = _try(way.slots(), sieve, pool, count)
-    if left is None:
+        pool = few if pool is None else [slot for slot in few if slot in pool]
+    if pool is None and most is None:
+        return list(islice(filter(holds, way.slots()), count))
+    slots = way.slots()
+    looks: Iterator[int]
+    if pool is None:
+        looks = islice(slots, _LOOKS + (most or 0) // _LOOK_TO_NAME)
+    elif few is None and most is None:
+        # A step is quicker than putting a record of the pool in its place.
+        steps = 2 * count * total // max(len(pool), 1)
+        looks = filter(pool.__contains__, islice(slots, steps if steps < _STEPS * len(pool) else 0))
+    else:
+        return list(islice(way.arranged(pool, holds), count))
+    found = list(islice(filter(holds, looks), count))
+    if len(found) == count or next(slots, None) is None:
         return found
-    if pool is None and not sieve.narrows:
-        return [*found, *islice(filter(sieve.holds, left), count - len(found))]
-    # Hardly any gets through: who may is named first, instead of looking at all that come by.
-    pool = set(sieve.named()) if pool is None else pool
-    if len(pool) > _MOST_SORTED:
-        rest = filter(sieve.holds, filter(pool.__contains__, left))
-        return [*found, *islice(rest, count - len(found))]
-    kept = set(filter(sieve.holds, pool.difference(found)))
-    few_left = len(kept) <= max(count, total * _STEP_TO_KEY)
-    return [
-        *found,
-        *islice(way.sorted(kept) if few_left else filter(kept.__contains__, left), count - len(found)),
-    ]
-
-
-def _try(
-    slots: Iterator[int], sieve: Sieve, pool: set[int] | frozenset[int] | None, count: int
-) -> tuple[list[int], Iterator[int] | None]:
-    """Walk for a while. Returns what was found, and what is left of the way if that is not all."""
-    found: list[int] = []
-    holds = sieve.holds
-    steps = islice(slots, _LOOKS) if pool is None else filter(pool.__contains__, islice(slots, _STEPS))
-    for slot in steps:
-        if holds(slot):
-            found.append(slot)
-            if len(found) == count:
-                return found, None
-    first = next(slots, None)
-    if first is None:
-        return found, None
-    return found, _with(first, slots)
-
-
-def _with(first: int, rest: Iterator[int]) -> Iterator[int]:
-    yield first
-    yield from rest
+    # Those that fit lie far away: who may is named, instead of looking at all that come by.
+    return list(islice(way.arranged(sieve.named() if pool is None else pool, holds), count))

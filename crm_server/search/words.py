@@ -18,10 +18,9 @@ _LONG = 8
 _DIGIT = re.compile("[0-9]")
 
 
-def words_of(bare: str) -> list[str]:
-    """The words of a plain text that are long enough to be mistyped; numbers and marks with digits are none."""
-    words = [word for word in bare.split() if len(word) >= SHORTEST and not _DIGIT.search(word)]
-    return words if bare.isascii() else [word for word in words if not has_han(word)]
+def mistypable(word: str) -> bool:
+    """Whether a word of a plain text is one that may be mistyped: not too short, without digits, and not Chinese."""
+    return len(word) >= SHORTEST and not _DIGIT.search(word) and not has_han(word)
 
 
 class Vocabulary:

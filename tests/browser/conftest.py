@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from crm_server import tasks
 from crm_server.migrations import manage
@@ -21,6 +23,9 @@ from tests.browser.site import ROOT, Site, chromium_path, serve
 from tests.browser.site import browser as launch
 from tests.conftest import copy_database
 
+# Waits end when the awaited state is there; this is only when a test gives up, on a machine that is busy as well.
+LIMIT = 30_000
+expect.set_options(timeout=LIMIT)
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -78,8 +83,30 @@ def chromium(built: None) -> Iterator[Browser]:
 Opener = Callable[..., Page]
 
 
+class Sessions:
+    """Cookies of people who have logged in lately: their session goes on in the next test, unless it was ended.
+
+    Later they log in anew, as a step-up asks for a proof that is some minutes old at most.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    def of(self, login: str) -> Any:
+        since, state = self._kept.get(login, (0.0, None))
+        return state if time.monotonic() - since < 60 else None
+
+    def keep(self, login: str, state: Any) -> None:
+        self._kept[login] = time.monotonic(), state
+
+
+@pytest.fixture(scope="session")
+def sessions() -> Sessions:
+    return Sessions()
+
+
 @pytest.fixture
-def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
+def open_as(site: Site, chromium: Browser, sessions: Sessions) -> Iterator[Opener]:
     """Open a page as a demo user: `open_as("sales1", "/contacts", width=390, dark=True)`; "" logs nobody in.
 
     Whatever the console says of errors, broken policies or missing files fails the test at its end.
@@ -96,11 +123,14 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
                 color_scheme="dark" if dark else "light",
                 has_touch=width < 500,
                 locale=locale,
+                # Nothing glides: what a test measures is where it stays.
+                reduced_motion="reduce",
                 base_url=site.address,
+                storage_state=sessions.of(login),
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(LIMIT)
             page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
             page.on(
                 "console",
@@ -110,21 +140,35 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
                     else None
                 ),
             )
-            if login:
-                page.goto("/login")
+            page.goto(path)
+            if login and urlsplit(page.url).path == "/login":
+                page.goto("/login")  # without the way back
                 page.fill("#login", login)
                 page.fill("#password", site.password)
                 page.click("main button[type=submit]")
                 page.wait_for_url(f"{site.address}/")
-            page.goto(path)
+                sessions.keep(login, context.storage_state())
+                if path != "/":
+                    page.goto(path)
             return page
 
         yield opened
     assert not complaints, "\n".join(complaints)
 
 
+def lying_still(element: Locator) -> FloatRect:
+    """The box of an element in the middle of the screen, once it neither moves nor is covered."""
+    # Pages scroll smoothly where the device doesn't ask for less motion; a box measured meanwhile is already wrong.
+    element.evaluate("one => one.scrollIntoView({block: 'center', behavior: 'instant'})")
+    element.click(trial=True)
+    box = element.bounding_box()
+    assert box
+    return box
+
+
 def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with the page as it is shown now."""
+    page.wait_for_load_state()
     # Through the debugger and not as an element: the page's own policy allows no foreign script.
     session = page.context.new_cdp_session(page)
     session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
@@ -144,7 +188,8 @@ def work(site: Site) -> Callable[[], None]:
     def run() -> None:
         thread = threading.Thread(target=lambda: tasks.worker(settings).run(until_empty=True))
         thread.start()
-        thread.join(60)
+        thread.join(240)
+        assert not thread.is_alive(), "the worker has not ended"
 
     return run
 
@@ -153,4 +198,4 @@ def wait_for_work(page: Page, work: Callable[[], None]) -> None:
     expect(page.locator("#progress")).to_be_visible()
     work()
     # The bar asks once a second and then brings the whole page.
-    expect(page.locator("#progress")).to_have_count(0, timeout=10_000)
+    expect(page.locator("#progress")).to_have_count(0)

@@ -78,9 +78,8 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()
         command = [
-            str(Path(sys.executable).parent / "granian"),
-            *("--interface", "wsgi", "--factory", "crm_server.app:main", "--host", "127.0.0.1"),
-            *("--port", str(port), "--workers", "1", "--blocking-threads", "4", "--no-ws"),
+            *(sys.executable, "-m", "crm_server.serving", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", "4"),
             *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key)),
         ]
         log = Path(folder) / "server.log"
@@ -109,7 +108,7 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
 
 def _wait(address: str, authority: Path, process: subprocess.Popen[bytes], log: Path) -> None:
     context = ssl.create_default_context(cafile=str(authority))
-    until = time.monotonic() + 40
+    until = time.monotonic() + 120
     while time.monotonic() < until and process.poll() is None:
         try:
             with urllib.request.urlopen(f"{address}/readyz", timeout=5, context=context):
@@ -129,7 +128,7 @@ def browser() -> Iterator[Browser]:
     """A Chromium with an empty profile."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
-            executable_path=chromium_path(), args=list(CHROMIUM_FLAGS), timeout=60_000
+            executable_path=chromium_path(), args=list(CHROMIUM_FLAGS), timeout=120_000
         )
         try:
             yield made

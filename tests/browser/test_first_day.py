@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener, violations, wait_for_work
 from tests.browser.test_records import save
-from tests.browser.test_sales import column
+from tests.browser.test_sales import column, drag
 
 LIST = """First name;Last name;E-mail;Company
 Nora;Firstday;nora.firstday@example.com;Firstday Works
@@ -89,16 +89,7 @@ def _convert_a_lead(page: Page) -> None:
 def _drag_the_deal(page: Page) -> None:
     page.goto("/opportunities/board?owner=me")
     card = page.locator("[data-deal]", has_text="Firstlead order")
-    card.evaluate("card => card.scrollIntoView({block: 'center'})")
-    start, target = card.bounding_box(), column(page, "Proposal").bounding_box()
-    assert start
-    assert target
-    page.mouse.move(start["x"] + 20, start["y"] + start["height"] - 8)
-    page.mouse.down()
-    page.mouse.move(start["x"] + 60, start["y"] + 40, steps=4)
-    page.mouse.move(target["x"] + target["width"] / 2, target["y"] + 80, steps=8)
-    page.mouse.up()
-    expect(page.locator(".k-toast")).to_contain_text("Moved to another stage")
+    drag(page, card, column(page, "Proposal"))
     expect(column(page, "Proposal")).to_contain_text("Firstlead order")
 
 
@@ -107,6 +98,7 @@ def _restore_from_the_bin(page: Page) -> None:
     page.locator("td.k-title-cell a", has_text="Petra Firstlead").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Petra Firstlead")
     page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".k-toast")).to_contain_text("Moved to the bin")
     page.goto("/bin?kind=contact")
     page.locator("tr", has_text="Petra Firstlead").get_by_role("button", name="Restore").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Petra Firstlead")

@@ -34,6 +34,8 @@ RANKED_CAP = 1_000
 """Records that fit a text are counted up to here: who finds more looks for something else."""
 _LARGEST, _WALKED = 20_000, 3_000
 _HITS = (300, 3_000, 10_000)
+_HITS_SEEN = 100
+"""So many at first where all that the service finds is seen."""
 
 
 class Pieces:
@@ -72,8 +74,9 @@ class Pieces:
         limit = "" if wanted is None else f"limit {wanted}"
         table = table_name(self._part.entity)
         rows = self._run(
-            f"select x.id::text from unnest({{0}}) with ordinality x (id, place) join {table} t on t.id = x.id "
-            f"where {where} order by x.place {limit}",
+            # A subselect, so that one plan serves any number of ids: see `fetch`.
+            "select x.id::text from unnest((select {0})) with ordinality x (id, place) "
+            f"join {table} t on t.id = x.id where {where} order by x.place {limit}",
             ("uuid[]", array(ids)),
         )
         return [row[0] for row in rows]
@@ -156,16 +159,24 @@ class Pieces:
         part = self._part
         if not part.found_in:
             return []
-        found: list[str] = []
-        for number in _HITS:
+        found: list[str] | None = None
+        known = not part.limited and (part.sees_all or part.names_all)
+        for number in (_HITS_SEEN, *_HITS) if known else _HITS:
             ids, more = self._hits(number)
-            found = self._after(self._visible(self._kept(ids)))
-            if len(found) >= self._wanted or not more:
-                return found[: self._wanted]
-            if number == _HITS[0] and len(found) * 10 < self._wanted:
+            visible = self._visible(self._kept(ids))
+            found = self._after(visible)
+            if not more or (found is not None and len(found) >= self._wanted):
+                break
+            if number == _HITS[0] and len(visible) * 10 < self._wanted:
                 few = self._few()
                 if few is not None:
-                    return self._after(texts(self._hits(FEW, self._kept(few))[0]))[: self._wanted]
+                    found = self._after(texts(self._hits(FEW, self._kept(few))[0]))
+                    break
+        if found is None:
+            raise BadQuery(
+                "cursor",
+                _("The record at which this page begins is not there any more. Start from the first page."),
+            )
         return found[: self._wanted]
 
     def _hits(self, number: int, within: bytes | None = None) -> tuple[bytes, bool]:
@@ -173,15 +184,13 @@ class Pieces:
         self.percent = found.percent
         return b"".join(hit.id for hit in found.hits), found.more
 
-    def _after(self, ids: list[str]) -> list[str]:
+    def _after(self, ids: list[str]) -> list[str] | None:
+        """The ids of the page and what follows; None when the record beside it is not among them."""
         place = self._way.place
         if place is None:
             return ids
         if place.key not in ids:
-            raise BadQuery(
-                "cursor",
-                _("The record at which this page begins is not there any more. Start from the first page."),
-            )
+            return None
         at = ids.index(place.key)
         return ids[:at][::-1] if place.backward else ids[at + 1 :]
 

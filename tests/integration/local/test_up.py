@@ -102,6 +102,13 @@ def test_a_port_that_is_in_use_is_named_before_anything_starts(kontor):
     assert not (kontor.state / "postgres").exists()
 
 
+def test_a_mistyped_setting_is_named_before_anything_starts(kontor):
+    code, said = kontor("up", "--detach", KONTOR_HTTPS_PORT="8443")
+    assert code == 3
+    assert "KONTOR_HTTPS_PORT: no such setting" in said
+    assert not (kontor.state / "postgres").exists()
+
+
 def test_a_database_that_does_not_answer_is_named(kontor):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -8,10 +8,11 @@ import { keys } from "./parts/keys.js";
 import { lists } from "./parts/lists.js";
 import { passkeys } from "./parts/passkeys.js";
 import { pickers } from "./parts/pickers.js";
+import { strength } from "./parts/strength.js";
 
-// Parts that htmx brings get the same behaviour as the page.
-htmx.onLoad((root) => {
-  for (const equip of [pickers, forms, lists, board, passkeys]) equip(root);
-});
+// The page at once, for htmx names it a moment after it can be used; then the parts that htmx brings.
+const equip = (root) => [pickers, forms, lists, board, passkeys, strength].forEach((part) => part(root));
+equip(document.body);
+htmx.onLoad(equip);
 dialogs();
 keys();

@@ -32,7 +32,13 @@ function equip(board) {
   window.addEventListener("keydown", (event) => event.key === "Escape" && drag?.ghost && drop(null));
   // While a card hangs on the finger, the page must not scroll away.
   board.addEventListener("touchmove", (event) => drag?.ghost && event.preventDefault(), { passive: false });
-  board.addEventListener("contextmenu", (event) => drag?.ghost && event.preventDefault());
+  // A finger that rests on a card lifts it. On a busy device the browser's own long press, which would open the
+  // menu of the link below, can come before the timer.
+  board.addEventListener("contextmenu", (event) => {
+    if (!drag?.timer) return;
+    event.preventDefault();
+    if (!drag.ghost) lift(drag);
+  });
 
   function lift(started) {
     const place = started.card.getBoundingClientRect();

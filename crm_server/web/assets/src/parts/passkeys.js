@@ -1,5 +1,6 @@
 // Passkeys: a button asks the server for options, the browser makes or uses a passkey, and the answer goes back.
 // Keys and answers are bytes; JSON holds them as base64url. Browsers before 2025 can't convert them by themselves.
+import { find } from "./forms.js";
 
 const encode = (bytes) =>
   btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
@@ -58,5 +59,5 @@ async function press(button) {
 }
 
 export function passkeys(root) {
-  for (const button of root.querySelectorAll("[data-passkey]")) button.addEventListener("click", () => press(button));
+  for (const button of find(root, "[data-passkey]")) button.addEventListener("click", () => press(button));
 }
