@@ -10,3 +10,4 @@ import crm_server.domain.audit.releasing
 import crm_server.domain.identity.services.granting
 import crm_server.domain.imports.releasing
 import crm_server.domain.keys.jobs
+import crm_server.domain.keys.releasing

@@ -82,6 +82,12 @@ class Permission(StrEnum):
     """Learn of emergency access at once, and review it afterwards."""
     KEYS_RELEASE = "release:keys:destroy"
     """Be the second person for the destruction of keys."""
+    ERASURES_RELEASE = "release:persons:erase"
+    """Be the second person for the erasure of a person."""
+    HOLDS_RELEASE = "release:holds:end"
+    """Be the second person for the end of a legal hold."""
+    RESTORES_RELEASE = "release:restores:run"
+    """Be the second person for a restore from a backup."""
 
 
 def administration(permissions: Iterable[str]) -> frozenset[str]:
@@ -179,6 +185,9 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.KEYS_READ,
             Permission.KEYS_MANAGE,
             Permission.KEYS_RELEASE,
+            Permission.ERASURES_RELEASE,
+            Permission.HOLDS_RELEASE,
+            Permission.RESTORES_RELEASE,
             Permission.EMERGENCY_REVIEW,
         ),
         {},
@@ -196,6 +205,9 @@ BUILT_IN_ROLES: tuple[BuiltInRole, ...] = (
             Permission.AUDIT_MANAGE,
             Permission.ADMINISTRATORS_RELEASE,
             Permission.AUDIT_RELEASE,
+            Permission.ERASURES_RELEASE,
+            Permission.HOLDS_RELEASE,
+            Permission.RESTORES_RELEASE,
             Permission.EMERGENCY_REVIEW,
         ),
         {},

@@ -41,6 +41,18 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _never_or(low: int, high: int) -> Callable[[str], int]:
+    number = _integer(0, high)
+
+    def parse(text: str) -> int:
+        value = number(text)
+        if 0 < value < low:
+            raise ValueError(f"must be 0 (never) or a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
 def _boolean(text: str) -> bool:
     lowered = text.strip().lower()
     if lowered in {"1", "true", "yes", "on"}:
@@ -177,6 +189,29 @@ TABLE: tuple[Setting, ...] = (
         "The same for sessions of administrators.",
     ),
     Setting("session_absolute", _integer(300, 604_800), "43200", "seconds", "A session never lives longer."),
+    Setting(
+        "local_password_days",
+        _never_or(30, 3650),
+        "0",
+        "days",
+        "Passwords kept by Kontor have to be changed after this long; 0 means never. Only where a law or a contract "
+        "demands it: NIST SP 800-63B advises against it, because people then choose weaker ones.",
+    ),
+    Setting(
+        "local_password_blocklist",
+        _path,
+        "",
+        "file",
+        "Passwords that are refused beside those of the list that Kontor brings: UTF-8, one a line.",
+    ),
+    Setting(
+        "directory_guesses",
+        _integer(1, 50),
+        "4",
+        "per 30 minutes",
+        "Wrong passwords of one person that are handed to a company directory; keep it below the number at which the "
+        "directory locks an account.",
+    ),
     Setting(
         "audit_log_name",
         _text,

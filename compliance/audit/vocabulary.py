@@ -23,7 +23,8 @@ EVENT_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "read": ("read", "list", "view", "changes", "download", "audit_list", "audit_read", "audit_history"),
     "export": ("export", "export_done", "audit_proof", "audit_export", "audit_table"),
     "configuration": (
-        *("password_changed", "password_set", "factor_added", "factor_removed", "link_made"),
+        *("password_changed", "password_set", "password_expired"),
+        *("factor_added", "factor_removed", "link_made"),
         *("recovery_codes_made", "recovery_code_used", "user_enabled", "user_disabled"),
         *("user_made_by_directory", "user_made_by_sso", "token_created", "token_revoked"),
         *("role_created", "role_changed", "role_deleted", "role_given", "role_taken"),

@@ -87,19 +87,29 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
 @JSON
 def test(*, name: str, login: str | None, as_json: bool) -> None:
     """Test each server of a directory, and how one person looks from here. Needs no password of the person."""
+    from crm_server.domain.identity import directory_queries
+    from crm_server.domain.identity.services.directories import source_of
     from security.identity.ldap.diagnosis import diagnose
 
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
-        reports = diagnose(tools.services.directories.client(_row(session, name)), login)
+        row = _row(session, name)
+        reports = diagnose(tools.services.directories.client(row), login)
+        gives = [
+            directory_queries.gives(session, source_of(row), {str(one.id) for one in report.groups})
+            for report in reports
+        ]
+    both = list(zip(reports, gives, strict=True))
     if as_json:
-        click.echo(json.dumps([_plain(report) for report in reports]))
-    for report in () if as_json else reports:
+        click.echo(json.dumps([_plain(report) | {"gives": found} for report, found in both]))
+    for report, found in () if as_json else both:
         click.echo(f"{report.server}  {report.tls.version if report.tls else ''}".rstrip())
         for step in report.steps:
             mark = "ok  " if step.passed else "FAIL"
             click.echo(f"  {mark} {step.code.replace('_', ' ')}: {step.detail} ({step.milliseconds} ms)")
         for group in report.groups:
             click.echo(f"       group {group.id}  {group.name}")
+        for kind, target in found:
+            click.echo(f"       gives {kind} {target}".rstrip())
     if not any(report.passed for report in reports):
         sys.exit(1)
 

@@ -19,6 +19,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable ou
 @contextmanager
 def key_work(*, restored: bool = False) -> Iterator[KeyWork]:
     """The keys for one command, as the system."""
+    import crm_server.models  # noqa: F401 - maps all tables: requests name people
     from crm_server.domain.keys.work import KeyWork
     from crm_server.kernel import db
     from crm_server.kernel.actor import Origin, system_actor

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crm_server.cli.key_nodes import admit, forget_node, join
+from crm_server.cli.key_people import end_hold, erase, hold, restore
 from crm_server.cli.key_tools import JSON, key_work, progress_bar, say
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from crm_server.domain.keys.queries import KeyState
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -286,47 +285,6 @@ def _typed(wanted: str, given: str | None) -> None:
 
 
 @keys.command()
-@click.argument("subject", type=click.UUID)
-@click.option(
-    "--class", "classes", multiple=True, help="Key class such as identity; all if left out. Repeatable."
-)
-@click.option("--dry-run", is_flag=True, help="Count, and change nothing.")
-@click.option("--confirm", help="What would be typed to confirm, for scripts.")
-@JSON
-def erase(subject: UUID, classes: tuple[str, ...], dry_run: bool, confirm: str | None, as_json: bool) -> None:
-    """Erase the keys of the data subject SUBJECT: what they sealed is unreadable at once and for good."""
-    from crm_server.domain.keys import services
-    from crm_server.kernel import db
-
-    chosen = classes or None
-    with key_work() as work:
-        factory = db.session_factory(work.engine, work.settings, work.keys)
-        with db.open_session(factory, work.actor) as session:
-            found = services.preview(session, subject, chosen)
-            if not dry_run:
-                if not found.number:
-                    raise click.ClickException("This person has no keys of these classes.")
-                _typed(f"erase {found.number} keys of {subject}", confirm)
-                found = services.erase_subject(session, subject, chosen)
-                db.commit(session)
-        for callback in session.info.pop(db.AFTER_COMMIT, ()):
-            callback()
-    say(
-        as_json,
-        {
-            "subject": str(subject),
-            "keys": found.classes,
-            "held": found.held,
-            "epochs": list(found.epochs),
-            "event": str(found.event) if found.event else None,
-        },
-        f"{found.number} keys {'would be' if dry_run else 'are'} erased: "
-        + (", ".join(f"{number} {name}" for name, number in sorted(found.classes.items())) or "none")
-        + f". In backups when epochs {', '.join(map(str, found.epochs)) or '-'} are destroyed.",
-    )
-
-
-@keys.command()
 @click.option("--reason", default="restored from a backup", show_default=True)
 @JSON
 def quarantine(reason: str, as_json: bool) -> None:
@@ -421,5 +379,5 @@ def inventory(output: Path | None) -> None:
         output.write_text(text + "\n", encoding="utf-8")
 
 
-for command in (join, admit, forget_node):
+for command in (join, admit, forget_node, erase, hold, end_hold, restore):
     keys.add_command(command)

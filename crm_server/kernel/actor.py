@@ -35,7 +35,8 @@ class Actor:
         fields: Field rules by access group ("hidden", "masked", "read", "write").
         only: The fields that an API token is limited to, such as "contact.email"; None: no limit (AUTH-18).
         reduced: Why the actor holds less than their roles grant: "second_factor_required" until one is set up,
-            "network" where a role doesn't count from here. Refusals name it.
+            "password_expired" until another one is chosen, "network" where a role doesn't count from here.
+            Refusals name it.
         emergency_until: When a role ends that was taken in an emergency; pages say so all the time.
         session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
     """

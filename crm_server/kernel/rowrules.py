@@ -197,6 +197,7 @@ def creating(actor: Actor, entity: str) -> frozenset[Scope]:
     return _creating(actor.permissions, actor.scopes, entity)
 
 
+@lru_cache(maxsize=2000)
 def _reached(
     permissions: frozenset[str], scopes: frozenset[str], entity: str, act: RowAction
 ) -> frozenset[Scope]:

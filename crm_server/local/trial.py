@@ -41,12 +41,11 @@ def processes(port: int, tls: certificate.Certificate, environment: Mapping[str,
     kontor = str(programs / "kontor")
     # HTTP/1.1 alone: over HTTP/2 the server resets a stream whose body was refused, so that the reason never arrives.
     application = [
-        str(programs / "granian"),
-        *("--interface", "wsgi", "--factory", "crm_server.app:main"),
+        *(sys.executable, "-m", "crm_server.serving"),
         *("--host", HOST, "--port", str(port)),
         *("--workers", str(_WORKERS), "--blocking-threads", str(_THREADS)),
         *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key), "--ssl-protocol-min", "tls1.2"),
-        *("--http", "1", "--respawn-failed-workers", "--no-ws", "--workers-kill-timeout", "10"),
+        *("--http", "1", "--respawn-failed-workers"),
     ]
     found = [
         Process("app", application, environment),

@@ -35,10 +35,12 @@ _RETRY = 0.5
 _PAGE, _WRITE = 5_000, 200
 _HEAD = "select pg_snapshot_xmin(pg_current_snapshot())::text"
 # One row at least, which tells the horizon of the very snapshot that the changes are read with.
-_ORDERED = """
+_PREPARE = """
+prepare kontor_feed (text, bigint, integer) as
 select pg_snapshot_xmin(pg_current_snapshot())::text, f.xid, f.seq, f.entity, f.record_id
-  from (select 1) one left join kontor.feed_after(%s::text::xid8, %s, %s) f on true
+  from (select 1) one left join kontor.feed_after($1::xid8, $2, $3) f on true
 """
+_ORDERED = "execute kontor_feed (%s, %s, %s)"
 _NEWEST = "select seq, entity, record_id from kontor.feed_newest(%s, %s)"
 _ERASED = "select distinct uuid_send(subject) from keys.data_key where kid = any(%s)"
 _ERASED_LATELY = """
@@ -154,6 +156,7 @@ class Feed:
     def _listen(self) -> None:
         with self._database.cursor() as cursor:
             cursor.execute(f"listen {_CHANNEL}")
+            cursor.execute(_PREPARE)
 
     # One look
 

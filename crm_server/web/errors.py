@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("kontor.web")
 
+WAITS_FOR = {"second_factor_required": "/profile/security", "password_expired": "/profile/security/password"}
+"""Where somebody is led who has to do something first, by the reason of the refusal."""
+
 _TITLES: dict[int, tuple[Text, Text]] = {
     400: (
         _("This request can't be understood"),
@@ -108,8 +111,9 @@ def forbidden(error: HTTPForbidden, request: Request) -> Response:
     """Nobody is logged in: to the log-in page and back. Else why not."""
     if request.ui.actor is None:
         return login(request)
-    if request.ui.actor.reduced == "second_factor_required":
-        return HTTPSeeOther("/profile/security")
+    waits = WAITS_FOR.get(request.ui.actor.reduced or "")
+    if waits is not None:
+        return HTTPSeeOther(waits)
     result = getattr(error, "result", None)
     return page(request, 403, reason=getattr(result, "msg", None))
 

@@ -6,6 +6,8 @@ import pytest
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from crm_server.app import main
+from crm_server.domain.identity import labels
+from crm_server.permissions import Permission
 from crm_server.settings import Settings
 
 # What a stranger may call. A new line here is a decision about security.
@@ -25,6 +27,7 @@ PUBLIC = {
     "login_passkey",
     "logout",
     "welcome",
+    "welcome_strength",  # says something only to who has the link
     # Language and appearance, before anybody has logged in.
     "preferences",
     "healthz",
@@ -93,3 +96,7 @@ class TestViews:
         ]
         assert changing
         assert all(view.get("step_up") for view in changing)
+
+
+def test_each_permission_has_words_on_the_page_of_roles() -> None:
+    assert set(labels.PERMISSIONS) == set(Permission)

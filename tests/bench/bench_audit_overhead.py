@@ -182,7 +182,7 @@ def _prompt() -> Iterator[None]:
 
 
 BOTH = ("latency of 16 clients", "CPU of application and database")
-UNSEEN = "unseen:from_environment"
+UNSEEN = "unseen"
 CLIENTS = 16
 
 

@@ -80,12 +80,12 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     # Connections keep what they have prepared, so a later scenario does not prepare it again.
     definitions: dict[str, tuple[str, list[str]]] = {}
     # A server of its own gives the samples: what a connection has prepared before the log is read stays unknown.
-    with _search(settings), server(settings) as (url, _pid):
+    with server(settings) as (url, _pid):
         ids, mails = _samples(url, token)
     with _search(settings) as search, server(settings) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
-            statements, reach = _statements(cluster, scenario, url, token, definitions)
+            statements, reach = _statements(cluster, f"kontor_{size}", scenario, url, token, definitions)
             script = WORK / f"{scenario.name.replace(' ', '_')}.lua"
             script.write_text(scenario.lua, encoding="utf-8")
             pgbench = WORK / f"{scenario.name.replace(' ', '_')}.sql"
@@ -103,8 +103,8 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
                 if load.errors:
                     raise SystemExit(f"{scenario.name}: {load.errors} requests failed; see {WORK}/app.log")
             rows.append(_row(size, scenario, loads, limits, (app_cpu, db_cpu, count)))
+        rows += _deep_pages(size, url, token, pid, database)
         if size == USUAL:
-            rows += _deep_pages(url, token, pid, database)
             rows.append(_memory(measure.tree(pid)))
     return rows
 
@@ -306,7 +306,7 @@ def _search(settings: Settings) -> Iterator[int]:
 
 
 @contextmanager
-def server(settings: Settings, factory: str = "crm_server.app:from_environment") -> Iterator[tuple[str, int]]:
+def server(settings: Settings, module: str = "crm_server.serving") -> Iterator[tuple[str, int]]:
     """The application behind granian with two processes; yields its address and the pid of the main process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -314,10 +314,9 @@ def server(settings: Settings, factory: str = "crm_server.app:from_environment")
     with (WORK / "app.log").open("w") as log:
         process = subprocess.Popen(
             [
-                Path(sys.executable).parent / "granian",
-                *("--interface", "wsgi", "--factory", factory),
+                *(sys.executable, "-m", module),
                 *("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS)),
-                *("--blocking-threads", "4", "--no-ws", "--log-level", "warning"),
+                *("--blocking-threads", "4", "--log-level", "warning"),
             ],
             env=_environment(settings),
             stdout=log,
@@ -333,7 +332,7 @@ def server(settings: Settings, factory: str = "crm_server.app:from_environment")
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(150):
+    for _ in range(600):
         if process.poll() is not None:
             raise SystemExit(f"The application ended: {(WORK / 'app.log').read_text()[-2000:]}")
         try:
@@ -363,6 +362,7 @@ _EXECUTE = re.compile(r"EXECUTE (\w+)\((.*)\)\s*$", re.DOTALL)
 
 def _statements(
     cluster: Cluster,
+    database: str,
     scenario: Scenario,
     url: str,
     token: str,
@@ -387,11 +387,11 @@ def _statements(
         finally:
             connection.execute(text("alter system reset log_statement"))
             connection.execute(text("select pg_reload_conf()"))
-    for name, sql, types in _prepared(log.read_text()[start:]):
+    for name, sql, types in _prepared(log.read_text()[start:], database):
         definitions[name] = (sql, types)
     recorded = log.read_text()[mark:]
-    reach = re.findall(r"set_config\('kontor.rows', '([^']*)'", recorded)[-1]
-    return _as_script(recorded, definitions, since), reach
+    reach = re.findall(r"set_config\('kontor.rows', '([^']*)'", "\n".join(_entries(recorded, database)))[-1]
+    return _as_script(recorded, database, definitions, since), reach
 
 
 def _fresh(example: tuple[str, str, dict[str, Any] | None]) -> tuple[str, str, dict[str, Any] | None]:
@@ -399,28 +399,33 @@ def _fresh(example: tuple[str, str, dict[str, Any] | None]) -> tuple[str, str, d
     return method, path, None if body is None else {**body, "email": f"bench{uuid4().hex}@example.com"}
 
 
-def _prepared(recorded: str) -> Iterator[tuple[str, str, list[str]]]:
-    for line in _entries(recorded):
+def _prepared(recorded: str, database: str) -> Iterator[tuple[str, str, list[str]]]:
+    for line in _entries(recorded, database):
         found = re.match(r"PREPARE (\w+)(?:\(([^)]*)\))? AS (.*)", line, re.DOTALL)
         if found:
             yield found[1], found[3], [part.strip() for part in (found[2] or "").split(",") if part.strip()]
 
 
-def _entries(recorded: str) -> list[str]:
-    """The statements of a log in order; continuation lines belong to the one before."""
+def _entries(recorded: str, database: str) -> list[str]:
+    """The statements of a log in one database, in order; continuation lines belong to the one before."""
     entries: list[str] = []
+    ours = False
     for line in recorded.splitlines():
-        found = re.match(r"^\d{4}-\d\d-\d\d .*? LOG:  statement: (.*)", line)
-        if found:
-            entries.append(found[1])
-        elif entries and line.startswith("\t"):
+        if not line.startswith("\t"):
+            found = re.match(rf"^\d{{4}}-\d\d-\d\d .*?@{database} LOG:  statement: (.*)", line)
+            ours = found is not None
+            if found:
+                entries.append(found[1])
+        elif ours:
             entries[-1] += "\n" + line.strip()
     return entries
 
 
-def _as_script(recorded: str, definitions: dict[str, tuple[str, list[str]]], since: float) -> str:
+def _as_script(
+    recorded: str, database: str, definitions: dict[str, tuple[str, list[str]]], since: float
+) -> str:
     lines = []
-    for entry in _entries(recorded):
+    for entry in _entries(recorded, database):
         statement = entry.strip().rstrip(";")
         if any(part in statement for part in _OTHERS):
             continue
@@ -466,7 +471,7 @@ def _written_out(sql: str, arguments: list[str], types: list[str]) -> str:
 
 
 # What the measurement itself, /readyz and the search service say belongs to no request; COPY has no place in a script.
-_OTHERS = ("pg_reload_conf", "alter system", "version_num", "feed_after", "select uuid_send(", "copy ")
+_OTHERS = ("pg_reload_conf", "alter system", "version_num", "kontor_feed", "select uuid_send(", "copy ")
 # The id of a new data key: 16 random bytes.
 _KID = re.compile(r"'\\x([0-9a-f]{32})'::bytea")
 _UUID7 = re.compile(r"'([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'")
@@ -509,8 +514,10 @@ def _pgbench(cluster: Cluster, size: int, script: Path, reach: str) -> float:
     )
 
 
-def _deep_pages(url: str, token: str, pid: int, database: int) -> list[dict[str, Any]]:
-    """CPU of page 1 and of page 1,000 of the same list."""
+def _deep_pages(size: int, url: str, token: str, pid: int, database: int) -> list[dict[str, Any]]:
+    """CPU of page 1 and of page 1,000 of the same list, where it has so many."""
+    if size < 1001 * 50:
+        return []
     path, cursor, cost = "/api/v1/contacts?sort=created_at&limit=50&fields=name", "", {}
     for page in range(1, 1002):
         where = path + (f"&cursor={cursor}" if cursor else "")
@@ -530,7 +537,7 @@ def _deep_pages(url: str, token: str, pid: int, database: int) -> list[dict[str,
     ratio = cost[1001] / cost[1]
     return [
         {
-            "name": "page 1,000 beside page 1",
+            "name": f"page 1,000 beside page 1, {size:,} contacts",
             "value": round(cost[1001] * 1000, 3),
             "unit": "ms CPU",
             "limit": round(cost[1] * 1000, 3),
@@ -546,7 +553,7 @@ def _same_cost(rows: list[dict[str, Any]], sizes: list[int]) -> list[dict[str, A
     """The same request on tables of different size: CPU of application and database."""
     made = []
     by_name = {row["name"]: row for row in rows}
-    for name in ("read one", "list 50"):
+    for name in AIMS:
         costs = {
             size: by_name[f"{name}, {size:,} contacts"]["cpu_app_ms"]
             + by_name[f"{name}, {size:,} contacts"]["cpu_db_ms"]

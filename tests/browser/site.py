@@ -78,9 +78,8 @@ def serve(environment: Mapping[str, str], *, contacts: int = 300) -> Iterator[Si
         tls = certificate.ensure(Path(folder) / "tls")
         port = _free_port()
         command = [
-            str(Path(sys.executable).parent / "granian"),
-            *("--interface", "wsgi", "--factory", "crm_server.app:main", "--host", "127.0.0.1"),
-            *("--port", str(port), "--workers", "1", "--blocking-threads", "4", "--no-ws"),
+            *(sys.executable, "-m", "crm_server.serving", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", "4"),
             *("--ssl-certificate", str(tls.chain), "--ssl-keyfile", str(tls.key)),
         ]
         log = Path(folder) / "server.log"

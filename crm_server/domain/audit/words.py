@@ -63,6 +63,7 @@ ACTIONS: dict[str, Text] = {
     "session_ended": _("Session ended"),
     "password_changed": _("Password changed"),
     "password_set": _("Password set"),
+    "password_expired": _("Password has to be changed"),
     "factor_added": _("Second factor added"),
     "factor_removed": _("Second factor removed"),
     "role_given": _("Role given"),

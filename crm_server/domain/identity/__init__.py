@@ -18,10 +18,12 @@ _ROUTES = (
     ("scim", "/scim/v2/*rest"),
     ("logout", "/logout"),
     ("welcome", "/welcome/{token}"),
+    ("welcome_strength", "/welcome/{token}/strength"),
     ("confirm", "/confirm"),
     ("confirm_passkey", "/confirm/passkey"),
     ("own_security", "/profile/security"),
     ("own_password", "/profile/security/password"),
+    ("own_password_strength", "/profile/security/password/strength"),
     ("own_app", "/profile/security/app"),
     ("own_app_remove", "/profile/security/app/remove"),
     ("own_passkeys", "/profile/security/passkeys"),
@@ -91,6 +93,10 @@ def includeme(config: Configurator) -> None:
     flash.TEXTS.update(
         {
             "password_set": ("success", _("The new password counts from now on.")),
+            "password_soon": (
+                "warning",
+                _("Your password has to be changed within ${n} days. Do it under Security."),
+            ),
             "factor_removed": ("success", _("The second factor was removed.")),
             "passkey_added": ("success", _("The passkey was added.")),
             "session_ended": ("success", _("The sessions were ended.")),

@@ -43,7 +43,7 @@ _ABOUT_USER = 7
 BY_SESSION = Prepared(
     "identity_session",
     f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, "  # noqa: S608
-    "s.revoked_at, s.must_enrol "
+    "s.revoked_at, s.must_enrol, s.must_change_password "
     'from identity.session s join identity."user" u on u.id = s.user_id where s.token_hash = $1',
     ("bytea",),
 )
@@ -127,7 +127,7 @@ class Authenticator:
         rows = self._hot.run(BY_SESSION, (digest,)) if digest else []
         if not rows:
             return None
-        user, (key, created, seen, _proved, method, revoked, enrol) = (
+        user, (key, created, seen, _proved, method, revoked, enrol, change) = (
             rows[0][:_ABOUT_USER],
             rows[0][_ABOUT_USER:],
         )
@@ -147,10 +147,10 @@ class Authenticator:
             return None
         if verdict.touch:
             self._hot.run(TOUCH, (key,))
-        if enrol:
-            # Until the second factor is set up, nothing else can be done (AUTH-11).
+        if enrol or change:
+            # Until the second factor is set up (AUTH-11) or the password changed (AUTH-17), nothing else can be done.
             actor = _actor(user, self._together([]), Origin.WEB, method, key, request_id)
-            return replace(actor, reduced="second_factor_required")
+            return replace(actor, reduced="second_factor_required" if enrol else "password_expired")
         here = _here(grants, address)
         actor = _actor(user, self._together(here), Origin.WEB, method, key, request_id)
         return actor if len(here) == len(grants) else replace(actor, reduced="network")

@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, Text] = {
     Permission.CUSTOM_FIELDS_MANAGE: _("Manage custom fields"),
     Permission.SHARED_VIEWS_MANAGE: _("Share views with everybody"),
     Permission.AUDIT_READ: _("Read the audit log"),
+    Permission.AUDIT_MANAGE: _("Set where audit events go, how long they stay and what raises an alarm"),
     Permission.SETTINGS_READ: _("See the state of the system"),
     Permission.ACCESS_EXPLAIN: _("Ask who may do what, and why"),
     Permission.CHANGES_READ: _("Follow the change feed"),
@@ -42,6 +43,9 @@ PERMISSIONS: dict[str, Text] = {
     Permission.EMERGENCY_USE: _("Take a role in an emergency"),
     Permission.EMERGENCY_REVIEW: _("Review emergency access"),
     Permission.KEYS_RELEASE: _("Release the destruction of keys"),
+    Permission.ERASURES_RELEASE: _("Release the erasure of a person"),
+    Permission.HOLDS_RELEASE: _("Release the end of a legal hold"),
+    Permission.RESTORES_RELEASE: _("Release a restore from a backup"),
 }
 
 

@@ -83,19 +83,21 @@ class PostgresThrottleStore:
 class LoginLimits:
     """Every limit of identity, as sentences on one page.
 
-    The limit of an account stays below the lock-out threshold that directories commonly have, so that
-    guessing here doesn't lock anybody out there.
+    The limit of a directory counts wrong passwords of a person, however the log-in name was written, and stays below
+    the number at which the directory locks the account: guessing here locks nobody out there.
     """
 
     account: Throttle
     address: Throttle
     second_step: Throttle
     link: Throttle
+    strength: Throttle
+    directory: Throttle
     audit: Throttle
     store: PostgresThrottleStore
 
 
-def login_limits(hot: Hot, clock: Callable[[], datetime]) -> LoginLimits:
+def login_limits(hot: Hot, clock: Callable[[], datetime], directory_guesses: int) -> LoginLimits:
     """Make the limits over the store of this installation."""
     store = PostgresThrottleStore(hot)
     return LoginLimits(
@@ -103,6 +105,9 @@ def login_limits(hot: Hot, clock: Callable[[], datetime]) -> LoginLimits:
         address=Throttle("login/address", "100 per 5 minutes", store, clock=clock),
         second_step=Throttle("login/second", "5 per 5 minutes", store, clock=clock),
         link=Throttle("login/link", "20 per hour", store, clock=clock),
+        directory=Throttle("login/directory", f"{directory_guesses} per 30 minutes", store, clock=clock),
+        # Judging a password takes the processor some milliseconds.
+        strength=Throttle("password/strength", "120 per minute", store, clock=clock),
         # Refusals by a limit are told to the audit log only this often, or guessing could fill its disk.
         audit=Throttle("login/audit", "10 per minute", store, clock=clock),
         store=store,

@@ -481,6 +481,15 @@ class LoginSession(Base):
         default=False,
         server_default=text("false"),
     )
+    must_change_password: Mapped[bool] = field(
+        13,
+        Semantic.BOOLEAN,
+        _("Must choose another password"),
+        SYSTEM,
+        required=True,
+        default=False,
+        server_default=text("false"),
+    )
 
 
 class ApiToken(Audited, Base):

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 MOST_USERS = 2000
 """More rows than a person reads on one page; lists say when they are cut."""
+MOST_MEMBERS = 200
+"""So many members of a group are shown by name, each with a button; the others are named in the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +213,34 @@ def role_names(db: Session, user_id: UUID) -> list[str]:
     return sorted(db.scalars(query))
 
 
-def role_members(db: Session, role_id: UUID) -> list[tuple[UUID, str, str]]:
-    """(id, log-in name, name) of those who hold a role."""
-    query = (
-        select(User.id, User.login, User.name)
-        .join(UserRole, UserRole.user_id == User.id)
-        .where(UserRole.role_id == role_id)
-        .order_by(func.lower(User.name))
-    )
-    return [(key, login, name) for key, login, name in db.execute(query)]
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who is in a group: the first of them by name as (id, log-in name, name), and how many there are."""
+
+    first: tuple[tuple[UUID, str, str], ...] = field(repr=False)
+    number: int
+
+
+def role_members(db: Session, role_id: UUID, most: int | None = MOST_MEMBERS) -> Members:
+    """Who holds a role; all of them if `most` is None."""
+    return _members(db, UserRole.user_id, UserRole.role_id == role_id, most)
+
+
+def team_members(db: Session, team_id: UUID) -> Members:
+    """Who is in a team."""
+    return _members(db, TeamMember.user_id, TeamMember.team_id == team_id)
+
+
+def territory_members(db: Session, territory_id: UUID) -> Members:
+    """Who has a territory itself, not through one above."""
+    return _members(db, TerritoryMember.user_id, TerritoryMember.territory_id == territory_id)
+
+
+def _members(db: Session, user_id: Any, here: Any, most: int | None = MOST_MEMBERS) -> Members:
+    query = select(User.id, User.login, User.name).where(User.id == user_id, here)
+    rows = db.execute(query.order_by(func.lower(User.name), User.id).limit(most))
+    number = db.scalar(select(func.count(user_id)).where(here)) or 0
+    return Members(tuple((key, login, name) for key, login, name in rows), number)
 
 
 def member_counts(db: Session) -> dict[UUID, int]:
@@ -267,11 +288,6 @@ def teams(db: Session) -> list[TeamRow]:
     return [TeamRow(*row) for row in db.execute(query)]
 
 
-def team_members(db: Session, team_id: UUID) -> set[UUID]:
-    """Ids of a team's members."""
-    return set(db.scalars(select(TeamMember.user_id).where(TeamMember.team_id == team_id)))
-
-
 def territories(db: Session) -> list[TerritoryNode]:
     """The tree of territories, each followed by what lies inside it."""
     members = select(func.count()).where(TerritoryMember.territory_id == Territory.id).scalar_subquery()
@@ -300,13 +316,6 @@ def territory_tree(db: Session) -> list[Branch]:
     return top
 
 
-def territory_members(db: Session, territory_id: UUID) -> set[UUID]:
-    """Ids of those who have a territory itself, not through one above."""
-    return set(
-        db.scalars(select(TerritoryMember.user_id).where(TerritoryMember.territory_id == territory_id))
-    )
-
-
 def names_of(db: Session, keys: Collection[UUID | None]) -> dict[UUID, str]:
     """Names of users by key, for pages that tell who did something."""
     wanted = {key for key in keys if key is not None}
@@ -325,7 +334,9 @@ def _like(text: str) -> str:
 
 
 __all__ = [
+    "MOST_MEMBERS",
     "MOST_USERS",
+    "Members",
     "SessionRow",
     "TeamRow",
     "TerritoryNode",

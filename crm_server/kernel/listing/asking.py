@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -72,6 +73,7 @@ def finding_fields(entity: EntityDef, actor: Actor, custom: CustomColumns) -> tu
     return tuple(sorted(policy.number for policy in policies if policy.search is not Search.NONE))
 
 
+@cache
 def held(entity: EntityDef) -> bool:
     """Whether the service holds records of this kind."""
     return "deleted_at" in entity.fields and entity.exposed and indexed(entity) is not None

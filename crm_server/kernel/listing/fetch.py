@@ -257,10 +257,14 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
 
 
 def _named_page(entity: EntityDef, conditions: tuple[str, ...], inner: str, ids: str) -> str:
-    """The expression "page" where its rows are known by key; row rules and conditions are judged once more."""
+    """The expression "page" where its rows are known by key; row rules and conditions are judged once more.
+
+    The keys are a subselect so that their number is none of the planner's business: a plan made anew for each number
+    would be thought cheaper than one that is kept, and making it costs more than running it.
+    """
     chosen = " and ".join(conditions) or "true"
     return (
-        f"page as materialized (select {inner} from unnest({ids}) with ordinality x (key, place) "
+        f"page as materialized (select {inner} from unnest((select {ids})) with ordinality x (key, place) "
         f"join {table_name(entity)} t on t.id = x.key where {chosen} order by x.place)"
     )
 

@@ -1451,6 +1451,7 @@ def create_tables() -> None:
         sa.Column("user_agent", sa.Text(), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("must_enrol", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("must_change_password", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("char_length(address) <= 60", name=op.f("ck_session_address_length")),
         sa.CheckConstraint("char_length(auth_method) <= 200", name=op.f("ck_session_auth_method_length")),
         sa.CheckConstraint("char_length(user_agent) <= 300", name=op.f("ck_session_user_agent_length")),

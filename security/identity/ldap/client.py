@@ -72,15 +72,21 @@ class Directory:
             for server in settings.servers
         }
 
-    def authenticate(self, login: str, password: str) -> Authentication:
-        """Sign ``login`` in. Never raises for what a person typed or a server did; the outcome says it."""
+    def authenticate(
+        self, login: str, password: str, may_try: Callable[[UUID], bool] = lambda _identity: True
+    ) -> Authentication:
+        """Sign ``login`` in. Never raises for what a person typed or a server did; the outcome says it.
+
+        ``may_try`` is asked with the immutable id of whoever was found, before their password goes to the server:
+        a wrong one counts there towards a lock-out, however the log-in name was written.
+        """
         if not password:
             return Authentication(Outcome.EMPTY_PASSWORD)
         name = normalise_login(login, self.settings)
         if name is None or "\x00" in password or not _is_unicode(password):
             return Authentication(Outcome.MALFORMED_LOGIN)
         try:
-            return self.run(lambda session: self._authenticate(session, name, password))
+            return self.run(lambda session: self._authenticate(session, name, password, may_try))
         except DirectoryFailure as failure:
             return Authentication(failure.outcome, detail=failure.detail)
 
@@ -128,7 +134,9 @@ class Directory:
         with Session(self.settings, server) as session:
             return action(session)
 
-    def _authenticate(self, session: Session, name: str, password: str) -> Authentication:
+    def _authenticate(
+        self, session: Session, name: str, password: str, may_try: Callable[[UUID], bool]
+    ) -> Authentication:
         server = str(session.server)
         entries = self._search(session, self._login_filter(name))
         if len(entries) != 1:
@@ -136,9 +144,10 @@ class Directory:
             outcome = Outcome.AMBIGUOUS_USER if entries else Outcome.UNKNOWN_USER
             return Authentication(outcome, server=server)
         found = person(self.settings, entries[0].dn, entries[0].attributes, self.now())
+        if found is None or not may_try(found.id):
+            session.bind_as(self._decoy_dn(name), password)
+            return Authentication(Outcome.NO_IDENTITY_KEY if found is None else Outcome.SPARED, server=server)
         outcome = session.bind_as(entries[0].dn, password)
-        if found is None:
-            return Authentication(Outcome.NO_IDENTITY_KEY, server=server)
         outcome = _with_state(outcome, found.state)
         if outcome is not Outcome.SIGNED_IN:
             return Authentication(outcome, found, server=server)

@@ -24,6 +24,7 @@ class Outcome(enum.Enum):
     MUST_CHANGE_PASSWORD = "must_change_password"  # noqa: S105 - as above.
     OUTSIDE_HOURS = "outside_permitted_hours"
     NO_IDENTITY_KEY = "entry_without_immutable_id"
+    SPARED = "rate_limited_before_directory"
     UNAVAILABLE = "directory_unavailable"
     MISCONFIGURED = "directory_misconfigured"
 

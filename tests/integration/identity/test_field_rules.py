@@ -151,3 +151,43 @@ class TestHidden:
         (meta,) = [one for one in browser.get("/api/v1/meta").json["entities"] if one["name"] == "contact"]
         assert "email" not in [one["name"] for one in meta["fields"]]
         assert field not in [one["name"] for one in meta["custom_fields"]]
+
+
+@pytest.fixture(scope="module")
+def board(application: object, world: World) -> str:
+    """The address of the board in the API, on which a deal of a telling amount lies."""
+    browser = browser_of(application, world.user("Manager"))
+    token = csrf_of(browser.get("/profile/security"))
+    pipelines = browser.get("/api/v1/pipelines").json["data"]
+    stages = browser.get("/api/v1/stages?limit=50").json["data"]
+    stage = next(one for one in stages if one["pipeline_id"] == pipelines[0]["id"] and one["kind"] == "open")
+    body = {
+        "name": "Lighthouse", "amount": 7654321000, "currency": "EUR",
+        "pipeline_id": pipelines[0]["id"], "stage_id": stage["id"],
+    }  # fmt: skip
+    browser.post_json("/api/v1/opportunities", body, headers=token, status=201)
+    return f"/api/v1/pipelines/{pipelines[0]['id']}/board"
+
+
+class TestFigures:
+    """Sums over a field are as closed as the field."""
+
+    @pytest.mark.parametrize("level,shown", [("read", True), ("masked", False), ("hidden", False)])
+    def test_the_board_and_home_sum_what_may_be_read_alone(
+        self, application: object, world: World, board: str, level: str, shown: bool
+    ) -> None:
+        role = a_role(
+            world,
+            permissions=tuple(f"crm:{name}:read" for name in ("opportunity", "stage", "pipeline")),
+            fields={"general": "write", "financial": level},
+            scopes=rowrules.everything(),
+        )
+        user = world.user()
+        give(world, user, role)
+        browser = browser_of(application, user)
+        for path in ("/opportunities/board", "/opportunities", "/api/v1/opportunities", board):
+            text = browser.get(path).text
+            assert "Lighthouse" in text
+            assert any(amount in text for amount in ("76,543,210", "7654321000")) is shown, path
+        home = browser.get("/").text
+        assert shown or "76,543" not in home

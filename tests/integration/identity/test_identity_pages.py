@@ -15,14 +15,16 @@ from webtest import Form, TestApp, TestResponse
 from crm_server.app import main
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.directory_models import CompanyDirectory
+from crm_server.domain.identity.models import User
+from crm_server.domain.identity.services.login import Step
 from crm_server.kernel.clock import now
 from crm_server.settings import Settings
 from security.identity import totp
 from tests.conftest import close
 from tests.integration.api.conftest import make_token
-from tests.integration.identity.conftest import GOOD, World
+from tests.integration.identity.conftest import CLIENT, GOOD, World
 from tests.integration.identity.openldap_data import GROUPS, PEOPLE
-from tests.integration.identity.servers import SERVICE_DN, SERVICE_PASSWORD, Slapd
+from tests.integration.identity.servers import PASSWORD, SERVICE_DN, SERVICE_PASSWORD, Slapd
 from tests.unit.identity.test_webauthn import Authenticator
 
 Browser: TypeAlias = TestApp
@@ -553,13 +555,17 @@ class TestAdministration:
         create = having(page, "description")
         create["name"] = "Team of the test"
         team = create.submit().follow()
-        members = having(team, "members")
-        for box in members.fields["members"]:
-            box.checked = box._value == str(member.id)
-        members.submit()
-        assert (
-            "1" in admin.get("/teams").html.find("a", string="Team of the test").find_parent("tr").get_text()
-        )
+        unknown = having(team, "login")
+        unknown["login"] = "nobody of this name"
+        assert "Nobody has this log-in name" in unknown.submit(status=404).text
+        adding = having(team, "login")
+        adding["login"] = member.login
+        team = adding.submit().follow()
+        assert member.name in team.html.select_one("main table").get_text()
+        row = admin.get("/teams").html.find("a", string="Team of the test").find_parent("tr")
+        assert "1" in row.get_text()
+        left = having(team, "remove").submit().follow()
+        assert member.name not in left.html.select_one("main").get_text()
         page = admin.get("/territories")
         for name, parent in (("Test world", ""), ("Test Europe", "Test world")):
             page = admin.get("/territories")
@@ -608,6 +614,7 @@ class TestDirectoryPage:
         filled["name"], filled["flavour"], filled["servers"] = "Page", "openldap", "ldap://localhost"
         filled["bind_dn"], filled["user_base"], filled["group_base"] = SERVICE_DN, PEOPLE, GROUPS
         filled["secret"], filled["authorities"] = SERVICE_PASSWORD, slapd.authority.ca_file.read_text()
+        filled["user_filter"] = "(&(objectClass=inetOrgPerson)(!(uid=huge)))"
         assert "should look like ldaps://" in alert(filled.submit(status=422))
         filled["servers"] = f"ldaps://localhost:{slapd.ldaps_port}"
         page = filled.submit().follow()
@@ -629,9 +636,18 @@ class TestDirectoryPage:
             mapping["meaning"].select(text="Role: User")
             page = mapping.submit().follow()
             assert page.html.find("td", string="sellers") is not None
+            told = having(page, "login")
+            told["login"] = "omar"
+            assert "Role: User" in told.submit().html.select_one("#person").get_text()
             form(page, "/state").submit()
             assert "Enabled" in browser.get("/directories").text
+            assert world.services.login.password("omar", PASSWORD, CLIENT).step is Step.SIGNED_IN
+            mapping["meaning"].select(text="Role: Reader")
+            page = mapping.submit().follow()
+            preview = form(page, "/preview").submit().html.find("td", string="Omar Haddad").parent
+            assert [one.get_text(strip=True) for one in preview.find_all("td")][1:] == ["Role: Reader", "–"]
         finally:
             with world.session() as session:
+                session.execute(delete(User).where(User.login == "omar"))
                 session.execute(delete(CompanyDirectory).where(CompanyDirectory.name == "Page"))
                 session.commit()

@@ -451,8 +451,8 @@ class TestUsers:
         one, two = world.user(), world.user()
         with world.session() as session:
             team = world.services.users.create_team(session, "Sales north")
-            world.services.users.set_team_members(session, team.id, [one.id, two.id])
-            world.services.users.set_team_members(session, team.id, [two.id])
+            world.services.users.change_team(session, team.id, joining=[one.id, two.id])
+            world.services.users.change_team(session, team.id, leaving=[one.id])
             session.commit()
         assert [action for action in world.actions(one) if action.startswith("team")] == [
             "team_joined",

@@ -419,6 +419,10 @@ class TestBadInput:
         assert answer.status_code == status
         assert answer.content_type.startswith("application/scim+json")
 
+    def test_bulk_is_declared_as_missing_and_refused(self, scim: Scim) -> None:
+        assert scim("GET", "/ServiceProviderConfig").json["bulk"]["supported"] is False
+        assert scim("POST", "/Bulk", {"Operations": []}).status_code in {404, 501}
+
     def test_a_body_that_is_too_large_is_refused(self, scim: Scim) -> None:
         body = {"schemas": [USER], "userName": "x", "title": "y" * 1_100_000}
         assert scim("POST", "/Users", body).status_code == 413

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,11 +17,14 @@ from sqlalchemy import text
 from compliance.datamap import KeyClass
 from crm_server import tasks
 from crm_server.cli.keys import keys as command
+from crm_server.domain.approvals.services import ApprovalService
+from crm_server.domain.identity.models import User
 from crm_server.domain.keys import drill, escrow, health, rotation
 from crm_server.domain.keys.queries import state_of
 from crm_server.domain.keys.work import KeyWork
-from crm_server.kernel import jobs
-from crm_server.kernel.actor import system_actor
+from crm_server.kernel import db, jobs
+from crm_server.kernel.actor import Actor, Origin, system_actor
+from crm_server.kernel.ids import new_id
 from crm_server.kernel.keys import KeysRefused, keys_of
 from crm_server.settings import Settings
 from monitoring import metrics
@@ -44,6 +49,22 @@ def subject_of(site: Site) -> str:
     return str(subject)
 
 
+def state_after(site: Site, asked: dict[str, str], permission: str, *, releases: int) -> str:
+    """The state of a request after so many more persons who hold a permission have released it."""
+    for _person in range(releases):
+        with site.session() as session:
+            person = User(id=new_id(), login=f"second-{new_id()}", name="Second")
+            session.add(person)
+            session.commit()
+        actor = Actor(person.id, "Second", Origin.WEB, permissions=frozenset({permission}))
+        with db.open_session(site.factory, actor) as session:
+            state = ApprovalService(session).release(UUID(asked["request"])).state
+            db.commit(session)
+            for callback in session.info.pop(db.AFTER_COMMIT, ()):
+                callback()
+    return state
+
+
 class TestCommand:
     def test_a_whole_life_of_an_epoch(self, site: Site, kontor: Any):
         subject_of(site)
@@ -64,19 +85,48 @@ class TestCommand:
         assert "can be refused" in asked.output, asked.output
         assert kontor("verify").exit_code == 0
 
-    def test_the_keys_of_a_person_are_erased_after_a_dry_run_and_a_typed_sentence(
-        self, site: Site, kontor: Any
-    ):
+    def test_the_keys_of_a_person_are_counted_and_erased_by_two_others_alone(self, site: Site, kontor: Any):
         subject = subject_of(site)
         dry = json.loads(kontor("erase", subject, "--dry-run", "--json").output)
         assert dry["keys"] == {"identity": 1}
-        assert kontor("erase", subject, input="no\n").exit_code == 1
-        done = json.loads(
-            kontor("erase", subject, "--confirm", f"erase 1 keys of {subject}", "--json").output
-        )
-        assert done["event"]
+        assert "takes two persons" in kontor("erase", subject).output
+        assert "Give a reason" in kontor("erase", subject, "--request", " ").output
+        asked = json.loads(kontor("erase", subject, "--request", "Asked for by the person", "--json").output)
+        assert "asked for the same" in kontor("erase", subject, "--request", "Once more").output
+        assert state_after(site, asked, "release:persons:erase", releases=1) == "pending"
+        assert not site.keys.ledger.read()
+        assert state_after(site, asked, "release:persons:erase", releases=1) == "executed"
         assert len(site.keys.ledger.read()) == 1
-        assert "has no keys" in kontor("erase", subject).output
+        assert "has no keys" in kontor("erase", subject, "--request", "Once more").output
+
+    def test_a_hold_is_quick_to_begin_and_takes_two_persons_to_end(self, site: Site, kontor: Any):
+        subject = subject_of(site)
+        early = json.loads(kontor("erase", subject, "--request", "Asked for by the person", "--json").output)
+        assert "No keys" in kontor("end-hold", subject, "--request", "The case is closed").output
+        assert "1 keys" in kontor("hold", subject).output
+        assert kontor("hold", subject).exit_code == 1
+        assert "legal hold" in kontor("erase", subject, "--request", "Once more").output
+        # What was asked for before the hold does nothing any more, and says why.
+        assert state_after(site, early, "release:persons:erase", releases=2) == "failed"
+        asked = json.loads(kontor("end-hold", subject, "--request", "The case is closed", "--json").output)
+        assert state_after(site, asked, "release:holds:end", releases=2) == "executed"
+        again = json.loads(kontor("erase", subject, "--request", "Once more", "--json").output)
+        assert state_after(site, again, "release:persons:erase", releases=2) == "executed"
+
+    def test_a_restore_begins_when_two_persons_have_released_that_one(self, site: Site, kontor: Any):
+        subject_of(site)
+        assert "takes a second person" in kontor("restore", "nightly 2026-11-21").output
+        assert kontor("status").exit_code == 0
+        # As a process of its own, which has imported nothing but what the command imports.
+        words = ["keys", "restore", "nightly 2026-11-21", "--request", "Disk", "--json"]
+        kontor_itself = Path(sys.executable).parent / "kontor"
+        asked = json.loads(subprocess.check_output([kontor_itself, *words], timeout=300))
+        assert state_after(site, asked, "release:restores:run", releases=2) == "released"
+        assert kontor("restore", "nightly 2026-11-20").exit_code == 1
+        assert "kontor keys replay" in kontor("restore", "nightly 2026-11-21").output
+        assert isinstance(kontor("status").exception, KeysRefused)
+        assert kontor("replay").exit_code == 0
+        assert kontor("restore", "nightly 2026-11-21").exit_code == 1
 
     def test_damage_is_found_and_makes_the_exit_code(self, site: Site, kontor: Any):
         subject_of(site)

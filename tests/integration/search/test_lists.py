@@ -19,7 +19,7 @@ from compliance.datamap import DataMap, EntityDef
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.errors import BadQuery
-from crm_server.kernel.hot import Hot
+from crm_server.kernel.hot import Hot, Prepared
 from crm_server.kernel.keys import Keys
 from crm_server.kernel.listing import (
     Condition,
@@ -87,6 +87,13 @@ FAMILY = [
 ]
 CITIES = ["Köln", "Koln", "Berlin", "上海", "São Paulo", None]
 TITLES = ["Head of Sales", "head of sales", "Engineer", "经理", None]
+
+KEPT_PLANS = Prepared(
+    "test_kept_plans",
+    "select generic_plans, custom_plans from pg_prepared_statements "
+    "where name like 'list_%' and statement like '%unnest%limit 17)%'",
+    (),
+)
 
 
 class World:
@@ -396,6 +403,14 @@ class TestText:
             asked = replace(query, fields=("country",), limit=50, count="exact")
             page = fetch(world.hot, world.map, world.contact, asked, system_actor())
             assert page.count == len(world.ids(replace(asked, count="none", limit=200)))
+
+    def test_a_page_of_keys_keeps_its_plan(self, world: World) -> None:
+        """Making one takes longer than running it."""
+        query = ListQuery(filter=Condition("family_name", "eq", "Schmidt"), fields=("country",), limit=17)
+        for _ in range(12):
+            fetch(world.hot, world.map, world.contact, query, system_actor())
+        [(kept, anew)] = world.hot.run(KEPT_PLANS, ())
+        assert (kept, anew) == (12 - 2 - 5, 5), "prepared at the third time; PostgreSQL compares five plans"
 
 
 class TestFieldRules:

@@ -40,7 +40,7 @@ ACCOUNT_CHANGE = (
         **dict.fromkeys(("user_disabled", "scim_user_removed"), 5),
         **dict.fromkeys(("factor_added", "recovery_codes_made"), 10),
         "factor_removed": 11,
-        "recovery_code_used": 99,
+        **dict.fromkeys(("recovery_code_used", "password_expired"), 99),
     },
 )
 USER_ACCESS = (

@@ -26,7 +26,7 @@ from crm_server.domain.identity.services.users import UserService
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import setting
 from crm_server.models import datamap
-from security.identity.password import PasswordHasher
+from security.identity.password import HashProfile, PasswordHasher
 from security.web.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -58,18 +58,20 @@ class IdentityServices:
 
 def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
     """Wire the services of one process."""
-    hasher = PasswordHasher()
-    limits = login_limits(hot, now)
+    known = factory()
+    strict = setting(known, "crypto_profile") == "strict"
+    hasher = PasswordHasher(HashProfile.PBKDF2_SHA256 if strict else HashProfile.ARGON2ID)
+    limits = login_limits(hot, now, setting(known, "directory_guesses"))
     sessions = SessionService()
     factors = FactorService(limits)
     links = LinkService(factory, hasher, limits, sessions)
     users = UserService(hasher, sessions)
     groups = GroupService(users)
-    directories = DirectoryService(users, groups)
+    directories = DirectoryService(users, groups, limits.directory)
     passkeys = PasskeyService()
     kept = SsoSessions()
     login = LoginService(factory, hasher, limits, sessions, factors, directories, passkeys, kept)
-    outgoing = Outgoing(setting(factory(), "outgoing_networks"))
+    outgoing = Outgoing(setting(known, "outgoing_networks"))
     return IdentityServices(
         login=login,
         sso=SsoService(factory, limits, groups, login, sessions, kept, outgoing),
@@ -88,6 +90,6 @@ def make(factory: sessionmaker[Session], hot: Hot) -> IdentityServices:
 
 
 def make_directories() -> DirectoryService:
-    """The service of directories alone, for the worker."""
+    """The service of directories alone, for the worker; nobody logs in by it."""
     users = UserService(PasswordHasher(), SessionService())
     return DirectoryService(users, GroupService(users))

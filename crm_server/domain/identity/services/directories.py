@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services.users import UserService
     from security.identity.ldap import Directory, DirectorySettings, Person, ServerAddress
     from security.identity.ldap.listing import Listing
+    from security.identity.throttle import Throttle
 
 SETTABLE = ("name", "flavour", "servers", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
 """The fields of a directory that an administrator sets."""
@@ -85,7 +87,9 @@ class DirectoryService:
     Keeps one client a directory, so that its breakers remember.
     """
 
-    def __init__(self, users: UserService, groups: GroupService) -> None:
+    def __init__(self, users: UserService, groups: GroupService, guesses: Throttle | None = None) -> None:
+        """`guesses` limits passwords that go to a directory; without it nobody logs in."""
+        self._guesses = guesses
         self._users = users
         self._groups = groups
         self._clients: dict[UUID, tuple[int, Directory]] = {}
@@ -182,14 +186,21 @@ class DirectoryService:
             except ValueError:
                 reason = "directory_misconfigured"
                 continue
-            result = client.authenticate(login, password)
+            source = source_of(row)
+            result = client.authenticate(login, password, partial(self._may_try, source))
             if result.signed_in and result.person is not None:
+                if self._guesses is not None:
+                    self._guesses.forgive(f"{source}/{result.person.id}")
                 groups = {str(group.id) for group in result.groups}
-                return self._groups.admit(db, source_of(row), _profile(result.person), groups)
+                return self._groups.admit(db, source, _profile(result.person), groups)
             reason = result.outcome.value
             if reason not in ("unknown_user", "ambiguous_user"):
                 break
         return user, reason
+
+    def _may_try(self, source: str, identity: UUID) -> bool:
+        """Whether one more password of a person may go to their directory (AUTH-18)."""
+        return self._guesses is not None and self._guesses.hit(f"{source}/{identity}").allowed
 
     def compare(self, db: Session, row: CompanyDirectory, *, apply: bool, force: bool = False) -> Comparison:
         """Compare a complete listing of the directory with our accounts, and bring them up to date if

@@ -15,7 +15,7 @@ from compliance.datamap.text import _
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import OneTimeLink
 from crm_server.domain.identity.models import User
-from crm_server.domain.identity.passwords import check_new_password
+from crm_server.domain.identity.passwords import check_new_password, look_at
 from crm_server.domain.identity.services.sessions import actor_for
 from crm_server.kernel import db as database
 from crm_server.kernel.actor import Origin, system_actor
@@ -26,10 +26,11 @@ from security.identity.sessions import digest_session_token, new_session_token
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
+    from compliance.datamap.text import Text
     from crm_server.domain.identity.limits import LoginLimits
     from crm_server.domain.identity.services.login import Client
     from crm_server.domain.identity.services.sessions import SessionService
-    from security.identity.password import PasswordHasher
+    from security.identity.password import Assessment, PasswordHasher
 
 LIFETIMES = {"invite": timedelta(days=3), "reset": timedelta(hours=2)}
 
@@ -85,6 +86,14 @@ class LinkService:
         with database.open_session(self._factory, system_actor(Origin.WEB, client.request_id)) as db:
             found = self._find(db, token)
             return found.purpose if found else None
+
+    def judge(self, token: str, password: str, client: Client) -> tuple[Assessment, list[Text]]:
+        """What speaks against a password for the owner of a link. Raises NotFound: the link doesn't work."""
+        with database.open_session(self._factory, system_actor(Origin.WEB, client.request_id)) as db:
+            found = self._find(db, token)
+            if found is None:
+                raise NotFound
+            return look_at(db.get_one(User, found.user_id), password, second_factor=False)
 
     def redeem(self, token: str, password: str, client: Client) -> None:
         """Set the first or a new password, and end all sessions and tokens of before.

@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select
 from crm_server.domain.identity import events
 from crm_server.domain.identity.factor_models import PendingLogin
 from crm_server.domain.identity.models import User
-from crm_server.domain.identity.services import factor_policy
+from crm_server.domain.identity.services import factor_policy, password_age
 from crm_server.domain.identity.services.requests import take_request
 from crm_server.kernel import db as database
 from crm_server.kernel.actor import Actor, Origin, system_actor
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from crm_server.domain.identity.services.directories import DirectoryService
     from crm_server.domain.identity.services.factors import CodeCheck, FactorService
     from crm_server.domain.identity.services.passkeys import PasskeyService
-    from crm_server.domain.identity.services.sessions import Begun, SessionService
+    from crm_server.domain.identity.services.sessions import SessionService
     from crm_server.domain.identity.services.sso_sessions import SsoSessions
     from security.identity.password import PasswordHasher
     from security.identity.webauthn import RelyingParty
@@ -70,6 +70,8 @@ class LoginResult:
     token: str | None = field(default=None, repr=False)
     actor: Actor | None = None
     retry_after: int = 0
+    password_days: int | None = None
+    """Days until the password has to be changed, when that is soon (AUTH-17)."""
 
 
 class LoginService:
@@ -158,8 +160,7 @@ class LoginService:
         # A role that asks for a passkey takes no other factor, whoever vouches for it.
         enough = second_factor and (method == "passkey" or not factor_policy.passkey_only(db, user.id))
         if enough or not self._factors.has_second_factor(db, user.id):
-            begun = self._begin(db, user, method, client, vouched)
-            return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+            return self._begin(db, user, method, client, vouched)
         token = new_session_token()
         db.execute(delete(PendingLogin).where(PendingLogin.user_id == user.id))
         db.add(
@@ -175,12 +176,15 @@ class LoginService:
         db.flush()
         return LoginResult(Step.SECOND_STEP, token.text)
 
-    def _begin(self, db: Session, user: User, method: str, client: Client, vouched: bytes | None) -> Begun:
+    def _begin(
+        self, db: Session, user: User, method: str, client: Client, vouched: bytes | None
+    ) -> LoginResult:
         begun = self._sessions.begin(db, user, method, client)
         if vouched is not None and begun.actor.session_ref is not None:
             db.flush()
             self._sso_sessions.keep(db, user.id, begun.actor.session_ref, vouched)
-        return begun
+        left = password_age.days_left(db, user) if method.startswith("password") else None
+        return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor, password_days=left)
 
     def code(self, token: str, code: str, client: Client) -> LoginResult:
         """Second step: a code of the authenticator app, or a recovery code.
@@ -269,10 +273,10 @@ class LoginService:
                 db.rollback()
                 return LoginResult(Step.REFUSED)
             method = f"{pending.auth_method}+{check.method}"
-            begun = self._begin(db, user, method, client, pending.vouched)
+            result = self._begin(db, user, method, client, pending.vouched)
             database.commit(db)
         self._limits.account.forgive(canonical_login(user.login))
-        return LoginResult(Step.SIGNED_IN, begun.cookie, begun.actor)
+        return result
 
     def check_again(self, db: Session, user_id: UUID, password: str) -> bool:
         """Whether `password` is the user's own, for step-up and for changing it; counts as a guess."""

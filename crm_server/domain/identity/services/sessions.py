@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select, update
@@ -10,7 +11,7 @@ from sqlalchemy import select, update
 from compliance.datamap.text import _
 from crm_server.domain.identity import events
 from crm_server.domain.identity.models import ApiToken, LoginSession, User
-from crm_server.domain.identity.services import factor_policy
+from crm_server.domain.identity.services import factor_policy, password_age
 from crm_server.kernel.actor import Actor, Origin
 from crm_server.kernel.clock import now
 from crm_server.kernel.errors import FieldError, NotFound, ValidationFailed
@@ -71,6 +72,8 @@ class SessionService:
         moment = now()
         key = new_id()
         actor = actor_for(user, client, method, key)
+        enrol = factor_policy.must_enrol(db, user.id, method)
+        change = password_age.must_change(db, user, method)
         db.add(
             LoginSession(
                 id=key,
@@ -82,7 +85,8 @@ class SessionService:
                 auth_method=method,
                 address=client.address,
                 user_agent=client.user_agent,
-                must_enrol=factor_policy.must_enrol(db, user.id, method),
+                must_enrol=enrol,
+                must_change_password=change,
             )
         )
         # As a statement of its own: the unit of work would raise the version, and a log-in is no change of the user.
@@ -90,6 +94,10 @@ class SessionService:
             update(User).where(User.id == user.id).values(last_login_at=moment, updated_at=User.updated_at)
         )
         events.record(db, events.login("success", None, user_id=user.id, address=client.address), actor=actor)
+        if change:
+            events.record(db, events.account("password_expired", user.id), actor=actor)
+        if enrol or change:
+            actor = replace(actor, reduced="second_factor_required" if enrol else "password_expired")
         return Begun(token.text, actor)
 
     def prove_again(self, db: Session, session_id: UUID, user_id: UUID, method: str) -> str:

@@ -207,33 +207,41 @@ class UserService:
         events.record(db, events.account("password_changed", user_id))
         self._sessions.end_all(db, user_id, "password_changed", keep=keep_session)
 
-    def set_team_members(self, db: Session, team_id: UUID, members: Collection[UUID]) -> None:
-        """Make a team consist of exactly these users. Raises NotFound."""
-        if db.get(Team, team_id) is None:
+    def change_team(
+        self, db: Session, team_id: UUID, *, joining: Collection[UUID] = (), leaving: Collection[UUID] = ()
+    ) -> None:
+        """Let users join a team and leave it; who is in it already, or isn't, stays so. Raises NotFound."""
+        if db.get(Team, team_id, with_for_update=True) is None:
             raise NotFound
-        before = set(db.scalars(select(TeamMember.user_id).where(TeamMember.team_id == team_id)))
-        after = set(members)
-        db.execute(
-            delete(TeamMember).where(TeamMember.team_id == team_id, TeamMember.user_id.in_(before - after))
-        )
-        db.add_all(TeamMember(team_id=team_id, user_id=user_id) for user_id in after - before)
+        there = set(db.scalars(select(TeamMember.user_id).where(TeamMember.team_id == team_id)))
+        came, went = self._members(db, joining) - there, set(leaving) & there
+        db.execute(delete(TeamMember).where(TeamMember.team_id == team_id, TeamMember.user_id.in_(went)))
+        db.add_all(TeamMember(team_id=team_id, user_id=user_id) for user_id in came)
         db.flush()
-        self._tell_members(db, events.TEAM, "team", team_id, before, after)
+        self._tell_members(db, events.TEAM, "team", team_id, came, went)
 
-    def set_territory_members(self, db: Session, territory_id: UUID, members: Collection[UUID]) -> None:
-        """Make a territory belong to exactly these users. Raises NotFound."""
-        if db.get(Territory, territory_id) is None:
+    def change_territory(
+        self,
+        db: Session,
+        territory_id: UUID,
+        *,
+        joining: Collection[UUID] = (),
+        leaving: Collection[UUID] = (),
+    ) -> None:
+        """Give a territory to users and take it from others, as `change_team` does. Raises NotFound."""
+        if db.get(Territory, territory_id, with_for_update=True) is None:
             raise NotFound
-        query = select(TerritoryMember.user_id).where(TerritoryMember.territory_id == territory_id)
-        before, after = set(db.scalars(query)), set(members)
-        db.execute(
-            delete(TerritoryMember).where(
-                TerritoryMember.territory_id == territory_id, TerritoryMember.user_id.in_(before - after)
-            )
-        )
-        db.add_all(TerritoryMember(territory_id=territory_id, user_id=user_id) for user_id in after - before)
+        mine = TerritoryMember.territory_id == territory_id
+        there = set(db.scalars(select(TerritoryMember.user_id).where(mine)))
+        came, went = self._members(db, joining) - there, set(leaving) & there
+        db.execute(delete(TerritoryMember).where(mine, TerritoryMember.user_id.in_(went)))
+        db.add_all(TerritoryMember(territory_id=territory_id, user_id=user_id) for user_id in came)
         db.flush()
-        self._tell_members(db, events.TERRITORY, "territory", territory_id, before, after)
+        self._tell_members(db, events.TERRITORY, "territory", territory_id, came, went)
+
+    def _members(self, db: Session, user_ids: Collection[UUID]) -> set[UUID]:
+        """These users, all of whom exist. Raises NotFound."""
+        return {self._get(db, user_id).id for user_id in user_ids}
 
     def create_team(self, db: Session, name: str, description: str | None = None) -> Team:
         """Create a team. Raises ValidationFailed."""
@@ -280,12 +288,12 @@ class UserService:
         db.flush()
 
     def _tell_members(
-        self, db: Session, kind: int, word: str, group_id: UUID, before: set[UUID], after: set[UUID]
+        self, db: Session, kind: int, word: str, group_id: UUID, came: set[UUID], went: set[UUID]
     ) -> None:
         events.record(
             db,
-            *(events.membership(f"{word}_left", kind, group_id, one) for one in sorted(before - after)),
-            *(events.membership(f"{word}_joined", kind, group_id, one) for one in sorted(after - before)),
+            *(events.membership(f"{word}_left", kind, group_id, one) for one in sorted(went)),
+            *(events.membership(f"{word}_joined", kind, group_id, one) for one in sorted(came)),
         )
 
     def _get(self, db: Session, user_id: UUID) -> User:

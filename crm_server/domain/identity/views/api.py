@@ -48,8 +48,8 @@ def read(request: Request) -> Response:
 def members(request: Request) -> Response:
     """GET who holds a role."""
     named(request, ())
-    found = queries.role_members(request.db, queries.role(request.db, key_of(request)).id)
-    return answer({"data": [{"id": key, "login": login, "name": name} for key, login, name in found]})
+    found = queries.role_members(request.db, queries.role(request.db, key_of(request)).id, most=None)
+    return answer({"data": [{"id": key, "login": login, "name": name} for key, login, name in found.first]})
 
 
 def create(request: Request) -> Response:

@@ -9,11 +9,12 @@ from pyramid.httpexceptions import HTTPSeeOther
 
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.authentication import COOKIE
+from crm_server.domain.identity.passwords import level_word
 from crm_server.domain.identity.services import Client
 from crm_server.kernel.actor import Origin
 from crm_server.kernel.client import address_of
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import NotAllowed, NotFound
+from crm_server.kernel.errors import NotAllowed, NotFound, TooManyRequests
 from security.identity.sessions import is_fresh
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
 
+    from compliance.datamap.text import Text
     from crm_server.domain.identity.services import IdentityServices
+    from security.identity.password import Assessment
 
 STEP_COOKIE = "__Host-kontor-step"
 REQUEST_COOKIE = "__Host-kontor-request"
@@ -96,6 +99,17 @@ def uuids(values: Iterable[str]) -> set[UUID]:
         return {UUID(value) for value in values if value}
     except ValueError:
         raise NotFound from None
+
+
+def strength_page(request: Request, judge: Callable[[str], tuple[Assessment, list[Text]]]) -> dict[str, Any]:
+    """What the meter shows about a password that somebody is typing. Raises TooManyRequests."""
+    verdict = services_of(request).limits.strength.hit(address_of(request) or "")
+    if not verdict.allowed:
+        raise TooManyRequests("password/strength", verdict.retry_after)
+    found, advice = judge(str(request.POST.get("password", "")))
+    # What would be refused never looks good.
+    level = found.score if found.accepted else min(found.score, 1)
+    return {"level": level, "label": level_word(level), "advice": advice}
 
 
 def step_up_view(view: Callable[..., Any], info: Any) -> Callable[..., Any]:

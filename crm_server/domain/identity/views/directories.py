@@ -11,6 +11,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from crm_server.domain.identity import directory_queries as queries
+from crm_server.domain.identity import labels
 from crm_server.domain.identity.services.directories import SETTABLE, source_of
 from crm_server.domain.identity.services.groups import KINDS
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
@@ -75,6 +76,8 @@ def directory_page(request: Request, **more: Any) -> dict[str, Any]:
         "reports": None,
         "groups": None,
         "preview": None,
+        "effects": (),
+        "say": labels,
         "error": None,
     } | more
 
@@ -94,7 +97,12 @@ def test_directory(request: Request) -> dict[str, Any]:
         client = services_of(request).directories.client(_get(request))
     except ValueError as wrong:
         return directory_page(request, error=str(wrong), login=login)
-    return directory_page(request, reports=diagnose(client, login or None), login=login)
+    row, reports = _get(request), diagnose(client, login or None)
+    gives = [
+        queries.gives(request.db, source_of(row), {str(group.id) for group in report.groups})
+        for report in reports
+    ]
+    return directory_page(request, reports=list(zip(reports, gives, strict=True)), login=login)
 
 
 @view_config(
@@ -164,7 +172,7 @@ def preview(request: Request) -> dict[str, Any]:
         found = services_of(request).directories.compare(request.db, row, apply=False)
     except (DirectoryFailure, ValueError) as failure:
         return directory_page(request, error=str(failure))
-    return directory_page(request, preview=found.plain())
+    return directory_page(request, preview=found.plain(), effects=queries.effects(request.db, found.changes))
 
 
 @view_config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
@@ -20,13 +21,17 @@ from crm_server.domain.identity.views.common import (
     services_of,
     set_session,
     set_step,
+    strength_page,
 )
 from crm_server.kernel import db as database
 from crm_server.kernel.errors import NotFound, ValidationFailed
 from crm_server.permissions import PUBLIC, Permission
 from crm_server.web import flash
+from crm_server.web.errors import WAITS_FOR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyramid.request import Request
     from pyramid.response import Response
 
@@ -152,7 +157,25 @@ def welcome_page(request: Request) -> dict[str, Any]:
     purpose = services_of(request).links.look(request.matchdict["token"], client_of(request))
     if purpose is None:
         request.response.status_int = 404
-    return {"purpose": purpose, "errors": [], "error": None}
+    return _welcome_page(request, purpose)
+
+
+def _welcome_page(
+    request: Request, purpose: str | None, errors: Sequence[Text] = (), error: Text | None = None
+) -> dict[str, Any]:
+    return {"purpose": purpose, "errors": errors, "error": error, "token": request.matchdict["token"]}
+
+
+@view_config(
+    route_name="welcome_strength",
+    request_method="POST",
+    permission=PUBLIC,
+    renderer=f"{TEMPLATES}/strength.jinja2",
+)
+def welcome_strength(request: Request) -> dict[str, Any]:
+    """How good the first password would be, while one types it; for those who have a link that works."""
+    links, token, client = services_of(request).links, request.matchdict["token"], client_of(request)
+    return strength_page(request, lambda password: links.judge(token, password, client))
 
 
 @view_config(
@@ -164,15 +187,15 @@ def welcome(request: Request) -> dict[str, Any] | Response:
     password = str(request.POST.get("password", ""))
     if password != str(request.POST.get("again", "")):
         request.response.status_int = 422
-        return {"purpose": "invite", "errors": [], "error": _("The two passwords differ.")}
+        return _welcome_page(request, "invite", error=_("The two passwords differ."))
     try:
         services_of(request).links.redeem(token, password, client_of(request))
     except ValidationFailed as failed:
         request.response.status_int = 422
-        return {"purpose": "invite", "errors": [one.message for one in failed.errors], "error": None}
+        return _welcome_page(request, "invite", [one.message for one in failed.errors])
     except NotFound:
         request.response.status_int = 404
-        return {"purpose": None, "errors": [], "error": None}
+        return _welcome_page(request, None)
     flash.add(request, "password_set")
     return HTTPSeeOther(request.route_path("login"))
 
@@ -232,9 +255,13 @@ def _confirm_page(request: Request, error: Text | None = None) -> dict[str, Any]
 
 def signed_in(request: Request, result: LoginResult) -> Response:
     """Lead a person who has just proved who they are to the page they wanted, with a fresh session."""
-    response = HTTPSeeOther(safe_next(request))
+    wanted = safe_next(request)
+    waits = WAITS_FOR.get((result.actor.reduced if result.actor else None) or "")
+    response = HTTPSeeOther(f"{waits}?{urlencode({'next': wanted})}" if waits else wanted)
     set_session(response, result.token or "")
     forget(response, STEP_COOKIE)
+    if not waits and result.password_days is not None:
+        flash.add(request, "password_soon", n=max(result.password_days, 1))
     # The session that this browser had before is of no more use.
     before = request.identity
     if before is not None and before.session_ref is not None:

@@ -11,7 +11,7 @@ from pyramid.view import view_config
 from compliance.datamap.text import _
 from crm_server.domain.identity import queries
 from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of, uuids
-from crm_server.kernel.errors import Conflict, ValidationFailed
+from crm_server.kernel.errors import Conflict, NotFound, ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
 
@@ -37,7 +37,7 @@ class _Kind:
     title: Text
     listed: Callable[[Any], Any]
     get: Callable[[Any, UUID], Any]
-    members: Callable[[Any, UUID], set[UUID]]
+    members: Callable[[Any, UUID], queries.Members]
     tree: bool
 
 
@@ -97,8 +97,8 @@ def group_page(request: Request, error: Any = None) -> dict[str, Any]:
     page = {
         "title": group.name,
         "back": (kind.many, kind.title),
-        "users": queries.users(request.db),
-        "chosen": kind.members(request.db, group.id),
+        "address": request.path,
+        "members": kind.members(request.db, group.id),
         "error": error,
     }
     if kind.tree:
@@ -110,21 +110,23 @@ def group_page(request: Request, error: Any = None) -> dict[str, Any]:
 @view_config(route_name="team", request_method="POST", renderer=_MEMBERS, **_MANAGED)
 @view_config(route_name="territory", request_method="POST", renderer=_MEMBERS, **_MANAGED)
 def set_group(request: Request) -> dict[str, Any] | Response:
-    """Save the members of a group, and where it lies."""
+    """Let somebody join or leave a group, by log-in name; or hang a territory below another."""
     kind, users, db = _kind(request), services_of(request).users, request.db
     group = kind.get(db, uuid_of(request))
-    members = uuids(str(value) for value in request.POST.getall("members"))
     try:
-        if kind.tree:
-            if (parent := _parent(request)) != group.parent_id:
-                users.move_territory(db, group.id, parent)
-            users.set_territory_members(db, group.id, members)
+        if "parent" in request.POST:
+            users.move_territory(db, group.id, _parent(request))
         else:
-            users.set_team_members(db, group.id, members)
-    except Conflict as refused:
+            one = {users.find(db, str(request.POST.get("login", ""))).id}
+            change = users.change_territory if kind.tree else users.change_team
+            change(db, group.id, **{"leaving" if request.POST.get("remove") else "joining": one})
+    except (Conflict, NotFound) as refused:
         db.rollback()
         request.response.status_int = refused.status
-        return group_page(request, refused.detail or refused.title)
+        unknown = _("Nobody has this log-in name.")
+        return group_page(
+            request, unknown if isinstance(refused, NotFound) else refused.detail or refused.title
+        )
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path(kind.one, id=group.id))
 

@@ -12,9 +12,18 @@ from pyramid.view import view_config
 
 from compliance.datamap.text import _
 from crm_server.domain.identity import labels, queries
-from crm_server.domain.identity.services import factor_policy
-from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid_of
+from crm_server.domain.identity.passwords import look_at
+from crm_server.domain.identity.services import factor_policy, password_age
+from crm_server.domain.identity.views.common import (
+    TEMPLATES,
+    safe_next,
+    services_of,
+    set_session,
+    strength_page,
+    uuid_of,
+)
 from crm_server.kernel.clock import now
+from crm_server.kernel.db import setting
 from crm_server.kernel.errors import Conflict, ValidationFailed
 from crm_server.permissions import Permission
 from crm_server.web import flash
@@ -22,6 +31,8 @@ from crm_server.web import flash
 if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
+
+    from compliance.datamap.text import Text
 
 _LIFETIMES = (7, 30, 90, 365)
 
@@ -33,6 +44,7 @@ def _security(request: Request, status: int = 200, **more: Any) -> dict[str, Any
     user = queries.user(db, actor.id)
     return {
         "local": user.source == "local",
+        "password_due": password_age.due(db, user),
         "factors": found.factors.state(db, actor.id),
         "passkeys": found.passkeys.list(db, actor.id),
         "sessions": queries.live_sessions(db, actor.id, actor.session_ref),
@@ -58,33 +70,81 @@ def _back(request: Request, said: str) -> Response:
     permission=Permission.LOGGED_IN,
     renderer=f"{TEMPLATES}/security.jinja2",
 )
-def security_page(request: Request) -> dict[str, Any]:
+def security_page(request: Request) -> dict[str, Any] | Response:
     """Everything on one page."""
+    if request.actor.reduced == "password_expired":
+        return HTTPSeeOther(request.route_path("own_password"))
     return _security(request)
 
 
-@view_config(
-    route_name="own_password",
-    request_method="POST",
-    permission=Permission.LOGGED_IN,
-    renderer=f"{TEMPLATES}/security.jinja2",
-)
-def change_password(request: Request) -> dict[str, Any] | Response:
+@view_config(route_name="own_password", request_method="GET", permission=Permission.LOGGED_IN)
+def password_page(request: Request) -> Response:
+    """The form for those whose password has become too old; others find it among the rest (AUTH-17)."""
+    if request.actor.reduced != "password_expired":
+        return HTTPSeeOther(request.route_path("own_security"))
+    return _expired(request, [])
+
+
+@view_config(route_name="own_password", request_method="POST", permission=Permission.LOGGED_IN)
+def change_password(request: Request) -> Response:
     """Change the password; the old one is asked for, and all other sessions end."""
     found, actor, db = services_of(request), request.actor, request.db
-    new = str(request.POST.get("new", ""))
-    if not found.login.check_again(db, actor.id, str(request.POST.get("old", ""))):
-        return _security(request, 422, password_errors=[_("The present password is not right.")])
+    forced = actor.reduced == "password_expired"
+    errors = _change_password(request)
+    if errors:
+        if forced:
+            return _expired(request, errors)
+        page = _render(request, "security", _security(request, password_errors=errors))
+        page.status_int = 422
+        return page
+    if not forced:
+        return _back(request, "password_set")
+    flash.add(request, "password_set")
+    response = HTTPSeeOther(safe_next(request))
+    # The session may do more from now on, so its token changes (AUTH-16).
+    password_age.changed(db, actor.session_ref)
+    set_session(response, found.sessions.renew(db, actor.session_ref, actor.id))
+    return response
+
+
+def _change_password(request: Request) -> list[Text]:
+    """Change it, or say why not."""
+    found, actor, db = services_of(request), request.actor, request.db
+    old, new = str(request.POST.get("old", "")), str(request.POST.get("new", ""))
+    if not found.login.check_again(db, actor.id, old):
+        return [_("The present password is not right.")]
     if new != str(request.POST.get("again", "")):
-        return _security(request, 422, password_errors=[_("The two passwords differ.")])
+        return [_("The two passwords differ.")]
+    if new == old and actor.reduced == "password_expired":
+        return [_("Choose another password than the present one.")]
     second = found.factors.has_second_factor(db, actor.id)
     try:
         found.users.change_own_password(
             db, actor.id, new, second_factor=second, keep_session=actor.session_ref
         )
     except ValidationFailed as failed:
-        return _security(request, 422, password_errors=[one.message for one in failed.errors])
-    return _back(request, "password_set")
+        return [one.message for one in failed.errors]
+    return []
+
+
+def _expired(request: Request, errors: list[Text]) -> Response:
+    days = int(setting(request.db, "local_password_days"))
+    page = _render(request, "password", {"password_errors": errors, "days": days, "next": safe_next(request)})
+    page.status_int = 422 if errors else 200
+    return page
+
+
+@view_config(
+    route_name="own_password_strength",
+    request_method="POST",
+    permission=Permission.LOGGED_IN,
+    renderer=f"{TEMPLATES}/strength.jinja2",
+)
+def strength(request: Request) -> dict[str, Any]:
+    """How good a new password would be, while one types it."""
+    actor, db = request.actor, request.db
+    user, second = queries.user(db, actor.id), services_of(request).factors.has_second_factor(db, actor.id)
+    return strength_page(request, lambda password: look_at(user, password, second_factor=second))
 
 
 @view_config(

@@ -9,7 +9,7 @@ from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.view import view_config
 
 from compliance.datamap.text import _
-from crm_server.domain.identity import directory_queries, sso_queries
+from crm_server.domain.identity import directory_queries, labels, sso_queries
 from crm_server.domain.identity.services.groups import KINDS
 from crm_server.domain.identity.services.sso import SETTABLE, source_of
 from crm_server.domain.identity.sso_models import SsoProvider
@@ -83,6 +83,7 @@ def provider_page(request: Request, **more: Any) -> dict[str, Any]:
         "steps": None,
         "gives": None,
         "preview": None,
+        "say": labels,
         "wanted": "",
         "error": None,
     } | more
@@ -142,11 +143,7 @@ def preview(request: Request) -> dict[str, Any]:
     row, db = _get(request), request.db
     wanted = str(request.POST.get("groups", ""))[:4000]
     names = {one.strip() for one in wanted.splitlines() if one.strip()}
-    gives = [
-        (one, target)
-        for one, target in directory_queries.mappings(db, source_of(row))
-        if one.group_name in names or one.group_key in names
-    ]
+    gives = directory_queries.gives(db, source_of(row), names)
     return provider_page(request, gives=gives, wanted=wanted)
 
 

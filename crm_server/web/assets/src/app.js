@@ -8,9 +8,10 @@ import { keys } from "./parts/keys.js";
 import { lists } from "./parts/lists.js";
 import { passkeys } from "./parts/passkeys.js";
 import { pickers } from "./parts/pickers.js";
+import { strength } from "./parts/strength.js";
 
 // The page at once, for htmx names it a moment after it can be used; then the parts that htmx brings.
-const equip = (root) => [pickers, forms, lists, board, passkeys].forEach((part) => part(root));
+const equip = (root) => [pickers, forms, lists, board, passkeys, strength].forEach((part) => part(root));
 equip(document.body);
 htmx.onLoad(equip);
 dialogs();
