@@ -210,7 +210,7 @@ class Keys:
         Raises:
             KeyCorrupt: a key doesn't unwrap. KeysAway: its epoch can't be opened.
         """
-        if mark is not None and self._listener is not None:
+        if self._listener is not None:
             self._listener.start()
         opened: dict[bytes, DocumentKey | None] = {}
         for row in rows:

@@ -96,21 +96,28 @@ class Opener:
     """Opens the documents of one answer. Make it before the statement runs: it takes the mark of the key cache.
 
     Attributes:
+        keys: Where keys are unwrapped.
+        once: Each key is needed for this answer alone, so that none is put into the cache: whoever reads everything
+            would drive out all that others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
+    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
-    _mark: int = 0
+    _mark: int | None = None
     _known: dict[bytes, DocumentKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mark = self.keys.cache.mark()
+        if not self.once:
+            self._mark = self.keys.cache.mark()
 
     def prefetch(self, blobs: Iterable[bytes]) -> None:
         """Get the keys of many packed documents at once: from the cache, else unwrapped together."""
         wanted = {blob[127:143]: blob for blob in blobs if blob[40] == _HAS_KEY}
-        found = self.keys.cache.get_many(wanted)
+        if self.once:
+            self._known.clear()
+        found = {} if self.once else self.keys.cache.get_many(wanted)
         missing = [_key_row(self.keys.tenant, blob) for kid, blob in wanted.items() if kid not in found]
         if missing:
             try:

@@ -51,7 +51,7 @@ class Vault:
         if self._keys is None:
             self._engine = create_app_engine(self._settings, pool_size=1)
             self._keys = Keys.open(self._settings, self._engine)
-        return Opener(self._keys)
+        return Opener(self._keys, once=True)
 
     def report(self, opener: Opener) -> None:
         """Raise the alarm about documents that did not open."""

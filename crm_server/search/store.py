@@ -36,8 +36,7 @@ _OTHER_SPACE = re.compile("[\t\x0b-\r\x1c-\x1f]")
 _slots = msgspec.json.Decoder(list[int])
 
 
-@dataclass(frozen=True, slots=True)
-class Doc:
+class Doc(msgspec.Struct, frozen=True, gc=False):
     """A record as it is read: id, whether in the bin, when it was made, and values in the order of the entity's fields.
 
     `created` counts microseconds since 1970.

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
@@ -81,8 +83,30 @@ def chromium(built: None) -> Iterator[Browser]:
 Opener = Callable[..., Page]
 
 
+class Sessions:
+    """Cookies of people who have logged in lately: their session goes on in the next test, unless it was ended.
+
+    Later they log in anew, as a step-up asks for a proof that is some minutes old at most.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    def of(self, login: str) -> Any:
+        since, state = self._kept.get(login, (0.0, None))
+        return state if time.monotonic() - since < 60 else None
+
+    def keep(self, login: str, state: Any) -> None:
+        self._kept[login] = time.monotonic(), state
+
+
+@pytest.fixture(scope="session")
+def sessions() -> Sessions:
+    return Sessions()
+
+
 @pytest.fixture
-def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
+def open_as(site: Site, chromium: Browser, sessions: Sessions) -> Iterator[Opener]:
     """Open a page as a demo user: `open_as("sales1", "/contacts", width=390, dark=True)`; "" logs nobody in.
 
     Whatever the console says of errors, broken policies or missing files fails the test at its end.
@@ -102,6 +126,7 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
                 # Nothing glides: what a test measures is where it stays.
                 reduced_motion="reduce",
                 base_url=site.address,
+                storage_state=sessions.of(login),
             )
             stack.callback(context.close)
             page = context.new_page()
@@ -115,13 +140,16 @@ def open_as(site: Site, chromium: Browser) -> Iterator[Opener]:
                     else None
                 ),
             )
-            if login:
-                page.goto("/login")
+            page.goto(path)
+            if login and urlsplit(page.url).path == "/login":
+                page.goto("/login")  # without the way back
                 page.fill("#login", login)
                 page.fill("#password", site.password)
                 page.click("main button[type=submit]")
                 page.wait_for_url(f"{site.address}/")
-            page.goto(path)
+                sessions.keep(login, context.storage_state())
+                if path != "/":
+                    page.goto(path)
             return page
 
         yield opened
@@ -140,6 +168,7 @@ def lying_still(element: Locator) -> FloatRect:
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with the page as it is shown now."""
+    page.wait_for_load_state()
     # Through the debugger and not as an element: the page's own policy allows no foreign script.
     session = page.context.new_cdp_session(page)
     session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
@@ -159,7 +188,8 @@ def work(site: Site) -> Callable[[], None]:
     def run() -> None:
         thread = threading.Thread(target=lambda: tasks.worker(settings).run(until_empty=True))
         thread.start()
-        thread.join(60)
+        thread.join(240)
+        assert not thread.is_alive(), "the worker has not ended"
 
     return run
 

@@ -133,9 +133,6 @@ def test_sharing_its_question_and_the_explainer_are_accessible(
     assert fits(page)
     page.go_back()
     end.click()
-    if page.locator("dialog[open]").count():
-        assert violations(page) == []
-        page.locator("dialog[open] button.btn-primary, dialog[open] button.btn-danger").first.click()
     expect(page.locator("main")).to_contain_text("Nobody beside those")
 
 
@@ -152,6 +149,7 @@ def test_built_in_roles_and_stages_speak_chinese(open_as: Opener) -> None:
     expect(board.locator("main")).to_contain_text("谈判")
     page.locator("button:has(use[href$='#language'])").click()
     page.locator("button[name=locale][value=en]").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_the_meter_judges_a_password_while_it_is_typed(open_as: Opener) -> None:  # AUTH-17
@@ -184,6 +182,7 @@ def test_a_role_is_copied_and_its_change_is_seen_before_it_counts(open_as: Opene
     page.get_by_role("button", name="Save this change").click()
     expect(page.locator("h1")).to_have_text("Helpers")
     page.get_by_role("link", name="History").click()
+    page.wait_for_url("**/history*")
     expect(page.locator("main")).to_contain_text("Leads: see")
     assert violations(page) == []
 
@@ -206,10 +205,8 @@ def test_two_persons_make_an_administrator(open_as: Opener) -> None:  # AUTH-15
         picture(second, "approval", width, dark=dark)
         assert violations(second) == []
         assert fits(second)
-    second.on("dialog", lambda dialog: dialog.accept())
     second.get_by_role("button", name="Release").click()
-    if second.locator("dialog[open]").count():
-        second.locator("dialog[open] button.btn-primary, dialog[open] button.btn-danger").first.click()
+    second.locator("dialog[open] button.btn-primary, dialog[open] button.btn-danger").first.click()
     expect(second.locator("main")).to_contain_text("Carried out")
     page.goto("/roles")
     page.locator("main a", has_text="Audit administrator").first.click()

@@ -98,6 +98,7 @@ def _restore_from_the_bin(page: Page) -> None:
     page.locator("td.k-title-cell a", has_text="Petra Firstlead").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Petra Firstlead")
     page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".k-toast")).to_contain_text("Moved to the bin")
     page.goto("/bin?kind=contact")
     page.locator("tr", has_text="Petra Firstlead").get_by_role("button", name="Restore").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Petra Firstlead")

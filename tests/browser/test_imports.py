@@ -39,6 +39,7 @@ class TestImport:
         wait_for_work(page, work)
         expect(page.locator("main")).to_contain_text("Nothing has been written")
         page.click("button:has-text('Import now')")
+        expect(page.locator("#progress")).to_be_visible()
         assert violations(page) == []
         wait_for_work(page, work)
         expect(page.locator("main")).to_contain_text("Download the rows that failed")

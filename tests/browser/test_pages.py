@@ -34,8 +34,8 @@ def speak(page: Page, locale: str) -> None:
     wanted = "zh_Hans" if locale.startswith("zh") else "en"
     page.goto("/profile")
     page.select_option("#f-locale", wanted)
-    page.locator(".k-form-bar button[type=submit]").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.locator(".k-form-bar button[type=submit]").click()
 
 
 class TestPages:

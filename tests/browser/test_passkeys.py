@@ -60,8 +60,19 @@ def enrol(page: Page) -> None:
     page.goto("/profile/security")
     page.get_by_role("link", name="Add a passkey").click()
     page.get_by_label("Name of the device").fill("Test device")
-    page.get_by_role("button", name="Add a passkey").click()
+    button = page.get_by_role("button", name="Add a passkey")
+    # Its script runs when the page is complete.
+    page.wait_for_load_state()
+    button.click()
     expect(page.locator("main")).to_contain_text("Test device")
+
+
+def use_a_passkey(page: Page) -> None:
+    button = page.get_by_role("button", name="Use a passkey")
+    expect(button).to_be_visible()
+    # Its script runs when the page is complete.
+    page.wait_for_load_state()
+    button.click()
 
 
 def log_out(page: Page) -> None:
@@ -97,20 +108,20 @@ class TestPasskeys:
         (credential,) = device.credentials()
         assert credential["isResidentCredential"]
         log_out(page)
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page).to_have_url(re.compile("/$"))
         page.goto("/profile/security")
         expect(page.locator("main")).to_contain_text("passkey")
         # The device that can't say that it was the person opens nothing.
         log_out(page)
         device.verified(False)
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page.locator("#passkey-error")).to_be_visible()
         expect(page).to_have_url(re.compile("/login"))
         # Nor does a copy whose counter lies behind; that is an alarm.
         device.verified(True)
         device.rewind(0)
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page.locator("#passkey-error")).to_be_visible()
         assert reasons(database, "passkey_counter_regressed") == ["possible_clone"]
         assert reasons(database, "passkey")[-1] == "passkey_counter_regressed"
@@ -126,10 +137,10 @@ class TestPasskeys:
         page.fill("#password", site.password)
         page.click("main button[type=submit]")
         expect(page.get_by_role("heading", level=1)).to_have_text("Second step")
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page).to_have_url(re.compile("/$"))
         page.goto("/confirm?next=/profile/security")
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page).to_have_url(re.compile("/profile/security$"))
         page.get_by_role("button", name="Remove", exact=True).click()
         page.locator("dialog[open] button.btn-danger, dialog[open] button[type=submit]").first.click()
@@ -139,7 +150,7 @@ class TestPasskeys:
     def test_a_device_that_knows_no_passkey_of_ours_says_so(self, open_as: Opener) -> None:
         page = open_as("", "/login")
         Device(page)
-        page.get_by_role("button", name="Use a passkey").click()
+        use_a_passkey(page)
         expect(page.locator("#passkey-error")).to_be_visible()
         assert violations(page) == []
 
@@ -157,9 +168,11 @@ class TestAuthenticatorApps:
         assert 120 < box["width"] < 400
         assert violations(page) == []
         seed = page.locator("main code").inner_text().replace(" ", "")
-        page.fill("#code", pyotp.TOTP(seed).now())
+        code = pyotp.TOTP(seed).now()
+        page.fill("#code", code)
         page.get_by_role("button", name="Add the app").click()
-        expect(page.locator("main code").first).to_be_visible()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
+        page.wait_for_load_state()
         codes = page.locator("main code").all_inner_texts()
         assert len(" ".join(codes).split()) >= 10
         recovery = codes[0].split()[0]
@@ -167,9 +180,10 @@ class TestAuthenticatorApps:
         page.fill("#login", "sales3")
         page.fill("#password", site.password)
         page.click("main button[type=submit]")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Second step")
         assert violations(page) == []
         # The code of the enrolment was used by it (AUTH-12): a recovery code opens instead.
-        page.fill("#code", pyotp.TOTP(seed).now())
+        page.fill("#code", code)
         page.get_by_role("button", name="Continue").click()
         expect(page.locator(".alert-danger:visible")).to_contain_text("used before")
         page.fill("#code", recovery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -28,7 +29,7 @@ def find(page: Page, text: str) -> None:
         box = page.locator("input[type=search]:visible").first
     box.fill(text)
     box.press("Enter")
-    page.wait_for_url(re.compile("/search"))
+    page.wait_for_url(lambda address: parse_qs(urlsplit(address).query).get("q") == [text])
 
 
 @pytest.mark.parametrize("locale,width", [("en-GB", 1440), ("zh-CN", 390)])

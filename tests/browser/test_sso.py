@@ -44,6 +44,7 @@ def test_a_provider_is_set_up_tested_mapped_and_offered(
     expect(page.locator("main")).to_contain_text("No provider yet")
     found = fits(page, width)
     page.get_by_role("link", name="New provider").first.click()
+    page.wait_for_url("**/new")
     found += fits(page, width)
     page.fill("#name", "Example AG")
     page.fill("#issuer", "https://127.0.0.1:1")

@@ -497,7 +497,7 @@ class TestStandby:
         standby.start()
         primary.configure("synchronous_standby_names = 'FIRST 1 (standby)'")
         primary._as_user(str(primary._bin / "pg_ctl"), "-D", str(primary.data), "reload")
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             connection = primary.connect()
             with connection.cursor() as sql:

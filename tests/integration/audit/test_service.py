@@ -22,7 +22,7 @@ from compliance.audit.witness.server import serve
 from .conftest import ORIGIN, Cluster, insert_events, prepare
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -128,7 +128,7 @@ class Rsyslog:
         command = ("rsyslogd", "-n", "-f", str(self.configuration), "-i", str(self.folder / "pid"))
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -140,10 +140,10 @@ class Rsyslog:
         if self._process is None:
             return
         (self._process.kill if kill else self._process.terminate)()
-        self._process.wait(10)
+        self._process.wait(90)
         self._process = None
 
-    def received(self, count: int = 0, seconds: float = 15) -> list[dict[str, str]]:
+    def received(self, count: int = 0, seconds: float = 90) -> list[dict[str, str]]:
         """What has arrived, waiting for `count` events at most."""
         deadline = time.monotonic() + seconds
         while True:

@@ -114,7 +114,7 @@ def tpms(tmp_path_factory) -> Iterator[tuple[str, str]]:
     yield started[0][1], started[1][1]
     for server, _tcti in started:
         server.terminate()
-        server.wait(10)
+        server.wait(90)
 
 
 @pytest.fixture(params=["passphrase", "passphrase-strict", "pkcs11", "tpm2"])

@@ -413,7 +413,9 @@ def test_a_weak_passphrase_and_weakened_costs_are_refused(tmp_path, first):
         PassphraseRing(tmp_path, lambda: b"short").create_epoch(first)
     PassphraseRing(tmp_path, lambda: b"long enough now").create_epoch(first)
     path = tmp_path / "ring.json"
-    path.write_text(path.read_text().replace("65536", "8"))
+    made = json.loads(path.read_text())
+    made["parameters"]["memory_kib"] = 8
+    path.write_text(json.dumps(made))
     with pytest.raises(RingCorrupt, match="costs"):
         PassphraseRing(tmp_path, lambda: b"long enough now").open_epoch(first)
     with pytest.raises(ProviderRefused, match="asked for"):

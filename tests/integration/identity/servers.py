@@ -123,7 +123,7 @@ class Slapd:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(15)
+        self.process.wait(90)
 
     def start(self) -> None:
         self.process = _start(self.arguments, self.folder / "log", [("127.0.0.1", self.ldaps_port)])
@@ -256,13 +256,13 @@ def running_domain_controller(folder: Path, authority: Authority) -> Iterator[Do
         )
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(90)
 
 
 def _start(arguments: list[str], log: Path, ports: list[tuple[str, int]]) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
         process = subprocess.Popen(arguments, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     for address in ports:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):

@@ -10,7 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg2.errors import DeadlockDetected
 from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from webtest import TestApp
 
@@ -73,14 +75,22 @@ def sessions(import_engine: Engine, import_settings: Settings) -> Iterator[sessi
     keys = Keys.open(import_settings, import_engine, listen=False)
     yield db.session_factory(import_engine, import_settings, keys)
     owner = manage.owner_engine(import_settings.owner_database_url)
-    with owner.begin() as connection:
-        connection.execute(
-            text(
-                "truncate crm.import_job, crm.import_mapping, crm.contact, crm.account, crm.opportunity, "
-                "crm.lead cascade"
-            )
-        )
+    while not _emptied(owner):
+        pass
     owner.dispose()
+
+
+def _emptied(owner: Engine) -> bool:
+    """Empty the tables; False if the search service was just reading them in another order, and this had to yield."""
+    tables = ("import_job", "import_mapping", "contact", "account", "opportunity", "lead")
+    try:
+        with owner.begin() as connection:
+            connection.execute(text(f"truncate {', '.join(f'crm.{name}' for name in tables)} cascade"))
+    except OperationalError as error:
+        if not isinstance(error.orig, DeadlockDetected):
+            raise
+        return False
+    return True
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def progress(sessions: sessionmaker[Session]) -> Callable[[UUID], tuple[str, int
     return read
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -98,7 +98,7 @@ def test_another_worker_finishes_the_import_of_a_killed_one_with_every_row_once(
     second = worker()
     wait_for(lambda: progress(import_id)[0] == "done")
     second.send_signal(signal.SIGTERM)
-    assert second.wait(20) == 0
+    assert second.wait(90) == 0
     with sessions() as session:
         job = session.get_one(Import, import_id)
         assert (job.rows_done, job.counts["created"], job.counts["referenced"]) == (ROWS, ROWS, 50)

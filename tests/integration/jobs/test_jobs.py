@@ -105,7 +105,7 @@ def states(factory: sessionmaker[Session]) -> list[str]:
         return list(session.scalars(text("select status::text from jobs.procrastinate_jobs order by id")))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -125,7 +125,7 @@ class TestEnqueueing:
         with db.open_session(factory, system_actor()) as session:
             defer(session, "test_note", word="once")
             db.commit(session)
-        assert worker("--until-empty").wait(30) == 0
+        assert worker("--until-empty").wait(90) == 0
         assert marks(factory) == [("once", 1)]
         assert states(factory) == ["succeeded"]
 
@@ -159,7 +159,7 @@ class TestEnqueueing:
             with db.open_session(factory, actor) as session:
                 defer(session, "test_note", word="mine")
                 db.commit(session)
-        assert worker("--until-empty").wait(30) == 0
+        assert worker("--until-empty").wait(90) == 0
         with factory() as session:
             assert session.scalars(text("select actor from crm.mark")).all() == [keys["active"]]
         assert states(factory) == ["succeeded", "failed"]
@@ -173,9 +173,9 @@ class TestFailure:
             defer(session, "test_fails", word="try")
             db.commit(session)
         process = worker("--until-empty")
-        _out, written = process.communicate(timeout=30)
+        _out, written = process.communicate(timeout=90)
         if states(factory) == ["todo"]:  # the second try was due a moment after the queue was empty
-            _out, more = worker("--until-empty").communicate(timeout=30)
+            _out, more = worker("--until-empty").communicate(timeout=90)
             written += more
         assert marks(factory) == [("try", 1), ("try", 2)]
         assert states(factory) == ["failed"]
@@ -197,7 +197,7 @@ class TestFailure:
         wait_for(lambda: states(factory) == ["succeeded"])
         assert marks(factory) == [("begun", 1), ("begun", 2), ("done", 2)]
         second.send_signal(signal.SIGTERM)
-        assert second.wait(20) == 0
+        assert second.wait(90) == 0
 
     def test_a_worker_that_is_asked_to_stop_ends_its_job_first(
         self, factory: sessionmaker[Session], worker: Callable[..., subprocess.Popen[str]]
@@ -208,7 +208,7 @@ class TestFailure:
         process = worker()
         wait_for(lambda: marks(factory) == [("begun", 1)])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
         assert marks(factory) == [("begun", 1), ("done", 1)]
         assert states(factory) == ["succeeded"]
 

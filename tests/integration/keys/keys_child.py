@@ -27,7 +27,7 @@ def main(what: str, *arguments: str) -> None:
             return
         subject, blob = UUID(arguments[0]), bytes.fromhex(arguments[1])
         assert keys._listener is not None
-        assert keys._listener.heard.wait(10)
+        assert keys._listener.heard.wait(90)
         bound.column(2, KeyClass.IDENTITY).open(
             bound.by_id(document_kid(blob)), blob, subject.bytes, subject.bytes, 1
         )

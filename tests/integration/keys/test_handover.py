@@ -51,7 +51,7 @@ class Node:
         if listen:
             made.on(self.engine.connect)  # The first use of keys starts the listener.
             assert made._listener is not None
-            assert made._listener.heard.wait(10)
+            assert made._listener.heard.wait(90)
         return made
 
     def environment(self) -> dict[str, str]:
@@ -117,7 +117,7 @@ def joined(first: Node, second: Node) -> None:
         assert "doesn't prove" in wrong.output
         admitted = run(first, "admit", "b", input=told.partition("Code: ")[2].strip() + "\n")
         assert admitted.exit_code == 0, admitted.output
-        assert child.wait(30) == 0, child.stderr.read()
+        assert child.wait(90) == 0, child.stderr.read()
     finally:
         child.kill()
         child.wait()
@@ -269,7 +269,7 @@ class TestWithPassphrases:
         of_a = a.open()
         with a.engine.begin() as connection:
             connection.execute(text("update keys.attestation set seen_at = now() - interval '1 hour'"))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 90
         late = 1
         while late and time.monotonic() < until:
             time.sleep(0.05)
@@ -311,7 +311,7 @@ class TestWithPassphrases:
                 ),
                 {"public": forged.public, "proof": forged.proof},
             )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 90
         while time.monotonic() < until:
             with a.engine.connect() as connection:
                 told = connection.execute(

@@ -74,7 +74,7 @@ def test_stop_ends_all_processes_gracefully_and_then_what_they_stood_on(supervis
     process = supervise(app=words)
     _wait((tmp_path / "pid").exists)
     assert supervisor.stop(tmp_path) is True
-    assert process.wait(5) == 0
+    assert process.wait(90) == 0
     assert (tmp_path / "bye").exists()
     assert (tmp_path / "stopped").exists()
     assert supervisor.running(tmp_path) is None

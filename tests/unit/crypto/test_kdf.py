@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.crypto.kdf import PreparedKdf, kbkdf
+from security.crypto.providers.passphrase import PassphraseRing
 from tests.unit.crypto.crypto_helpers import PATIENT
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/kbkdf-ctr-hmac-sha256.json").read_text())["vectors"]
@@ -73,3 +74,10 @@ def test_key_material_is_neither_shown_nor_pickled():
 def test_a_length_that_nobody_needs_is_refused(length):
     with pytest.raises(ValueError, match="length"):
         PreparedKdf(b"k" * 32, b"l", length)
+
+
+def test_a_passphrase_is_stretched_as_rfc_9106_recommends(tmp_path: Path) -> None:  # ENC-19
+    ring = PassphraseRing(tmp_path, lambda: b"long enough now")
+    ring.create_epoch(1)
+    made = json.loads((tmp_path / "ring.json").read_text())["parameters"]
+    assert (made["kdf"], made["memory_kib"], made["passes"], made["lanes"]) == ("argon2id", 65_536, 3, 4)

@@ -83,7 +83,7 @@ class Site:
         finally:
             connection.close()
 
-    def wait_until_sealed(self, seconds: float = 30) -> int:
+    def wait_until_sealed(self, seconds: float = 90) -> int:
         """Return the size of the log when every event is in it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -97,7 +97,7 @@ class Site:
             time.sleep(0.1)
         raise AssertionError((self.state / "sealer.log").read_text())
 
-    def wait_until_signed(self, origin: str, seconds: float = 30) -> int:
+    def wait_until_signed(self, origin: str, seconds: float = 90) -> int:
         """Return the size of a log of this name when every event has a leaf in some log."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

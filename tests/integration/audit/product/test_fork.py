@@ -62,7 +62,7 @@ class TestFork:
         request = ask(site, REASON)
         size = site.wait_until_sealed()
         sealer.terminate()
-        sealer.wait(20)
+        sealer.wait(90)
         # The database is back at yesterday, and the mirror is gone but for the checkpoint.
         site.run(
             "delete from audit.leaf where index >= 3; update audit.log set size = 3, root = sha256('yesterday')"

@@ -40,7 +40,7 @@ def states(site: Site) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in json.loads(site.kontor("siem", "list", "--json").stdout)}
 
 
-def until(what: Callable[[], Any], seconds: float = 30) -> Any:
+def until(what: Callable[[], Any], seconds: float = 90) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
@@ -93,7 +93,7 @@ class TestDelivery:
             assert "certificate commonName=siem.example" in shown["peer"]
             assert 'action="test"' in shown["line"]
             forwarder.send_signal(signal.SIGTERM)
-            assert forwarder.wait(20) == 0
+            assert forwarder.wait(90) == 0
             state = states(site)["rsyslog"]
             assert state["position"] >= size, "an orderly end confirms what was sent"
             assert state["error"] is None

@@ -39,7 +39,7 @@ class TestGuard:
         work(login("Manager"))
         site.wait_until_sealed()
         sealer.terminate()
-        sealer.wait(10)
+        sealer.wait(90)
         registry.audit_guard.forget()
         registry.audit_guard.require()
         site.run(OLD_EVENT)

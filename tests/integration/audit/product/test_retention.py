@@ -125,12 +125,12 @@ class TestPruning:
         assert site.kontor("audit", "prune").returncode == 0
         site.wait_until_sealed()
         sealer.terminate()
-        sealer.wait(20)
+        sealer.wait(90)
         before = _entries(site)
         sealer = site.start_sealer()  # It looks for what was pruned when it starts and each minute.
         until(lambda: _entries(site) < before - 100_000)
         sealer.terminate()
-        sealer.wait(20)
+        sealer.wait(90)
         for path in sorted((site.state / "audit" / "tile").rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
         site.start_sealer()
@@ -149,7 +149,7 @@ class TestPruning:
         work(login("Manager"))
         site.wait_until_sealed()
         sealer.terminate()
-        sealer.wait(20)
+        sealer.wait(90)
         engine = db.create_app_engine(
             load({name: text for name, text in site.environment.items() if name.startswith("KONTOR_")})
         )

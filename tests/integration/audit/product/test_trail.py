@@ -100,7 +100,7 @@ class TestDoctor:
         assert {item["level"] for item in found.values()} == {"ok"}
         assert f"covers {size:,} events" in found["checkpoint"]["text"]
         sealer.terminate()
-        sealer.wait(10)
+        sealer.wait(90)
         site.run(
             "insert into audit.event (event_id, occurred_at, event_class, action, outcome, actor_ref, origin) "
             "values (gen_random_uuid(), now() - interval '2 minutes', 'x', 'x', 'success', gen_random_uuid(), 'web')"
@@ -122,7 +122,7 @@ class TestProcess:
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         before = key.read_bytes()
         first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 0
+        assert first.wait(90) == 0
         site.start_sealer()
         work(client)
         site.wait_until_sealed()
@@ -134,7 +134,7 @@ class TestProcess:
         work(client)
         size = site.wait_until_sealed()
         first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 0
+        assert first.wait(90) == 0
         work(client)
         site.start_sealer()
         assert site.wait_until_sealed() > size
@@ -144,9 +144,9 @@ class TestProcess:
         work(login("Manager"))
         site.wait_until_sealed()
         first.terminate()
-        first.wait(10)
+        first.wait(90)
         (site.state / "sealer" / "key.pem").chmod(0o644)
-        assert site.start_sealer().wait(20) == 1
+        assert site.start_sealer().wait(90) == 1
         assert "chmod 600" in (site.state / "sealer.log").read_text()
 
     def test_a_lost_key_is_never_replaced_in_silence(self, site: Site, login: Callable[..., Client]) -> None:
@@ -154,9 +154,9 @@ class TestProcess:
         work(login("Manager"))
         site.wait_until_sealed()
         first.terminate()
-        first.wait(10)
+        first.wait(90)
         (site.state / "sealer" / "key.pem").unlink()
-        assert site.start_sealer().wait(20) == 1
+        assert site.start_sealer().wait(90) == 1
         assert "is gone" in (site.state / "sealer.log").read_text()
 
     def test_a_database_that_contradicts_the_signature_ends_it(
@@ -166,9 +166,9 @@ class TestProcess:
         work(login("Manager"))
         site.wait_until_sealed()
         first.terminate()
-        first.wait(10)
+        first.wait(90)
         site.run("update audit.log set root = sha256('x')")
-        assert site.start_sealer().wait(20) == 1
+        assert site.start_sealer().wait(90) == 1
         assert "Nothing more is signed" in (site.state / "sealer.log").read_text()
 
 
