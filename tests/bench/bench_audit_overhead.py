@@ -245,7 +245,7 @@ def exploring(settings: Settings, count: int) -> Iterator[Row]:
     fill(settings, count)
     engine = db.create_app_engine(settings)
     with db.open_session(db.session_factory(engine, settings), system_actor()) as session:
-        stored = session.execute(text(STORED)).scalar_one()
+        stored = float(session.execute(text(STORED)).scalar_one())
         yield _row(f"event with its indexes at {count}", stored / count, "bytes/event", "stated", met=True)
         person, subject, record, since, until = session.execute(text(EXAMPLES)).one()
         backend = session.execute(text("select pg_backend_pid()")).scalar_one()

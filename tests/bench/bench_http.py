@@ -85,7 +85,7 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     with _search(settings) as search, server(settings) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
-            statements, reach = _statements(cluster, f"kontor_{size}", scenario, url, token, definitions)
+            statements, options = _statements(cluster, f"kontor_{size}", scenario, url, token, definitions)
             script = WORK / f"{scenario.name.replace(' ', '_')}.lua"
             script.write_text(scenario.lua, encoding="utf-8")
             pgbench = WORK / f"{scenario.name.replace(' ', '_')}.sql"
@@ -93,7 +93,7 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
             measure.wrk(url, script, clients=CLIENTS, seconds=2, token=token)
             limits, loads, app_cpu, db_cpu, count = [], [], 0.0, 0.0, 0
             for _round in range(ROUNDS):
-                limits.append(_pgbench(cluster, size, pgbench, reach))
+                limits.append(_pgbench(cluster, size, pgbench, options))
                 before = measure.cpu_seconds(pid) + measure.cpu_seconds(search), measure.cpu_seconds(database)
                 load = measure.wrk(url, script, clients=CLIENTS, seconds=SECONDS, token=token)
                 app_cpu += measure.cpu_seconds(pid) + measure.cpu_seconds(search) - before[0]
@@ -357,6 +357,7 @@ def _request(url: str, token: str, method: str, path: str, body: dict[str, Any] 
 
 # The statements of one request, as the server's log shows them, become the script of pgbench.
 
+_WITHOUT_FLUSH = "SET LOCAL synchronous_commit = off"
 _EXECUTE = re.compile(r"EXECUTE (\w+)\((.*)\)\s*$", re.DOTALL)
 
 
@@ -368,7 +369,9 @@ def _statements(
     token: str,
     definitions: dict[str, tuple[str, list[str]]],
 ) -> tuple[str, str]:
-    """The SQL that one request of the scenario sends, with its prepared statements written out, and its row scopes."""
+    """The SQL that one request of the scenario sends, with its prepared statements written out, and its settings: row
+    scopes, and whether commits wait for the disk (those of a read tell the audit log of it and don't).
+    """
     superuser = manage.owner_engine(cluster.superuser_url).execution_options(isolation_level="AUTOCOMMIT")
     log = STATE / "logs" / "postgres.log"
     with superuser.connect() as connection:
@@ -390,8 +393,11 @@ def _statements(
     for name, sql, types in _prepared(log.read_text()[start:], database):
         definitions[name] = (sql, types)
     recorded = log.read_text()[mark:]
-    reach = re.findall(r"set_config\('kontor.rows', '([^']*)'", "\n".join(_entries(recorded, database)))[-1]
-    return _as_script(recorded, database, definitions, since), reach
+    entries = "\n".join(_entries(recorded, database))
+    options = "-c kontor.rows=" + re.findall(r"set_config\('kontor.rows', '([^']*)'", entries)[-1]
+    if _WITHOUT_FLUSH in entries:
+        options += " -c synchronous_commit=off"
+    return _as_script(recorded, database, definitions, since), options
 
 
 def _fresh(example: tuple[str, str, dict[str, Any] | None]) -> tuple[str, str, dict[str, Any] | None]:
@@ -474,7 +480,7 @@ def _written_out(sql: str, arguments: list[str], types: list[str]) -> str:
 _OTHERS = ("pg_reload_conf", "alter system", "version_num", "kontor_feed", "select uuid_send(", "copy ")
 # The id of a new data key: 16 random bytes.
 _KID = re.compile(r"'\\x([0-9a-f]{32})'::bytea")
-_UUID7 = re.compile(r"'([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'")
+_UUID7 = re.compile(r"""(['"])([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\1""")
 
 
 def _renewed(script: str, since: float) -> str:
@@ -482,10 +488,12 @@ def _renewed(script: str, since: float) -> str:
     keys: dict[str, str] = {}
 
     def fresh(found: re.Match[str]) -> str:
-        if int(found[1] + found[2], 16) / 1000 < since:
+        if int(found[2] + found[3], 16) / 1000 < since:
             return found[0]
-        variable = keys.setdefault(found[0], f"key{len(keys)}")
+        variable = keys.setdefault(found[0][1:-1], f"key{len(keys)}")
         made = f"('00000000-0000-4000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))"
+        if found[1] == '"':  # within a document
+            return "\"' || " + made + " || '\""
         # A setting is text; everything else is a key.
         return made if "set_config" in found.string[: found.start()].rpartition("\n")[2] else f"{made}::uuid"
 
@@ -496,13 +504,15 @@ def _renewed(script: str, since: float) -> str:
         return f"decode(lpad(to_hex(:{variable}::bigint), 32, '0'), 'hex')"
 
     body = _KID.sub(kid, _UUID7.sub(fresh, script))
+    # pgbench takes a colon before a letter or a digit for a variable, within quotes too.
+    body = re.sub(r'":(?=\w)', '": ', re.sub(r"T(\d\d):(\d\d):(\d\d)", r"T\1\2\3", body))
     return "".join(f"\\set {name} random(1, {2**47})\n" for name in keys.values()) + body
 
 
-def _pgbench(cluster: Cluster, size: int, script: Path, reach: str) -> float:
-    """Transactions a second; `reach` are the row scopes, which each request of the application states anew."""
+def _pgbench(cluster: Cluster, size: int, script: Path, options: str) -> float:
+    """Transactions a second, under the settings that each request of the application states anew."""
     address = {
-        "PGOPTIONS": f"-c kontor.rows={reach}",
+        "PGOPTIONS": options,
         "PGHOST": str(cluster.socket_dir),
         "PGPORT": str(cluster.port),
         "PGUSER": manage.APP,
