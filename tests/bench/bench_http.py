@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -18,8 +17,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +38,14 @@ from crm_server.search.client import SearchClient
 from crm_server.search.places import socket_path
 from crm_server.settings import Settings, load
 from security.identity.tokens import new_api_token
-from tests.bench import measure
+from tests.bench import measure, replay
 from tests.searching import wait_until_complete, with_search
 
 STATE = Path("var/bench/state")
 WORK = Path("var/bench/http")
 USUAL = 100_000
 CLIENTS, WORKERS, ROUNDS, SECONDS = 16, 2, 2, 6
+TURNS, TURN_SECONDS = 5, 2
 AIMS = {"read one": 0.25, "list 50": 0.2, "search by mail": 0.25, "create": 0.2}
 
 
@@ -68,7 +68,7 @@ def run() -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for size in sizes:
             rows += _one_size(cluster, size)
-        return rows + _same_cost(rows, sizes)
+        return [*rows, *(_same_cost(cluster, sizes) if len(sizes) > 1 else ())]
     finally:
         postgres.stop(STATE)
 
@@ -85,7 +85,13 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     with _search(settings) as search, server(settings) as (url, pid):
         database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
         for scenario in _scenarios(ids, mails, url, token):
-            statements, options = _statements(cluster, f"kontor_{size}", scenario, url, token, definitions)
+            statements, options = replay.statements(
+                cluster,
+                f"kontor_{size}",
+                STATE / "logs" / "postgres.log",
+                lambda example=scenario.example: _request(url, token, *_fresh(example)),
+                definitions,
+            )
             script = WORK / f"{scenario.name.replace(' ', '_')}.lua"
             script.write_text(scenario.lua, encoding="utf-8")
             pgbench = WORK / f"{scenario.name.replace(' ', '_')}.sql"
@@ -103,7 +109,7 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
                 if load.errors:
                     raise SystemExit(f"{scenario.name}: {load.errors} requests failed; see {WORK}/app.log")
             rows.append(_row(size, scenario, loads, limits, (app_cpu, db_cpu, count)))
-        rows += _deep_pages(size, url, token, pid, database)
+        rows += _deep_pages(size, url, token, (pid, database))
         if size == USUAL:
             rows.append(_memory(measure.tree(pid)))
     return rows
@@ -355,158 +361,9 @@ def _request(url: str, token: str, method: str, path: str, body: dict[str, Any] 
         return answer.read()
 
 
-# The statements of one request, as the server's log shows them, become the script of pgbench.
-
-_WITHOUT_FLUSH = "SET LOCAL synchronous_commit = off"
-_EXECUTE = re.compile(r"EXECUTE (\w+)\((.*)\)\s*$", re.DOTALL)
-
-
-def _statements(
-    cluster: Cluster,
-    database: str,
-    scenario: Scenario,
-    url: str,
-    token: str,
-    definitions: dict[str, tuple[str, list[str]]],
-) -> tuple[str, str]:
-    """The SQL that one request of the scenario sends, with its prepared statements written out, and its settings: row
-    scopes, and whether commits wait for the disk (those of a read tell the audit log of it and don't).
-    """
-    superuser = manage.owner_engine(cluster.superuser_url).execution_options(isolation_level="AUTOCOMMIT")
-    log = STATE / "logs" / "postgres.log"
-    with superuser.connect() as connection:
-        connection.execute(text("alter system set log_statement = 'all'"))
-        connection.execute(text("select pg_reload_conf()"))
-        time.sleep(0.5)
-        try:
-            start = log.stat().st_size
-            # Often enough that each worker has prepared its statement, then once more for the record.
-            for _ in range(40):
-                _request(url, token, *_fresh(scenario.example))
-            time.sleep(0.3)
-            mark, since = log.stat().st_size, time.time() - 0.1
-            _request(url, token, *_fresh(scenario.example))
-            time.sleep(0.3)
-        finally:
-            connection.execute(text("alter system reset log_statement"))
-            connection.execute(text("select pg_reload_conf()"))
-    for name, sql, types in _prepared(log.read_text()[start:], database):
-        definitions[name] = (sql, types)
-    recorded = log.read_text()[mark:]
-    entries = "\n".join(_entries(recorded, database))
-    options = "-c kontor.rows=" + re.findall(r"set_config\('kontor.rows', '([^']*)'", entries)[-1]
-    if _WITHOUT_FLUSH in entries:
-        options += " -c synchronous_commit=off"
-    return _as_script(recorded, database, definitions, since), options
-
-
 def _fresh(example: tuple[str, str, dict[str, Any] | None]) -> tuple[str, str, dict[str, Any] | None]:
     method, path, body = example
     return method, path, None if body is None else {**body, "email": f"bench{uuid4().hex}@example.com"}
-
-
-def _prepared(recorded: str, database: str) -> Iterator[tuple[str, str, list[str]]]:
-    for line in _entries(recorded, database):
-        found = re.match(r"PREPARE (\w+)(?:\(([^)]*)\))? AS (.*)", line, re.DOTALL)
-        if found:
-            yield found[1], found[3], [part.strip() for part in (found[2] or "").split(",") if part.strip()]
-
-
-def _entries(recorded: str, database: str) -> list[str]:
-    """The statements of a log in one database, in order; continuation lines belong to the one before."""
-    entries: list[str] = []
-    ours = False
-    for line in recorded.splitlines():
-        if not line.startswith("\t"):
-            found = re.match(rf"^\d{{4}}-\d\d-\d\d .*?@{database} LOG:  statement: (.*)", line)
-            ours = found is not None
-            if found:
-                entries.append(found[1])
-        elif ours:
-            entries[-1] += "\n" + line.strip()
-    return entries
-
-
-def _as_script(
-    recorded: str, database: str, definitions: dict[str, tuple[str, list[str]]], since: float
-) -> str:
-    lines = []
-    for entry in _entries(recorded, database):
-        statement = entry.strip().rstrip(";")
-        if any(part in statement for part in _OTHERS):
-            continue
-        tail = statement.rpartition("; ")[2] if "; EXECUTE" in statement else statement
-        found = _EXECUTE.search(tail)
-        if found and found[1] in definitions:
-            sql, types = definitions[found[1]]
-            statement = _written_out(sql, _arguments(found[2]), types)
-        elif tail.startswith("PREPARE"):
-            continue
-        lines.append(" ".join(statement.split()) + ";")
-    return _renewed("\n".join(lines) + "\n", since)
-
-
-def _arguments(text_: str) -> list[str]:
-    """Split the arguments of EXECUTE at the commas outside of quotes."""
-    parts, depth, quoted, current = [], 0, False, ""
-    for sign in text_:
-        if sign == "'":
-            quoted = not quoted
-        if not quoted and sign in "([":
-            depth += 1
-        if not quoted and sign in ")]":
-            depth -= 1
-        if sign == "," and not quoted and depth == 0:
-            parts.append(current.strip())
-            current = ""
-        else:
-            current += sign
-    return [*parts, current.strip()]
-
-
-def _written_out(sql: str, arguments: list[str], types: list[str]) -> str:
-    return re.sub(
-        r"\$(\d+)",
-        lambda found: (
-            f"({arguments[int(found[1]) - 1]})::{types[int(found[1]) - 1]}"
-            if int(found[1]) <= len(arguments)
-            else found[0]
-        ),
-        sql,
-    )
-
-
-# What the measurement itself, /readyz and the search service say belongs to no request; COPY has no place in a script.
-_OTHERS = ("pg_reload_conf", "alter system", "version_num", "kontor_feed", "select uuid_send(", "copy ")
-# The id of a new data key: 16 random bytes.
-_KID = re.compile(r"'\\x([0-9a-f]{32})'::bytea")
-_UUID7 = re.compile(r"""(['"])([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\1""")
-
-
-def _renewed(script: str, since: float) -> str:
-    """Replace the keys that the request made (UUIDv7 younger than `since`) by random ones of each run."""
-    keys: dict[str, str] = {}
-
-    def fresh(found: re.Match[str]) -> str:
-        if int(found[2] + found[3], 16) / 1000 < since:
-            return found[0]
-        variable = keys.setdefault(found[0][1:-1], f"key{len(keys)}")
-        made = f"('00000000-0000-4000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))"
-        if found[1] == '"':  # within a document
-            return "\"' || " + made + " || '\""
-        # A setting is text; everything else is a key.
-        return made if "set_config" in found.string[: found.start()].rpartition("\n")[2] else f"{made}::uuid"
-
-    def kid(found: re.Match[str]) -> str:
-        if "insert into keys.data_key" not in found.string[: found.start()].rpartition("\n")[2]:
-            return found[0]
-        variable = keys.setdefault(found[0], f"key{len(keys)}")
-        return f"decode(lpad(to_hex(:{variable}::bigint), 32, '0'), 'hex')"
-
-    body = _KID.sub(kid, _UUID7.sub(fresh, script))
-    # pgbench takes a colon before a letter or a digit for a variable, within quotes too.
-    body = re.sub(r'":(?=\w)', '": ', re.sub(r"T(\d\d):(\d\d):(\d\d)", r"T\1\2\3", body))
-    return "".join(f"\\set {name} random(1, {2**47})\n" for name in keys.values()) + body
 
 
 def _pgbench(cluster: Cluster, size: int, script: Path, options: str) -> float:
@@ -524,11 +381,36 @@ def _pgbench(cluster: Cluster, size: int, script: Path, options: str) -> float:
     )
 
 
-def _deep_pages(size: int, url: str, token: str, pid: int, database: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """One kind of request, and the processes whose CPU it costs."""
+
+    url: str
+    token: str
+    script: Path
+    pids: tuple[int, ...]
+
+
+def _by_turns(loads: Mapping[Any, Requests]) -> dict[Any, float]:
+    """Milliseconds of CPU a request of each load. They run by turns, so a machine that gets slower meets all alike."""
+    used, answered = dict.fromkeys(loads, 0.0), dict.fromkeys(loads, 0)
+    for turn in range(TURNS + 1):
+        for name, one in loads.items():
+            before = sum(map(measure.cpu_seconds, one.pids))
+            done = measure.wrk(one.url, one.script, clients=CLIENTS, seconds=TURN_SECONDS, token=one.token)
+            if done.errors:
+                raise SystemExit(f"{name}: {done.errors} requests failed; see {WORK}/app.log")
+            if turn:  # the first one prepares statements and fills caches
+                used[name] += sum(map(measure.cpu_seconds, one.pids)) - before
+                answered[name] += done.requests
+    return {name: used[name] / answered[name] * 1000 for name in loads}
+
+
+def _deep_pages(size: int, url: str, token: str, pids: tuple[int, ...]) -> list[dict[str, Any]]:
     """CPU of page 1 and of page 1,000 of the same list, where it has so many."""
     if size < 1001 * 50:
         return []
-    path, cursor, cost = "/api/v1/contacts?sort=created_at&limit=50&fields=name", "", {}
+    path, cursor, loads = "/api/v1/contacts?sort=created_at&limit=50&fields=name", "", {}
     for page in range(1, 1002):
         where = path + (f"&cursor={cursor}" if cursor else "")
         if page in {1, 1001}:
@@ -537,50 +419,40 @@ def _deep_pages(size: int, url: str, token: str, pid: int, database: int) -> lis
                 'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
                 f'function request() return wrk.format("GET", "{where}", headers) end'
             )
-            measure.wrk(url, script, clients=CLIENTS, seconds=1, token=token)
-            before = measure.cpu_seconds(pid) + measure.cpu_seconds(database)
-            load = measure.wrk(url, script, clients=CLIENTS, seconds=4, token=token)
-            cost[page] = (measure.cpu_seconds(pid) + measure.cpu_seconds(database) - before) / load.requests
+            loads[page] = Requests(url, token, script, pids)
         cursor = json.loads(_request(url, token, "GET", where, None)).get("next_cursor") or ""
-        if not cursor:
-            break
-    ratio = cost[1001] / cost[1]
-    return [
-        {
-            "name": f"page 1,000 beside page 1, {size:,} contacts",
-            "value": round(cost[1001] * 1000, 3),
-            "unit": "ms CPU",
-            "limit": round(cost[1] * 1000, 3),
-            "ratio": ratio,
-            "aim": "within 20 %",
-            "met": ratio <= 1.2,
-            "conditions": "list of 50 by time of creation",
-        }
-    ]
+    cost = _by_turns(loads)
+    return [_within(f"page 1,000 beside page 1, {size:,} contacts", cost[1001], cost[1], "list of 50")]
 
 
-def _same_cost(rows: list[dict[str, Any]], sizes: list[int]) -> list[dict[str, Any]]:
-    """The same request on tables of different size: CPU of application and database."""
-    made = []
-    by_name = {row["name"]: row for row in rows}
-    for name in AIMS:
-        costs = {
-            size: by_name[f"{name}, {size:,} contacts"]["cpu_app_ms"]
-            + by_name[f"{name}, {size:,} contacts"]["cpu_db_ms"]
-            for size in sizes
-        }
-        if len(costs) > 1:
-            low, high = min(costs.values()), max(costs.values())
-            made.append(
-                {
-                    "name": f"{name}: {' / '.join(f'{size:,}' for size in sizes)}",
-                    "value": round(high, 3),
-                    "unit": "ms CPU",
-                    "limit": round(low, 3),
-                    "ratio": high / low,
-                    "aim": "within 20 %",
-                    "met": high / low <= 1.2,
-                    "conditions": json.dumps(costs),
-                }
-            )
-    return made
+def _same_cost(cluster: Cluster, sizes: list[int]) -> Iterator[dict[str, Any]]:
+    """The same requests on tables of different size, each with an application and a search service of its own."""
+    database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+    loads: dict[str, dict[int, Requests]] = {name: {} for name in AIMS}
+    with ExitStack() as running:
+        for size in sizes:
+            settings = _settings(cluster, size)
+            token = _prepare(cluster, settings, size)
+            search = running.enter_context(_search(settings))
+            url, pid = running.enter_context(server(settings))
+            for scenario in _scenarios(*_samples(url, token), url, token):
+                script = WORK / f"{scenario.name.replace(' ', '_')}_{size}.lua"
+                script.write_text(scenario.lua, encoding="utf-8")
+                loads[scenario.name][size] = Requests(url, token, script, (pid, search, database))
+        for name, by_size in loads.items():
+            cost = _by_turns(by_size)
+            label = f"{name}: {' / '.join(f'{size:,}' for size in sizes)}"
+            yield _within(label, max(cost.values()), min(cost.values()), json.dumps(cost))
+
+
+def _within(name: str, value: float, limit: float, conditions: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "value": round(value, 3),
+        "unit": "ms CPU",
+        "limit": round(limit, 3),
+        "ratio": value / limit,
+        "aim": "within 20 %",
+        "met": value / limit <= 1.2,
+        "conditions": f"{conditions}; {TURNS} turns of {TURN_SECONDS} s",
+    }

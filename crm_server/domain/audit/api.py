@@ -127,7 +127,7 @@ def _is_filter(pair: tuple[Any, Any]) -> bool:
     return (
         name in explorer_views.FILTERS
         and isinstance(value, str)
-        and 0 < len(value) <= 100
+        and 0 < len(value) <= explorer_views.LONGEST_FILTER
         and "\x00" not in value
     )
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.domain.audit.queries import Filters
 
+LONGEST_FILTER = 100  # characters
 FILTERS = ("since", "until", "person", "record", "action", "class", "outcome", "subject", "purpose")
 """What a search of the log may name."""
 MOST_EXPORTED = 50_000
@@ -105,7 +106,7 @@ def link_of(search: SavedSearch) -> str:
 def save_search(request: Request) -> Response:
     """Keep what the form asks for under a name; the same name replaces."""
     name = str(request.POST.get("name", "")).strip()[:100]
-    wanted = {key: str(request.POST.get(key, "")).strip()[:100] for key in FILTERS}
+    wanted = {key: str(request.POST.get(key, "")).strip()[:LONGEST_FILTER] for key in FILTERS}
     wanted = {key: text for key, text in wanted.items() if text}
     if name and wanted:
         keep(request.db, request.actor.id, name, wanted)

@@ -24,7 +24,7 @@ from crm_server.domain.audit import (
     sink_views,
     words,
 )
-from crm_server.domain.audit.explorer_views import FILTERS
+from crm_server.domain.audit.explorer_views import FILTERS, LONGEST_FILTER
 from crm_server.domain.audit.queries import Filters
 from crm_server.kernel.errors import BadQuery, Conflict, NotFound
 from crm_server.permissions import Permission
@@ -39,7 +39,7 @@ _PAGE = 50
 
 def audit_page(request: Request) -> dict[str, Any]:
     """The log, newest first, narrowed by what the form asks for."""
-    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in FILTERS}
+    given = {name: str(request.GET.get(name, "")).strip()[:LONGEST_FILTER] for name in FILTERS}
     problem = None
     try:
         filters = filters_of({name: text for name, text in given.items() if text}, request.ui.zone)
@@ -71,7 +71,7 @@ def audit_page(request: Request) -> dict[str, Any]:
 
 def table(request: Request) -> Response:
     """The events that were found, as a file for a spreadsheet."""
-    given = {name: str(request.GET.get(name, "")).strip()[:100] for name in FILTERS}
+    given = {name: str(request.GET.get(name, "")).strip()[:LONGEST_FILTER] for name in FILTERS}
     filters = filters_of({name: text for name, text in given.items() if text}, request.ui.zone)
     return explorer_views.table(request, filters)
 
@@ -102,6 +102,9 @@ def api_events(request: Request) -> Response:
     if not limit.isdecimal() or not 1 <= int(limit) <= queries.LARGEST_PAGE:
         raise BadQuery("limit", _("A whole number from 1 to 200 is expected here."))
     after = _key("after", given.pop("after")) if "after" in given else None
+    for name, text in given.items():
+        if not 0 < len(text) <= LONGEST_FILTER:
+            raise BadQuery(name, _("A text of 1 to 100 characters is expected here."))
     filters = filters_of(given, ZoneInfo("UTC"))
     rows, following = queries.page(
         request.db, request.registry.datamap, filters, limit=int(limit), after=after
