@@ -39,12 +39,24 @@ class Site:
         self.cluster, self.database, self.folder = cluster, database, folder
         self.signer = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(key))
         self.seen: dict[int, set[bytes]] = {}
+        self.opened: list[PostgresSource] = []
 
     def connect(self) -> psycopg2.extensions.connection:
         return self.cluster.connect(self.database)
 
     def source(self, **options: float) -> PostgresSource:
-        return PostgresSource(self.connect, "tenant-1", **options)
+        give_up = time.monotonic() + 30
+        while True:
+            try:
+                self.opened.append(PostgresSource(self.connect, "tenant-1", **options))
+            except SourceError as error:
+                # PostgreSQL notices a moment later that the sealer before this one is gone.
+                before = "another sealer" in str(error) and all(one.connection.closed for one in self.opened)
+                if not before or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+            else:
+                return self.opened[-1]
 
     def config(self, **options: object) -> SealerConfig:
         return SealerConfig(self.folder / "mirror", self.folder / "state.json", **options)  # type: ignore[arg-type]
