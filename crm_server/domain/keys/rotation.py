@@ -17,6 +17,7 @@ from compliance.datamap.text import _
 from crm_server.domain.keys import events, rows
 from crm_server.domain.keys.events import KeyWorkRefused
 from crm_server.domain.keys.work import silent
+from crm_server.kernel.keylisten import CHANNEL
 from monitoring import metrics
 from security.crypto.errors import EpochExists, KeyCorrupt
 from security.crypto.keyring import EpochState
@@ -41,6 +42,8 @@ where a.seen_at > now() - interval '11 minutes' and a.holds_at is not null and a
 order by a.node
 """
 NODES_SECONDS = 60.0
+TELL_SECONDS = 5.0
+_TELL = f"select pg_notify('{CHANNEL}', 'epoch')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +173,15 @@ def _await_nodes(work: KeyWork, epoch: int) -> None:
     Raises:
         KeyWorkRefused: "nodes_behind"; the epoch stays prepared, and the next rotation goes on with it.
     """
-    until = time.monotonic() + NODES_SECONDS
+    until, tell = time.monotonic() + NODES_SECONDS, time.monotonic()
     while True:
-        with work.engine.connect() as connection:
+        with work.engine.begin() as connection:
             behind = tuple(connection.exec_driver_sql(_BEHIND, (epoch,)).scalars())
+            if behind and time.monotonic() >= tell:
+                # They were told when the epoch was written, which is before this node attests that it could hand it
+                # over; a node may also have been busy then, or its device.
+                connection.exec_driver_sql(_TELL)
+                tell += TELL_SECONDS
         if not behind:
             return
         if time.monotonic() > until:

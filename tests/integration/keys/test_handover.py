@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -232,6 +233,30 @@ class TestWithPassphrases:
         yield node
         for engine in engines:
             engine.dispose()
+
+    def test_a_node_that_is_busy_when_an_epoch_is_made_is_told_again(
+        self, site: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a, b = site("a"), site("b")
+        of_a = a.open()
+        open_ring(b.settings).create_epoch(1, of_a.epoch_keys(1))
+        of_b = b.open()
+        monkeypatch.setattr(rotation, "TELL_SECONDS", 0.1)
+        work = KeyWork(of_a, a.engine, a.settings, system_actor())
+        done: list[rotation.RotationResult] = []
+        rotating = threading.Thread(target=lambda: done.append(rotation.rotate(work)), daemon=True)
+        heard, look = threading.Event(), of_b._epochs_changed
+        assert of_b._listener is not None
+        monkeypatch.setattr(of_b._listener, "_on_epoch", lambda: (look(), heard.set()))
+        with of_b._taking:
+            rotating.start()
+            assert heard.wait(90)
+        rotating.join(90)
+        assert done
+        assert done[0].complete
+        assert [info.number for info in of_b.ring.list()] == [1, 2]
+        of_b.close()
+        of_a.close()
 
     def test_a_node_that_was_away_at_a_rotation_takes_the_epoch_over_before_it_serves(
         self, site: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
