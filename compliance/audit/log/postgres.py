@@ -21,6 +21,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -144,7 +145,12 @@ class PostgresSource:
             raise SourceError("this database is a standby" if in_recovery else "another sealer is at work")
 
     def close(self) -> None:
-        """Give up the lock and the connection."""
+        """Give up the lock and the connection: whoever opens the log next finds it free at once."""
+        with suppress(psycopg2.Error), self.connection.cursor() as sql:
+            # The server ends a connection some time after its client, and would keep the lock until then.
+            self.connection.rollback()
+            sql.execute("select pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
+            self.connection.commit()
         self.connection.close()
 
     def head(self) -> Head:
