@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sized
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _BLOCK = 512
+_BLOCKS_A_KEY = 32
+"""Coming by so many blocks costs what asking for one key costs."""
 
 Key = Any
 """What slots are put in order by: something that compares, different for each slot."""
@@ -92,6 +95,16 @@ class Order:
                 return at - 1, place
         return at, 0
 
+    def _find_from(self, at: int, place: int, key: Key) -> tuple[int, int]:
+        """The same as `_find` for a key that is probably near a place, and not before it."""
+        block = self._blocks[at] if at < len(self._blocks) else ()
+        step = 1
+        while place + step <= len(block):
+            if self.key_of(block[place + step - 1]) >= key:
+                return at, bisect_left(block, key, place + step // 2, place + step - 1, key=self.key_of)
+            step *= 2
+        return self._find(key)
+
     def upwards(self, start: Key | None = None) -> Iterator[int]:
         """The slots after a key."""
         if start is None:
@@ -114,7 +127,7 @@ class Order:
     def between(self, low: Key, high: Key) -> tuple[int, Iterator[int]]:
         """How many slots there are from one key up to another, and these."""
         at, place = self._find(low)
-        end, stop = self._find(high)
+        end, stop = self._find_from(at, place, high)
         if (at, place) >= (end, stop):
             return 0, iter(())
         if at == end:
@@ -128,8 +141,15 @@ class Order:
     ) -> Iterator[int]:
         """Those of some slots that something holds for, after (or downwards before) a key, as they come by.
 
-        Only as many are judged and put in order as are taken, a block at a time.
+        Only as many are judged and put in order as are taken, a block at a time; very few all at once, which costs
+        less than to come by all blocks.
         """
+        if isinstance(slots, Sized) and len(slots) * _BLOCKS_A_KEY <= len(self._blocks):
+            block, end = self._block, len(self._block)
+            yield from self._sorted(
+                filter(holds, (slot for slot in slots if slot < end and block[slot])), start, downward
+            )
+            return
         gathered: defaultdict[int, list[int]] = defaultdict(list)
         block, end = self._block, len(self._block)
         for slot in slots:
@@ -149,7 +169,10 @@ class Order:
             if whole:
                 yield from filter(holds, reversed(self._blocks[at]) if downward else self._blocks[at])
                 continue
-            keyed = sorted(((self.key_of(slot), slot) for slot in filter(holds, members)), reverse=downward)
-            for key, slot in keyed:
-                if start is None or (key < start if downward else key > start):
-                    yield slot
+            yield from self._sorted(filter(holds, members), start, downward)
+
+    def _sorted(self, slots: Iterable[int], start: Key | None, downward: bool) -> Iterator[int]:
+        """Slots after (or downwards before) a key, by their keys."""
+        for key, slot in sorted(((self.key_of(slot), slot) for slot in slots), reverse=downward):
+            if start is None or (key < start if downward else key > start):
+                yield slot

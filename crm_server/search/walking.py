@@ -30,6 +30,8 @@ _FEW = 20_000
 """Candidates are named at once when they are so many at most."""
 _NAMED = 2
 """Naming so many candidates costs what looking at one record of a pool costs."""
+_ENOUGH = 100
+"""So many records are looked at before trigrams are asked who among them may fit."""
 _STEPS = 6
 """So many steps along an order cost what putting one record in its place costs."""
 _LOOKS, _LOOK_TO_NAME = 3_000, 20
@@ -48,10 +50,11 @@ class Sieve:
         self._where: Candidates | None = None
         self._starting: tuple[int, Iterator[int]] | None = None
         if tree is not None:
-            self._where = candidates(
-                tree, store.entity, lambda text, where: store.candidates(connection, text, where)
-            )
             self._starting = starting(tree, store)
+            if self._starting is None or self._starting[0] > _ENOUGH:
+                self._where = candidates(
+                    tree, store.entity, lambda text, where: store.candidates(connection, text, where)
+                )
 
     @property
     def most(self) -> int | None:
