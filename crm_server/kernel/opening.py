@@ -263,6 +263,8 @@ def read_rows(
     names: Iterable[str],
     record_ids: Iterable[UUID],
     more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None,
+    *,
+    once: bool = False,
 ) -> dict[UUID, dict[str, Any]]:
     """Fields of records by key, unmasked, in one statement: for everything that reads by its own SQL and is no list.
 
@@ -270,6 +272,7 @@ def read_rows(
 
     Args:
         more: Sealed custom fields by key class: (number, name in the row).
+        once: Each key is needed for this answer alone; see `Opener`.
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
@@ -279,7 +282,7 @@ def read_rows(
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
     blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
-    opener = Opener(keys_for(session)) if wanted else None
+    opener = Opener(keys_for(session), once=once) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )
