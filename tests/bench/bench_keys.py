@@ -1,6 +1,6 @@
 """How long a rotation of a million data keys takes while the application goes on, and what an escrow of them costs.
 
-The application serves beside it, two processes of it, and clients read single contacts and lists and make new ones, each
+The application serves beside it in two processes, and clients read single contacts and lists and make new ones, each
 with a pause between two requests; none of their requests may fail (ENC-8). `KONTOR_BENCH_KEYS` sets another number of
 keys.
 """
