@@ -3,6 +3,8 @@
 `make run`, `make stop` and `make logs` call them. A production site runs the same processes under systemd.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -34,6 +36,11 @@ class Places:
         self.run = self.state / "run"
         self.tls = self.state / "tls"
 
+    @classmethod
+    def here(cls) -> Places:
+        """Those of KONTOR_STATE_DIR."""
+        return cls(Path(os.environ.get("KONTOR_STATE_DIR") or "var"))
+
     def make(self) -> None:
         """Make the folders that are missing.
 
@@ -59,10 +66,6 @@ class Places:
         return folder
 
 
-def _places() -> Places:
-    return Places(Path(os.environ.get("KONTOR_STATE_DIR") or "var"))
-
-
 @click.command()
 @click.option("--detach", is_flag=True, help="Return when Kontor answers and leave it running.")
 @click.option(
@@ -77,7 +80,7 @@ def up(*, detach: bool, demo: bool) -> None:
         )
     # Before anything is made: a mistyped setting is no reason to begin afresh later.
     settings.load(database_url=os.environ.get("KONTOR_DATABASE_URL", ""))
-    places = _places()
+    places = Places.here()
     places.make()
     trial.need_room(places.state)
     described = {"fingerprint": trial.fingerprint()}
@@ -116,7 +119,7 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
         _fill(environment)
     processes = trial.processes(port, tls, environment)
     watcher = supervisor.Supervisor(processes, places.logs, places.run)
-    described |= {"port": port, "metrics_port": metrics}
+    described |= {"port": port, "metrics_port": metrics, "settings": _settings_of(environment)}
     if not detach:
         _log_to(logging.StreamHandler())
         _announce(port, tls, places)
@@ -133,6 +136,14 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
     click.echo("Starting …")
     trial.wait_until_ready(port, tls.authority, places.logs, environment)
     _announce(port, tls, places)
+
+
+def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What other commands need to work with the same database and keys (`crm_server.cli.here`)."""
+    shell = settings.SHELL_VARIABLES | {trial.SEALER_URL, "KONTOR_METRICS_PORT"}
+    return {
+        name: text for name, text in environment.items() if name.startswith("KONTOR_") and name not in shell
+    }
 
 
 def _fill(environment: Mapping[str, str]) -> None:
@@ -177,7 +188,7 @@ def _announce(port: int, tls: certificate.Certificate, places: Places) -> None:
     try:
         login = json.loads((places.state / LOGIN_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        click.echo("  Make the first user: bin/kontor-here user add --help")
+        click.echo("  Make the first user: bin/kontor user add --help")
     else:
         click.echo(f"  Log in with the password  {login['password']}  as")
         for user in login["users"]:
@@ -193,7 +204,7 @@ def _announce(port: int, tls: certificate.Certificate, places: Places) -> None:
 @click.command()
 def stop() -> None:
     """Stop what `kontor up` started; the data stays."""
-    places = _places()
+    places = Places.here()
     try:
         stopped = places.run.exists() and supervisor.stop(places.run)
     except TimeoutError:
@@ -208,7 +219,7 @@ def stop() -> None:
 @click.argument("process", required=False)
 def logs(*, follow: bool, lines: int, process: str | None) -> None:
     """Show the logs of all processes, or of PROCESS (app, worker, search, postgres, supervisor, setup)."""
-    places = _places()
+    places = Places.here()
     found = sorted(places.logs.glob(f"{process or '*'}.log"))
     if not found:
         raise LocalError(f"There is no such log in {places.logs}.", "Start Kontor first: make run")
