@@ -85,7 +85,7 @@ def up(*, detach: bool, demo: bool) -> None:
     trial.need_room(places.state)
     described = {"fingerprint": trial.fingerprint()}
     earlier = supervisor.running(places.run)
-    if earlier and detach and earlier.get("fingerprint") == described["fingerprint"]:
+    if earlier and detach and is_what_is_asked(earlier, described):
         found = database.prepare(places.state, os.environ)
         tls = certificate.ensure(places.tls)
         trial.wait_until_ready(earlier["port"], tls.authority, places.logs, os.environ | found.environment)
@@ -119,7 +119,8 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
         _fill(environment)
     processes = trial.processes(port, tls, environment)
     watcher = supervisor.Supervisor(processes, places.logs, places.run)
-    described |= {"port": port, "metrics_port": metrics, "settings": _settings_of(environment)}
+    ports = {"KONTOR_PORT": str(port), "KONTOR_METRICS_PORT": str(metrics)}
+    described |= {"port": port, "metrics_port": metrics, "settings": _settings_of(environment | ports)}
     if not detach:
         _log_to(logging.StreamHandler())
         _announce(port, tls, places)
@@ -140,10 +141,20 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
 
 def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
     """What other commands need to work with the same database and keys (`crm_server.cli.here`)."""
-    shell = settings.SHELL_VARIABLES | {trial.SEALER_URL, "KONTOR_METRICS_PORT"}
     return {
-        name: text for name, text in environment.items() if name.startswith("KONTOR_") and name not in shell
+        name: text
+        for name, text in environment.items()
+        if name.startswith("KONTOR_") and name != trial.SEALER_URL
     }
+
+
+def is_what_is_asked(running: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    """Whether what runs has this code, and each setting that the environment names now."""
+    had = running.get("settings", {})
+    asked = _settings_of(os.environ)
+    return running.get("fingerprint") == described["fingerprint"] and all(
+        had.get(name) == text for name, text in asked.items()
+    )
 
 
 def _fill(environment: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from crm_server.cli import up
 from crm_server.local import account, trial
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -97,6 +98,18 @@ def test_it_comes_up_stays_up_and_goes_down(kontor, program):
         3,
         "kontor: Kontor does not run here.\n  Start it: make run\n",
     )
+
+
+def test_what_runs_is_left_alone_unless_other_code_or_another_setting_is_asked_for(monkeypatch):
+    running = {"fingerprint": "1", "settings": {"KONTOR_PORT": "8443", "KONTOR_LOG_LEVEL": "info"}}
+    for name in [name for name in os.environ if name.startswith("KONTOR_")]:
+        monkeypatch.delenv(name)
+    assert up.is_what_is_asked(running, {"fingerprint": "1"})
+    assert not up.is_what_is_asked(running, {"fingerprint": "2"})
+    monkeypatch.setenv("KONTOR_PORT", "8443")
+    assert up.is_what_is_asked(running, {"fingerprint": "1"})
+    monkeypatch.setenv("KONTOR_LOG_LEVEL", "debug")
+    assert not up.is_what_is_asked(running, {"fingerprint": "1"})
 
 
 def test_a_port_that_is_in_use_is_named_before_anything_starts(kontor):
