@@ -187,14 +187,18 @@ class Keys:
             self._columns[table, key_class] = found
         return found
 
+    def listen(self) -> None:
+        """Hear from now on what other processes say about keys and epochs, unless these keys were opened not to."""
+        if self._listener is not None:
+            self._listener.start()
+
     def in_session(self, session: Session) -> DataKeys:
         """The data keys, read and written in the session's transaction."""
         return self.on(session.connection)
 
     def on(self, connection: Any) -> DataKeys:
         """The same through `connection()`, a function that gives the connection of the transaction at that moment."""
-        if self._listener is not None:
-            self._listener.start()
+        self.listen()
         return DataKeys(
             SqlKeyStore(connection), self.wrapper, lambda: self.active_epoch(connection), now, self.cache
         )
@@ -210,8 +214,7 @@ class Keys:
         Raises:
             KeyCorrupt: a key doesn't unwrap. KeysAway: its epoch can't be opened.
         """
-        if self._listener is not None:
-            self._listener.start()
+        self.listen()
         opened: dict[bytes, DocumentKey | None] = {}
         for row in rows:
             kid = bytes(row[0])

@@ -8,7 +8,7 @@ subselect a document, which needs no second round trip and tells the state of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -27,6 +27,7 @@ from crm_server.kernel.db import KEYS, actor_of
 from crm_server.kernel.errors import AppError
 from monitoring import metrics
 from security.crypto.errors import CryptoError, KeyMissing
+from security.crypto.wrap import KeyContext
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from crm_server.kernel.hot import Hot
     from crm_server.kernel.keys import Keys
     from security.crypto.document import DocumentKey
+    from security.crypto.wrap import KeyWrapper
 
 log = structlog.get_logger("kontor.documents")
 
@@ -97,27 +99,21 @@ class Opener:
 
     Attributes:
         keys: Where keys are unwrapped.
-        once: Each key is needed for this answer alone, so that none is put into the cache: whoever reads everything
-            would drive out all that others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
-    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
-    _mark: int | None = None
+    _mark: int = field(init=False)
     _known: dict[bytes, DocumentKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.once:
-            self._mark = self.keys.cache.mark()
+        self._mark = self.keys.cache.mark()
 
     def prefetch(self, blobs: Iterable[bytes]) -> None:
         """Get the keys of many packed documents at once: from the cache, else unwrapped together."""
         wanted = {blob[127:143]: blob for blob in blobs if blob[40] == _HAS_KEY}
-        if self.once:
-            self._known.clear()
-        found = {} if self.once else self.keys.cache.get_many(wanted)
+        found = self.keys.cache.get_many(wanted)
         missing = [_key_row(self.keys.tenant, blob) for kid, blob in wanted.items() if kid not in found]
         if missing:
             try:
@@ -153,6 +149,43 @@ class Opener:
         except CryptoError as error:
             self.troubles.append(Trouble(entity.number, UUID(bytes=record), document.key_class, error))
             return error.code
+
+    def open_each(
+        self, entity: EntityDef, document: DocumentDef, blobs: Iterable[bytes | None]
+    ) -> Iterator[Mapping[int, Any] | str]:
+        """What `open` gives, for many documents of which nearly each has a key of its own, without `prefetch`.
+
+        No key is kept: whoever reads everything would drive out of the cache all that others need again.
+        """
+        self.keys.listen()
+        opening = self.keys.column(entity.number, document.key_class).open
+        nobody, tenant = _NOBODY, self.keys.tenant.bytes
+        known: dict[tuple[bytes, bytes], tuple[KeyWrapper, KeyContext]] = {}
+        for blob in blobs:
+            if blob is None or blob[40] != _HAS_KEY:
+                yield self.open(entity, document, blob)
+                continue
+            try:
+                names = blob[57:65], blob[73:85]
+                wrapper, context = known.get(names) or known.setdefault(names, self._wrapped_by(*names))
+                key = wrapper.open(blob[85:125], context, blob[41:57], blob[127:143], blob[65:73])
+                subject = blob[16:32]
+                yield opening(
+                    key,
+                    blob[125:],
+                    blob[:16],
+                    subject if subject != nobody else tenant,
+                    int.from_bytes(blob[32:40], "big"),
+                )
+            except CryptoError as error:
+                self.troubles.append(Trouble(entity.number, UUID(bytes=blob[:16]), document.key_class, error))
+                yield error.code
+
+    def _wrapped_by(self, numbers: bytes, key_class: bytes) -> tuple[KeyWrapper, KeyContext]:
+        """What unwraps the keys of a generation (4 bytes), an epoch (4 bytes) and a class."""
+        generation, epoch = int.from_bytes(numbers[:4], "big"), int.from_bytes(numbers[4:], "big")
+        word = key_class.decode("ascii").rstrip()
+        return self.keys.wrapper(epoch), KeyContext(self.keys.tenant.bytes, word, generation)
 
     def _unwrap(self, blob: bytes) -> DocumentKey:
         kid = blob[127:143]
@@ -263,6 +296,8 @@ def read_rows(
     names: Iterable[str],
     record_ids: Iterable[UUID],
     more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None,
+    *,
+    once: bool = False,
 ) -> dict[UUID, dict[str, Any]]:
     """Fields of records by key, unmasked, in one statement: for everything that reads by its own SQL and is no list.
 
@@ -270,6 +305,7 @@ def read_rows(
 
     Args:
         more: Sealed custom fields by key class: (number, name in the row).
+        once: Each key is needed for this answer alone; see `Opener`.
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
@@ -279,7 +315,7 @@ def read_rows(
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
     blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
-    opener = Opener(keys_for(session)) if wanted else None
+    opener = Opener(keys_for(session), once=once) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )

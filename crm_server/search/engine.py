@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crm_server.search.finding import Finder
 from crm_server.search.locks import ReadWriteLock
 from crm_server.search.protocol import Group, Groups, Hit, Hits, Ids, Keep, Match, Refused, Walk
-from crm_server.search.store import Batch, Doc, FieldOrder, Store
+from crm_server.search.store import FieldOrder, Store
 from crm_server.search.walking import Place, Sieve, Way, walk
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from crm_server.search.fields import IndexedEntity
     from crm_server.search.protocol import Find
+    from crm_server.search.texts import Batch, Doc
 
 _databases = count()
 _PIECE = 4_000
@@ -83,10 +84,12 @@ class Engine:
 
     # Filling
 
-    def load(self, entity: int, batch: Batch) -> None:
+    def load(self, entity: int, batches: Iterable[Batch]) -> None:
         """Add records of the first load; see `Store.load`."""
+        store = self.stores[entity]
         with self._writing() as connection:
-            self.stores[entity].load(connection, batch)
+            for batch in batches:
+                store.load(connection, batch)
 
     def finish(self) -> None:
         """After the first load."""

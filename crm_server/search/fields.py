@@ -61,21 +61,6 @@ class IndexedField:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundField:
-    """A field that finding looks into.
-
-    Attributes:
-        place: Where its values stand in a row of values.
-        words: Whether its words may be mistyped.
-        title: Whether it names the record.
-    """
-
-    place: int
-    words: bool
-    title: bool
-
-
-@dataclass(frozen=True, slots=True)
 class IndexedEntity:
     """One kind of record that the service holds.
 
@@ -86,7 +71,9 @@ class IndexedEntity:
         created: The number of the field that tells when a record was made.
         subject: The field that names the person it is about.
         fields: What is held of each record.
-        found: The fields among them that finding looks into.
+        found_title: Where the title stands in a row of values, if finding looks into it.
+        found_others: Where the other fields stand that finding looks into.
+        found_words: Where those stand of which words may be mistyped.
     """
 
     number: int
@@ -95,15 +82,17 @@ class IndexedEntity:
     created: int
     subject: str | None
     fields: tuple[IndexedField, ...]
-    found: tuple[FoundField, ...] = field(init=False)
+    found_title: int | None = field(init=False)
+    found_others: tuple[int, ...] = field(init=False)
+    found_words: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        places = (
-            FoundField(at, item.kind is Kind.TEXT, item.number == self.title)
-            for at, item in enumerate(self.fields)
-            if item.found
-        )
-        object.__setattr__(self, "found", tuple(places))
+        found = [(at, item) for at, item in enumerate(self.fields) if item.found]
+        title = next((at for at, item in found if item.number == self.title), None)
+        object.__setattr__(self, "found_title", title)
+        object.__setattr__(self, "found_others", tuple(at for at, _item in found if at != title))
+        words = tuple(at for at, item in found if item.kind is Kind.TEXT)
+        object.__setattr__(self, "found_words", words)
 
     @property
     def custom(self) -> tuple[IndexedField, ...]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import multiprocessing
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from crm_server.search.database import Database
-from crm_server.search.store import Batch, prepare
+from crm_server.search.texts import Batch, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from uuid import UUID
 
     from crm_server.search.engine import Engine
     from crm_server.search.reading import RowReader
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("kontor.search")
 
-_PART = 5_000
+_PART, _TOGETHER = 5_000, 4
 _WORTH_PROCESSES = 20_000
+
+Part = tuple[int, "UUID | None", "UUID | None"]
+"""Records of a kind by number, with ids above the first one and up to the second."""
 
 _child: Any = None
 
@@ -49,9 +54,9 @@ class Loader:
                 self.total += reader.count(cursor)
             parts = [part for reader in self._database.readers.values() for part in _parts(reader, cursor)]
         several = self._processes > 1 and self.total > _WORTH_PROCESSES
-        for number, batch in self._in_processes(parts) if several else self._here(parts):
-            self._engine.load(number, batch)
-            self.loaded += len(batch.states)
+        for number, batches in _together(self._in_processes(parts) if several else self._here(parts)):
+            self._engine.load(number, batches)
+            self.loaded += sum(len(batch.states) for batch in batches)
             if stopped():
                 return
         self._engine.finish()
@@ -72,11 +77,11 @@ class Loader:
                 if item.ordered and not stopped():
                     self._engine.make_order(store.entity.number, item.number)
 
-    def _here(self, parts: list[tuple[int, str | None, str | None]]) -> Iterator[tuple[int, Batch]]:
+    def _here(self, parts: list[Part]) -> Iterator[tuple[int, Batch]]:
         for part in parts:
             yield part[0], _read(self._database, part)
 
-    def _in_processes(self, parts: list[tuple[int, str | None, str | None]]) -> Iterator[tuple[int, Batch]]:
+    def _in_processes(self, parts: list[Part]) -> Iterator[tuple[int, Batch]]:
         """Batches in the order of parts, a few of them in the making."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
@@ -95,12 +100,19 @@ class Loader:
                     waiting.append((part[0], pool.submit(_read_part, part)))
 
 
-def _parts(reader: RowReader, cursor: Any) -> Iterator[tuple[int, str | None, str | None]]:
+def _together(batches: Iterator[tuple[int, Batch]]) -> Iterator[tuple[int, list[Batch]]]:
+    """Some batches of a kind at once: each time that some are taken in, the index gets one more piece to merge."""
+    for number, same in groupby(batches, key=itemgetter(0)):
+        while some := [batch for _number, batch in islice(same, _TOGETHER)]:
+            yield number, some
+
+
+def _parts(reader: RowReader, cursor: Any) -> Iterator[Part]:
     edges = [None, *reader.edges(cursor, _PART), None]
     yield from ((reader.held.number, low, high) for low, high in pairwise(edges))
 
 
-def _read(database: Database, part: tuple[int, str | None, str | None]) -> Batch:
+def _read(database: Database, part: Part) -> Batch:
     number, low, high = part
     reader = database.readers[number]
     with database.cursor() as cursor:
@@ -118,5 +130,5 @@ def _begin(values: dict[str, Any]) -> None:
     _child = Database(Settings(values))
 
 
-def _read_part(part: tuple[int, str | None, str | None]) -> Batch:
+def _read_part(part: Part) -> Batch:
     return _read(_child, part)

@@ -10,10 +10,12 @@ come the values in the order of the entity's fields, `NONE` for an empty one; em
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left
+from itertools import accumulate
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,15 +30,15 @@ _ID_BYTES = _ID.size
 _WASTE = 4_000_000
 
 
-def pack(values: Sequence[Any], text: str, *, tidy: bool) -> tuple[bytes, bool]:
+def pack(values: Sequence[str | None], text: str, *, tidy: bool) -> tuple[bytes, bool]:
     """The values of a record as bytes, and whether they are ASCII alone and tidy.
 
     Args:
-        values: Texts, whole numbers and None.
+        values: Texts, None for those that are empty.
         text: The plain text for trigrams; it is kept where small letters of the values don't give it.
         tidy: Whether they do.
     """
-    parts = [NONE if value is None else str(value).encode() for value in values]
+    parts = [NONE if value is None else value.encode() for value in values]
     while parts and parts[-1] == NONE:
         parts.pop()
     packed = SEPARATOR.join((b"", *parts)) if parts else b""
@@ -139,26 +141,23 @@ class Records:
 
     # Writing
 
-    def extend(self, ids: bytes, states: bytes, created: Sequence[int], values: bytes) -> range:
+    def extend(self, ids: bytes, states: bytes, created: Sequence[int], values: Sequence[bytes]) -> range:
         """Add records of the first load, in the order of ids; returns their slots.
 
         Args:
             ids: 16 bytes each.
             states: One byte each.
             created: Microseconds since 1970.
-            values: Packed values, one run after the other.
+            values: Packed values.
         """
         first, count = len(self.states), len(states)
-        words = _ID.iter_unpack(ids)
-        for high, low in words:
-            self._high.append(high)
-            self._low.append(low)
-        start = len(self._values)
-        self._values += values
-        find, starts = self._values.find, self._starts
-        for _turn in range(count):
-            starts.append(start)
-            start = find(_END, start) + 1
+        words = array("Q", ids)
+        if sys.byteorder == "little":
+            words.byteswap()
+        self._high += words[::2]
+        self._low += words[1::2]
+        self._starts.extend(accumulate(map(len, values[:-1]), initial=len(self._values)))
+        self._values += b"".join(values)
         self.states += states
         self.created.extend(created)
         if self._sorted == first:

@@ -7,149 +7,34 @@ by the values.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from crm_server.search.candidates import Candidates, Where, either
 from crm_server.search.fields import Kind
-from crm_server.search.folding import beginning, grams, large, plain, romanised, sort_key
+from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
-from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR, Records, pack, unpack
+from crm_server.search.records import ASCII, NONE, SEPARATOR, Records, pack, unpack
+from crm_server.search.texts import written
 from crm_server.search.words import Vocabulary, mistypable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from crm_server.search.fields import IndexedEntity
+    from crm_server.search.texts import Batch, Doc
 
-_SAMPLED, _EACH, _EACH_LATER = 20_000, 16, 256
+_SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 20_000, 16, 256
 _MOST_GRAMS = 4
 _RARE = 20_000
-_HASH_LOADING, _HASH = 32_000_000, 1_000_000
-_OTHER_SPACE = re.compile("[\t\x0b-\r\x1c-\x1f]")
+# Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
+_LOADING = {"hashsize": 32_000_000, "automerge": 0, "crisismerge": 64}
+_LOADED = {"hashsize": 1_000_000, "automerge": 4, "crisismerge": 16}
 _slots = msgspec.json.Decoder(list[int])
-
-
-class Doc(msgspec.Struct, frozen=True, gc=False):
-    """A record as it is read: id, whether in the bin, when it was made, and values in the order of the entity's fields.
-
-    `created` counts microseconds since 1970.
-    """
-
-    id: bytes
-    deleted: bool
-    created: int
-    values: tuple[Any, ...]
-
-    @property
-    def state(self) -> int:
-        """Where the record is."""
-        return BIN if self.deleted else LIVE
-
-    def __repr__(self) -> str:
-        """Name the id only: the values are what must not get into a log."""
-        return f"<Doc {self.id.hex()}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records made ready for `Store.load`, in the order of ids; see `Records.extend`."""
-
-    ids: bytes
-    states: bytes
-    created: list[int]
-    values: bytes
-    texts: list[str]
-    words: dict[str, int]
-
-    def __repr__(self) -> str:
-        """Say how many there are and nothing of what is in them."""
-        return f"<Batch of {len(self.states)}>"
-
-
-def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
-    """Make records ready for the first load."""
-    ids, states, created, values, texts, words = [], bytearray(), [], [], [], Counter[str]()
-    for doc in docs:
-        text, known, tidy = written(entity, doc.values)
-        packed, simple = pack(doc.values, text, tidy=tidy)
-        ids.append(doc.id)
-        states.append(doc.state | (ASCII if simple else 0))
-        created.append(doc.created)
-        values.append(packed)
-        texts.append(text)
-        words.update(known)
-    counts = {word: number for word, number in words.items() if mistypable(word)}
-    return Batch(b"".join(ids), bytes(states), created, b"".join(values), texts, counts)
-
-
-class Written(NamedTuple):
-    """What finding needs of a record.
-
-    Attributes:
-        text: Of which trigrams are cut; see `written`.
-        words: Those of its values of which some may be meant by a mistyped one.
-        tidy: Whether small letters of the values are what stands in the text.
-    """
-
-    text: str
-    words: set[str]
-    tidy: bool
-
-
-def written(entity: IndexedEntity, values: Sequence[Any]) -> Written:
-    """The text of a record of which trigrams are cut, and its words.
-
-    Each form stands between spaces and ends of line. So a trigram tells whether it begins a value (end of line, space,
-    letter) or a word (space, two letters) or ends one, and the last letters of a value begin a trigram as well. The
-    title is written in large letters, which tells its trigrams from those of all other forms. A form that stands word
-    by word in the title or in another one is left out.
-    """
-    titles: list[str] = []
-    known: list[str] = []
-    spoken: list[str] = []
-    for item in entity.found:
-        value = values[item.place] if item.place < len(values) else None
-        if value is None:
-            continue
-        given = value if value.__class__ is str else str(value)
-        (titles if item.title else known).append(given)
-        if item.words:
-            spoken.append(given)
-    tidy = _tidy([*titles, *known])
-    if tidy:
-        titles, known = [form.lower() for form in titles], [form.lower() for form in known]
-        words = set(" ".join(spoken).lower().split())
-    else:
-        bare = {text: plain(text) for text in (*titles, *known)}
-        words = {word for text in spoken for word in bare[text].split()}
-        read = [reading for text in bare for reading in romanised(text)]
-        titles, known = [bare[text] for text in titles], [*(bare[text] for text in known), *read]
-    title = "".join([f" {form} \n" for form in titles if form])
-    rest = ""
-    known.sort(key=len, reverse=True)
-    for form in known:
-        framed = f" {form} "
-        if form and framed not in title and framed not in rest:
-            rest += framed + "\n"
-    return Written(f"\n{large(title)}{rest}" if title or rest else "", words, tidy)
-
-
-def _tidy(texts: list[str]) -> bool:
-    """Whether the plain form of all texts is that in small letters: ASCII, with single spaces inside and no others."""
-    whole = " \n ".join(texts)
-    return (
-        whole.isascii()
-        and "  " not in f" {whole} "
-        and whole.count("\n") == max(0, len(texts) - 1)
-        and _OTHER_SPACE.search(whole) is None
-    )
 
 
 class FieldOrder:
@@ -260,13 +145,13 @@ class Store:
             f"create virtual table {self.trigrams} using fts5(t, tokenize='trigram case_sensitive 1', "
             "content='', detail=none, columnsize=0)"
         )
-        # Larger pieces are merged less often.
-        self._configure(connection, _HASH_LOADING)
+        self._configure(connection, _LOADING)
 
-    def _configure(self, connection: sqlite3.Connection, hash_bytes: int) -> None:
-        connection.execute(
-            f"insert into {self.trigrams} ({self.trigrams}, rank) values ('hashsize', {hash_bytes})"
-        )
+    def _configure(self, connection: sqlite3.Connection, values: Mapping[str, int]) -> None:
+        for name, value in values.items():
+            connection.execute(
+                f"insert into {self.trigrams} ({self.trigrams}, rank) values (?, ?)", (name, value)
+            )
 
     # Writing
 
@@ -278,13 +163,14 @@ class Store:
             ((slot, text) for slot, text in zip(slots, batch.texts, strict=True) if text),
         )
         self.words.add_counted(batch.words)
-        for slot, text in zip(slots, batch.texts, strict=True):
-            self._sample(slot, text)
+        step = self._step() if self._sampled + len(slots) // _EACH >= _SAMPLED_ALL else 1
+        for at in range(-slots.start % step, len(slots), step):
+            self._sample(batch.texts[at])
 
     def finish(self, connection: sqlite3.Connection) -> None:
         """After the first load: one piece of the index answers sooner than several."""
         connection.execute(f"insert into {self.trigrams} ({self.trigrams}) values ('optimize')")
-        self._configure(connection, _HASH)
+        self._configure(connection, _LOADED)
 
     def put(self, connection: sqlite3.Connection, doc: Doc) -> int:
         """Add a record or take its new values; returns its slot."""
@@ -304,7 +190,8 @@ class Store:
         records.write(slot, state, doc.created, packed)
         if text:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
-            self._sample(slot, text)
+            if slot % self._step() == 0:
+                self._sample(text)
         self.words.add(filter(mistypable, words))
         for order in self.orders.values():
             order.add(slot)
@@ -334,12 +221,17 @@ class Store:
         for order in self._made.values():
             order.changed.add(slot)
 
-    def _sample(self, slot: int, text: str) -> None:
+    def _step(self) -> int:
+        """Of how many records one is looked into."""
+        if self._sampled < _SAMPLED_ALL:
+            return 1
+        return _EACH if self._sampled < _SAMPLED else _EACH_LATER
+
+    def _sample(self, text: str) -> None:
         """Learn which trigrams are rare from a part of the records."""
-        if slot % (_EACH if self._sampled < _SAMPLED else _EACH_LATER) == 0 or self._sampled < 100:
-            self._sampled += 1
-            found = set(grams(text))
-            self._grams.update(found | {gram[:2] for gram in found} | {gram[0] for gram in found})
+        self._sampled += 1
+        found = set(grams(text))
+        self._grams.update(found | {gram[:2] for gram in found} | {gram[0] for gram in found})
 
     # Orders
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from security.crypto import datakeys as datakeys_module
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
-from security.crypto.document import key_check_value
+from security.crypto.document import DocumentKey, key_check_value
 from security.crypto.errors import KeyCorrupt, KeyErased, KeyHeld, KeyIdReused, KeyMissing
 from security.crypto.kdf import kbkdf
-from security.crypto.wrap import KeyWrapper, wrap_context
+from security.crypto.wrap import KeyContext, KeyWrapper, wrap_context
 from tests.unit.crypto.crypto_helpers import FIELDS, TENANT, column
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -122,6 +122,26 @@ def test_a_wrapped_key_opens_at_its_own_place_only():
         KeyWrapper(os.urandom(32)).unwrap(wrapped, context, kid, kcv)
     with pytest.raises(KeyCorrupt, match="check value"):
         wrapper.unwrap(wrapped, context, kid, bytes(8))
+
+
+def test_a_reader_of_everything_gets_the_same_key_and_the_same_refusals():
+    wrapper, dek, kid, subject = KeyWrapper(os.urandom(32)), os.urandom(32), os.urandom(16), os.urandom(16)
+    kcv, context = key_check_value(dek), KeyContext(TENANT.bytes, "identity", 3)
+    wrapped = wrapper.wrap(dek, wrap_context(TENANT.bytes, subject, "identity", 3, kid))
+    key = wrapper.open(wrapped, context, subject, kid, kcv)
+    assert (key.kid, key.subject, key.tenant, key.key_class, key.generation) == (
+        kid, subject, TENANT.bytes, "identity", 3,
+    )  # fmt: skip
+    assert key.okm(b"label", bytes(16), b"place", 64) == DocumentKey(
+        dek, kid, TENANT.bytes, subject, "identity", 3
+    ).okm(b"label", bytes(16), b"place", 64)
+    for other in (KeyContext(uuid4().bytes, "identity", 3), KeyContext(TENANT.bytes, "health", 3)):
+        with pytest.raises(KeyCorrupt):
+            wrapper.open(wrapped, other, subject, kid, kcv)
+    with pytest.raises(KeyCorrupt):
+        wrapper.open(wrapped, context, os.urandom(16), kid, kcv)
+    with pytest.raises(KeyCorrupt, match="check value"):
+        wrapper.open(wrapped, context, subject, kid, bytes(8))
 
 
 def test_enc_8_a_rewrapped_key_is_the_same_key_verified_under_the_new_epoch(site):

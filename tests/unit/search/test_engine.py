@@ -16,7 +16,7 @@ from crm_server.search.fields import indexed
 from crm_server.search.folding import fold, sort_key
 from crm_server.search.protocol import Every, Find, Ids, Match, Never, Refused, Some, Tree, Walk
 from crm_server.search.protocol import Test as Condition
-from crm_server.search.store import Doc, prepare
+from crm_server.search.texts import Doc, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ class World:
         self.engine = Engine([HELD])
         loaded = sorted((doc(n, chance, deleted=n % 17 == 0) for n in range(150)), key=lambda one: one.id)
         for start in range(0, 150, 40):
-            self.engine.load(HELD.number, prepare(HELD, loaded[start : start + 40]))
+            self.engine.load(HELD.number, [prepare(HELD, loaded[start : start + 40])])
         self.engine.finish()
         self.docs = {one.id: one for one in loaded}
         for field in (HELD.created, NUMBERS["name"], NUMBERS["birth_date"]):
