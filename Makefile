@@ -10,10 +10,10 @@ run: ## Set everything up, start Kontor on this machine, print address and log-i
 	@bin/run
 
 stop: ## Stop Kontor and its database; the data stays
-	@bin/kontor-here stop
+	@bin/kontor stop
 
 logs: ## Follow the logs of all processes
-	@bin/kontor-here logs --follow
+	@bin/kontor logs --follow
 
 reset: ## Stop Kontor and delete its data, after a question
 	@bin/reset

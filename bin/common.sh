@@ -37,7 +37,6 @@ die() {
 }
 
 as_trial_user() { # run a command as the ordinary user that owns the trial
-    cd "$APP" || exit 1
     if [ "$(id -u)" = 0 ]; then
         HOME=$KONTOR_STATE_DIR USER=$TRIAL_USER LOGNAME=$TRIAL_USER \
             setpriv --reuid "$TRIAL_USER" --regid "$TRIAL_USER" --init-groups -- "$@"

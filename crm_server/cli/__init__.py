@@ -73,8 +73,12 @@ def cli() -> None:
     """Kontor: an on-premise CRM for regulated enterprises."""
 
 
-def main() -> None:
-    """Entry point: turns errors that an operator can act on into one sentence and an exit code."""
+def main(name: str | None = None) -> None:
+    """Entry point: turns errors that an operator can act on into one sentence and an exit code.
+
+    Args:
+        name: What help and errors call the command; None means as it was called.
+    """
     from sqlalchemy.exc import OperationalError
 
     from crm_server.kernel.errors import AppError
@@ -82,7 +86,7 @@ def main() -> None:
     from crm_server.settings import SettingsError
 
     try:
-        cli(standalone_mode=False)
+        cli(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

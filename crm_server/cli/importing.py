@@ -261,6 +261,8 @@ def _tell(tools: _Tools, state: ImportState, options: dict[str, Any]) -> None:
             click.echo(json.dumps(state.to_json(), ensure_ascii=False))
             return
         failed = queries.problem_rows(session, state, plain, limit=_SHOWN)
+    if options["dry_run"]:
+        click.echo("Checked, and nothing was written. An import would give:")
     for name, text in _COUNTS:
         if state.count(name):
             click.echo(f"{state.count(name):>9,} {text}")
@@ -280,7 +282,7 @@ _COUNTS = (
     ("merged", "stood in the file more than once"),
     ("skipped", "left as they were"),
     ("failed", "not imported"),
-    ("referenced", "records made that rows refer to"),
+    ("referenced", "made because rows refer to them"),
 )
 
 

@@ -3,6 +3,8 @@
 `make run`, `make stop` and `make logs` call them. A production site runs the same processes under systemd.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -34,6 +36,11 @@ class Places:
         self.run = self.state / "run"
         self.tls = self.state / "tls"
 
+    @classmethod
+    def here(cls) -> Places:
+        """Those of KONTOR_STATE_DIR."""
+        return cls(Path(os.environ.get("KONTOR_STATE_DIR") or "var"))
+
     def make(self) -> None:
         """Make the folders that are missing.
 
@@ -59,10 +66,6 @@ class Places:
         return folder
 
 
-def _places() -> Places:
-    return Places(Path(os.environ.get("KONTOR_STATE_DIR") or "var"))
-
-
 @click.command()
 @click.option("--detach", is_flag=True, help="Return when Kontor answers and leave it running.")
 @click.option(
@@ -77,12 +80,12 @@ def up(*, detach: bool, demo: bool) -> None:
         )
     # Before anything is made: a mistyped setting is no reason to begin afresh later.
     settings.load(database_url=os.environ.get("KONTOR_DATABASE_URL", ""))
-    places = _places()
+    places = Places.here()
     places.make()
     trial.need_room(places.state)
     described = {"fingerprint": trial.fingerprint()}
     earlier = supervisor.running(places.run)
-    if earlier and detach and earlier.get("fingerprint") == described["fingerprint"]:
+    if earlier and detach and is_what_is_asked(earlier, described):
         found = database.prepare(places.state, os.environ)
         tls = certificate.ensure(places.tls)
         trial.wait_until_ready(earlier["port"], tls.authority, places.logs, os.environ | found.environment)
@@ -116,7 +119,8 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
         _fill(environment)
     processes = trial.processes(port, tls, environment)
     watcher = supervisor.Supervisor(processes, places.logs, places.run)
-    described |= {"port": port, "metrics_port": metrics}
+    ports = {"KONTOR_PORT": str(port), "KONTOR_METRICS_PORT": str(metrics)}
+    described |= {"port": port, "metrics_port": metrics, "settings": _settings_of(environment | ports)}
     if not detach:
         _log_to(logging.StreamHandler())
         _announce(port, tls, places)
@@ -133,6 +137,24 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
     click.echo("Starting …")
     trial.wait_until_ready(port, tls.authority, places.logs, environment)
     _announce(port, tls, places)
+
+
+def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What other commands need to work with the same database and keys (`crm_server.cli.here`)."""
+    return {
+        name: text
+        for name, text in environment.items()
+        if name.startswith("KONTOR_") and name != trial.SEALER_URL
+    }
+
+
+def is_what_is_asked(running: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    """Whether what runs has this code, and each setting that the environment names now."""
+    had = running.get("settings", {})
+    asked = _settings_of(os.environ)
+    return running.get("fingerprint") == described["fingerprint"] and all(
+        had.get(name) == text for name, text in asked.items()
+    )
 
 
 def _fill(environment: Mapping[str, str]) -> None:
@@ -177,7 +199,7 @@ def _announce(port: int, tls: certificate.Certificate, places: Places) -> None:
     try:
         login = json.loads((places.state / LOGIN_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        click.echo("  Make the first user: bin/kontor-here user add --help")
+        click.echo("  Make the first user: bin/kontor user add --help")
     else:
         click.echo(f"  Log in with the password  {login['password']}  as")
         for user in login["users"]:
@@ -193,7 +215,7 @@ def _announce(port: int, tls: certificate.Certificate, places: Places) -> None:
 @click.command()
 def stop() -> None:
     """Stop what `kontor up` started; the data stays."""
-    places = _places()
+    places = Places.here()
     try:
         stopped = places.run.exists() and supervisor.stop(places.run)
     except TimeoutError:
@@ -208,7 +230,7 @@ def stop() -> None:
 @click.argument("process", required=False)
 def logs(*, follow: bool, lines: int, process: str | None) -> None:
     """Show the logs of all processes, or of PROCESS (app, worker, search, postgres, supervisor, setup)."""
-    places = _places()
+    places = Places.here()
     found = sorted(places.logs.glob(f"{process or '*'}.log"))
     if not found:
         raise LocalError(f"There is no such log in {places.logs}.", "Start Kontor first: make run")

@@ -8,6 +8,7 @@ through it: a new user gets a one-time link, except where a trial reads a passwo
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from crm_server.domain.identity.services import IdentityServices
+    from crm_server.settings import Settings
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 NOTHING_TO_SAY = "-"
@@ -59,9 +61,15 @@ def identity_tools() -> Iterator[_Tools]:
     hot = Hot(settings)
     try:
         with session_maker(settings) as factory:
-            yield _Tools(services.make(factory, hot), factory, settings.hosts[0])
+            yield _Tools(services.make(factory, hot), factory, _address(settings))
     finally:
         hot.dispose()
+
+
+def _address(settings: Settings) -> str:
+    """Host under which people reach the CRM; with the port that `bin/kontor` tells of a trial."""
+    port = os.environ.get("KONTOR_PORT")
+    return f"{settings.hosts[0]}:{port}" if port else settings.hosts[0]
 
 
 @contextmanager

@@ -132,6 +132,7 @@ class Supervisor:
 
     def _write(self, description: Mapping[str, Any]) -> None:
         fresh = self._run_dir / "up.json.new"
+        fresh.touch(mode=0o600)  # the addresses in it have passwords
         fresh.write_text(json.dumps(description), encoding="utf-8")
         fresh.rename(self._run_dir / "up.json")
 

@@ -380,7 +380,8 @@ def _changes(
     """The changed fields by name, with old and new value where the reader's roles allow it."""
     if entity is None:
         return ()
-    numbers: list[int] = list(meta.get("fields") or ())
+    told = meta.get("fields")  # events of every release are read, whatever they called "fields"
+    numbers: list[int] = told if isinstance(told, list) else []
     columns = [
         name for name in (meta.get("columns") or ()) if name in entity.fields and name not in _BOOKKEEPING
     ]

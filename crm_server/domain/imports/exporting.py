@@ -130,7 +130,11 @@ class Export:
         """The audit event of the export: before its first row, and again with the count when it is
         through.
         """
-        meta: dict[str, Any] = {"entity": self._entity.name, "format": kind, "fields": len(self._names)}
+        meta: dict[str, Any] = {
+            "entity": self._entity.name,
+            "format": kind,
+            "field_count": len(self._names),
+        }
         if done:
             meta["rows"] = self.count
         action = "export_done" if done else "export"

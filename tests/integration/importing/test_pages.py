@@ -302,6 +302,8 @@ class TestExport:
             ("export", None),
             ("export_done", 1),
         ]
+        log = browser_of("Audit administrator").get("/audit?class=export")
+        assert (log.status_int, "Export finished" in log.text) == (200, True)
 
     def test_is_there_as_workbook_and_as_vcard(self, browser_of: BrowserOf, upload: Any, runner: Any) -> None:
         runner.run(upload(LIST))

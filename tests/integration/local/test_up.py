@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from crm_server.cli import up
 from crm_server.local import account, trial
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,11 +45,11 @@ def kontor(program):
         environment = {name: text for name, text in os.environ.items() if not name.startswith("KONTOR_")}
         environment |= {"KONTOR_STATE_DIR": str(state), "HOME": str(state)}
 
-        def _run(*command, **variables):
+        def _run(*command, calling=(program,), **variables):
             # Files and no pipes: the processes in the background would keep a pipe open.
             with (state / "said").open("w") as said:
                 done = subprocess.run(
-                    [program, *command],
+                    [*calling, *command],
                     check=False,
                     cwd="/",
                     env=environment | variables,
@@ -73,7 +75,7 @@ def _status(state, path):
 
 
 @pytest.mark.slow
-def test_it_comes_up_stays_up_and_goes_down(kontor):
+def test_it_comes_up_stays_up_and_goes_down(kontor, program):
     code, said = kontor("up", "--detach", "--no-demo")
     assert code == 0, said
     assert "Kontor answers at https://localhost:" in said
@@ -84,10 +86,30 @@ def test_it_comes_up_stays_up_and_goes_down(kontor):
     assert code == 0, said
     assert json.loads((kontor.state / "run" / "up.json").read_text()) == first, "it was left running"
 
+    here = (program.with_name("python"), "-P", "-m", "crm_server.cli.here")  # what bin/kontor calls
+    assert kontor("db", "check", calling=here) == (0, "The schema fits.\n")
+    assert stat.S_IMODE((kontor.state / "run" / "up.json").stat().st_mode) == 0o600
+
     assert kontor("logs", "app")[0] == 0
     code, said = kontor("stop")
     assert (code, said) == (0, "Kontor has stopped; its data stays.\n")
     assert kontor("stop")[1] == "Kontor was not running.\n"
+    assert kontor("db", "check", calling=here) == (
+        3,
+        "kontor: Kontor does not run here.\n  Start it: make run\n",
+    )
+
+
+def test_what_runs_is_left_alone_unless_other_code_or_another_setting_is_asked_for(monkeypatch):
+    running = {"fingerprint": "1", "settings": {"KONTOR_PORT": "8443", "KONTOR_LOG_LEVEL": "info"}}
+    for name in [name for name in os.environ if name.startswith("KONTOR_")]:
+        monkeypatch.delenv(name)
+    assert up.is_what_is_asked(running, {"fingerprint": "1"})
+    assert not up.is_what_is_asked(running, {"fingerprint": "2"})
+    monkeypatch.setenv("KONTOR_PORT", "8443")
+    assert up.is_what_is_asked(running, {"fingerprint": "1"})
+    monkeypatch.setenv("KONTOR_LOG_LEVEL", "debug")
+    assert not up.is_what_is_asked(running, {"fingerprint": "1"})
 
 
 def test_a_port_that_is_in_use_is_named_before_anything_starts(kontor):
@@ -117,6 +139,16 @@ def test_a_database_that_does_not_answer_is_named(kontor):
     assert code == 3
     assert "The database of DATABASE_URL could not be prepared" in said
     assert "hidden" not in said
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a copy of the code")
+def test_a_second_set_up_leaves_what_it_built(program):
+    state = program.parents[3]
+    dist = state / "app" / "crm_server" / "web" / "assets" / "dist"
+    built = (dist / "manifest.json").stat().st_mtime_ns
+    subprocess.run([ROOT / "bin/setup", "run"], check=True, env=os.environ | {"KONTOR_STATE_DIR": str(state)})
+    assert (dist / "manifest.json").stat().st_mtime_ns == built
 
 
 @pytest.mark.root
