@@ -113,10 +113,6 @@ AUDIT_OPEN = Gauge(
     "1 while privileged acts are open, 0 while the audit log can't prove them.",
     multiprocess_mode="mostrecent",
 )
-READS_REFUSED = Counter(
-    "kontor_audit_reads_refused_total",
-    "Reads that were refused because their audit event could not be written.",
-)
 AUDIT_SPACE = Gauge(
     "kontor_audit_space_free_ratio",
     "Free part of the file system of the audit log's files.",

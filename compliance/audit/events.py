@@ -217,61 +217,26 @@ def columns_of(
     }
 
 
-_COLUMNS = (
-    "event_id",
-    "occurred_at",
-    "event_class",
-    "action",
-    "outcome",
-    "reason",
-    "severity",
-    "actor_ref",
-    "auth_method",
-    "session_ref",
-    "request_id",
-    "origin",
-    "object_type",
-    "object_ref",
-    "subject_ref",
-    "purpose",
-    "policy_version",
-    "meta",
-    "payload_commit",
-)
-_TYPES = {
-    **dict.fromkeys(_COLUMNS, "text"),
-    **dict.fromkeys(("event_id", "actor_ref", "session_ref", "request_id", "object_ref"), "uuid"),
-    **dict.fromkeys(("severity", "object_type", "policy_version"), "smallint"),
-    "occurred_at": "timestamptz",
-    "subject_ref": "uuid[]",
-    "meta": "jsonb",
-    "payload_commit": "bytea",
-}
 _CASTS = {"subject_ref": "::uuid[]", "meta": "::jsonb"}
-_ROW = "(" + ", ".join(f"%s{_CASTS.get(name, '')}" for name in _COLUMNS) + ")"
 _MOST_AT_ONCE = 500
 
 
-def recording(place: str, *, whole: bool) -> str:
-    """The statement that inserts many events given as one JSON array of objects that have the columns by name.
+def telling(given: Mapping[str, str], source: str, *, body: str | None = None) -> list[str]:
+    """Common table expressions that insert one event, for a statement that reads and tells of it.
 
     Args:
-        place: Where the array stands in the statement, such as `$1`.
-        whole: With sealed payloads, as `payload_body`, and doing it twice is the same as doing it once. Without, it is
-            a third quicker.
+        given: SQL of its columns by name; those that are left out have their defaults.
+        source: What follows FROM, with one row; without rows nothing is written.
+        body: SQL of its sealed payload, if it has one.
     """
-    names = ", ".join(_COLUMNS)
-    kinds = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-    given = f"json_to_recordset({place}::json) as x({kinds}, payload_body bytea)"
-    if not whole:
-        return f"insert into audit.event ({names}) select {names} from {given}"
-    return (
-        f"with given as (select * from {given}), "
-        "payload as (insert into audit.event_payload (event_id, format, body) "
-        f"select event_id, {PAYLOAD_SEALED}, payload_body from given where payload_body is not null "
-        "on conflict do nothing) "
-        f"insert into audit.event ({names}) select {names} from given on conflict do nothing"
-    )
+    event = f"insert into audit.event ({', '.join(given)}) select {', '.join(given.values())} from {source}"
+    clauses = [f"event as ({event} returning event_id)"]
+    if body is not None:
+        clauses.append(
+            "payload as (insert into audit.event_payload (event_id, format, body) "
+            f"select event_id, {PAYLOAD_SEALED}, {body} from event)"
+        )
+    return clauses
 
 
 def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:
@@ -283,6 +248,7 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
     columns["meta"] = [orjson.dumps(meta).decode() for meta in columns["meta"]]
     rows = list(zip(*columns.values(), strict=True))
     names = ", ".join(columns)
+    places = "(" + ", ".join(f"%s{_CASTS.get(name, '')}" for name in columns) + ")"
     for start in range(0, len(rows), _MOST_AT_ONCE):
         batch = rows[start : start + _MOST_AT_ONCE]
         values: list[Any] = []
@@ -291,11 +257,11 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
             if body is not None:
                 values += (row[0], body)
         if values:
-            places = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * (len(values) // 2))
+            sealed = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * (len(values) // 2))
             statement = (
-                f"with payload as (insert into audit.event_payload (event_id, format, body) values {places}) "
+                f"with payload as (insert into audit.event_payload (event_id, format, body) values {sealed}) "
             )
-        statement += f"insert into audit.event ({names}) values {', '.join([_ROW] * len(batch))}"
+        statement += f"insert into audit.event ({names}) values {', '.join([places] * len(batch))}"
         for row in batch:
             values += row
         connection.exec_driver_sql(statement, tuple(values))

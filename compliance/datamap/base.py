@@ -41,14 +41,16 @@ Entity = Base
 def _refuse_undeclared(mapper: Mapper[Any], class_: type[Any]) -> None:
     """Run the gate when a class is mapped, which is at import: the application does not start past it.
 
-    Then derive the table's check constraints from the policies of its columns, and where its sealed fields lie.
+    Then derive the table's check constraints from the policies of its columns (none where the class says
+    `__checked__ = False`), and where its sealed fields lie.
     """
     check_mapper(mapper, class_)
     table = mapper.local_table
     if isinstance(table, Table):
         for column in table.columns:
-            for check in column_checks(column.name, column.info[POLICY]):
-                table.append_constraint(check)
+            if getattr(class_, "__checked__", True):
+                for check in column_checks(column.name, column.info[POLICY]):
+                    table.append_constraint(check)
             if DOCUMENT in column.info:
                 for check in document_checks(column.name):
                     table.append_constraint(check)

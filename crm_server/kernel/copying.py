@@ -62,10 +62,16 @@ def copy_columns(connection: Connection, table: Table, columns: Mapping[str, Seq
     number = len(next(iter(columns.values())))
     if not number:
         return
-    cells = [_column(_writer(table.c[name].type), values) for name, values in columns.items()]
-    # Each row begins with the number of its columns.
-    start = repeat(Struct(">h").pack(len(columns)), number)
-    body = b"".join((_HEAD, *chain.from_iterable(zip(start, *cells, strict=True)), _TAIL))
+    # Each row begins with the number of its columns. Cells that are the same in all rows are put together.
+    parts: list[bytes | Iterable[bytes]] = [Struct(">h").pack(len(columns))]
+    for name, values in columns.items():
+        cells, before = _column(_writer(table.c[name].type), values), parts[-1]
+        if isinstance(cells, bytes) and isinstance(before, bytes):
+            parts[-1] = before + cells
+        else:
+            parts.append(cells)
+    rows = zip(*(repeat(one, number) if isinstance(one, bytes) else one for one in parts), strict=True)
+    body = b"".join((_HEAD, *chain.from_iterable(rows), _TAIL))
     # COPY is psycopg2's own.
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
@@ -78,10 +84,10 @@ def copy_columns(connection: Connection, table: Table, columns: Mapping[str, Seq
             connection._handle_dbapi_exception(error, f"COPY {table.fullname}", None, cursor, None)  # noqa: SLF001
 
 
-def _column(write: Writer, values: Sequence[Any]) -> Iterable[bytes]:
-    """The cells of one column. Many columns hold the same object in every row: their work is done once."""
-    if len(set(map(id, values))) == 1:
-        return repeat(_NULL if values[0] is None else write(values[0]), len(values))
+def _column(write: Writer, values: Sequence[Any]) -> bytes | Iterable[bytes]:
+    """The cells of one column, or the one cell of a column that holds the same object in every row, as many do."""
+    if values[0] is values[-1] and len(set(map(id, values))) == 1:
+        return _NULL if values[0] is None else write(values[0])
     if None in values:
         return [_NULL if value is None else write(value) for value in values]
     return map(write, values)

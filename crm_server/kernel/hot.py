@@ -2,24 +2,22 @@
 
 Building a statement with SQLAlchemy costs several times what PostgreSQL needs to answer it, so the handful of
 statements behind "who is it", "read one" and "list" are prepared by name on each connection and executed together
-with the settings that tell PostgreSQL who acts. The audit events of reads are written by `recorder`.
+with the settings that tell PostgreSQL who acts. A string of several statements is one implicit transaction, so the
+audit event that a read inserts commits with it, before its rows arrive.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.errors
 from sqlalchemy.exc import DBAPIError
 
-from compliance.audit.events import recording
 from crm_server.kernel import db, rowrules
 from crm_server.kernel.errors import Unavailable
-from crm_server.kernel.recorder import Recorder
-from crm_server.kernel.serialization import dumps_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,21 +32,17 @@ _PREPARED = "kontor.prepared"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement to prepare: `sql` with $1, $2 …, and the SQL types of its parameters.
-
-    `before` runs in the same round trip and transaction, ahead of it.
-    """
+    """A statement to prepare: `sql` with $1, $2 …, and the SQL types of its parameters."""
 
     name: str
     sql: str
     types: tuple[str, ...]
-    before: str = ""
 
     @property
     def execute(self) -> str:
         """The statement that runs it, with places for psycopg2."""
         places = ", ".join(["%s"] * len(self.types))
-        return f"{self.before}EXECUTE {self.name}" + (f"({places})" if places else "")
+        return f"EXECUTE {self.name}" + (f"({places})" if places else "")
 
     @property
     def prepare(self) -> str:
@@ -62,17 +56,12 @@ class Hot:
 
     def __init__(self, settings: Settings) -> None:
         self._deadline: int = settings.request_deadline
+        self._tell = f"SELECT {'' if settings.audit_reads_wait else _WITHOUT_FLUSH}{_WHO}; "
         self.info: dict[str, Any] = {}
         """What belongs to the pool, as `Session.info` to a session: the keys that open sealed documents."""
         self.engine: Engine = db.create_app_engine(
             settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
-        before = "" if settings.audit_reads_wait else _WITHOUT_FLUSH
-        self._record_plain, self._record_whole = (
-            replace(one, before=before) for one in (_RECORD, _RECORD_WHOLE)
-        )
-        self.reads = Recorder(self._record, patience=settings.request_deadline)
-        """Takes the audit events of reads."""
 
     def run(
         self,
@@ -87,7 +76,8 @@ class Hot:
         Args:
             statement: What to run.
             values: Its parameters in order.
-            actor: Told to PostgreSQL in the same round trip.
+            actor: Told to PostgreSQL in the same round trip. What an actor's statement commits is the audit event of
+                a read, which waits for the disk only where the site says so.
             deadline: Seconds for which a lost connection is tried again; that of requests by default.
         """
         return self._until_deadline(statement, values, actor, deadline)
@@ -100,17 +90,20 @@ class Hot:
         seconds: float | None = None,
     ) -> list[tuple[Any, ...]]:
         deadline = time.monotonic() + (self._deadline if seconds is None else seconds)
-        pause = 0.02
+        pause, repeated = 0.02, False
         while True:
             try:
                 return self._once(statement, values, actor)
             except (psycopg2.Error, DBAPIError) as error:
+                if repeated and isinstance(error, psycopg2.errors.UniqueViolation):
+                    # The connection was lost after the commit: the event is there, its read was never answered.
+                    raise Unavailable from error
                 if not db.is_retryable(error):
                     raise
                 if time.monotonic() + pause > deadline:
                     raise Unavailable from error
                 time.sleep(pause)
-                pause = min(pause * 2, 1.0)
+                pause, repeated = min(pause * 2, 1.0), True
 
     def run_once(self, text: str, values: Mapping[str, Any], actor: Actor) -> list[tuple[Any, ...]]:
         """Execute a statement that is too rare to stay prepared, in a transaction and one round trip of its own.
@@ -137,7 +130,7 @@ class Hot:
                         cursor.execute(statement.prepare)
                         known.add(statement.name)
                     text = statement.execute
-                cursor.execute(_TELL % _who(actor) + text if actor else text, values)
+                cursor.execute(self._tell % _who(actor) + text if actor else text, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except psycopg2.OperationalError:
@@ -146,31 +139,17 @@ class Hot:
         finally:
             connection.close()
 
-    def _record(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        told = (dumps_text(rows),)
-        if not any("payload_body" in row for row in rows):
-            try:
-                self.run(self._record_plain, told)
-            except psycopg2.errors.UniqueViolation:
-                # The connection was lost after the commit, and `run` tried again.
-                pass
-            else:
-                return
-        self.run(self._record_whole, told)
-
     def dispose(self) -> None:
         """Close the pool."""
         self.engine.dispose()
 
 
-_TELL = (
-    "SELECT set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
-    "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true); "
+_WHO = (
+    "set_config('kontor.actor', '%s', true), set_config('kontor.request', '%s', true), "
+    "set_config('kontor.origin', '%s', true), set_config('kontor.rows', '%s', true)"
 )
 # For the implicit transaction of the string alone.
-_WITHOUT_FLUSH = "SET LOCAL synchronous_commit = off; "
-_RECORD = Prepared("record_reads", recording("$1", whole=False), ("text",))
-_RECORD_WHOLE = Prepared("record_reads_whole", recording("$1", whole=True), ("text",))
+_WITHOUT_FLUSH = "set_config('synchronous_commit', 'off', true), "
 
 
 def _who(actor: Actor) -> tuple[str, str, str, str]:

@@ -99,16 +99,20 @@ class Opener:
 
     Attributes:
         keys: Where keys are unwrapped.
+        once: Keys are needed for this answer alone and aren't put into the cache, where whoever reads very many rows
+            would drive out what others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
+    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
-    _mark: int = field(init=False)
+    _mark: int | None = None
     _known: dict[bytes, DocumentKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mark = self.keys.cache.mark()
+        if not self.once:
+            self._mark = self.keys.cache.mark()
 
     def prefetch(self, blobs: Iterable[bytes]) -> None:
         """Get the keys of many packed documents at once: from the cache, else unwrapped together."""
@@ -296,6 +300,8 @@ def read_rows(
     names: Iterable[str],
     record_ids: Iterable[UUID],
     more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None,
+    *,
+    once: bool = False,
 ) -> dict[UUID, dict[str, Any]]:
     """Fields of records by key, unmasked, in one statement: for everything that reads by its own SQL and is no list.
 
@@ -303,6 +309,7 @@ def read_rows(
 
     Args:
         more: Sealed custom fields by key class: (number, name in the row).
+        once: Each key is needed for this answer alone; see `Opener`.
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
@@ -312,7 +319,7 @@ def read_rows(
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
     blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
-    opener = Opener(keys_for(session)) if wanted else None
+    opener = Opener(keys_for(session), once=once) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )

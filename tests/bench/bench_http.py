@@ -278,7 +278,7 @@ def _quoted(path: str) -> str:
 def _environment(settings: Settings) -> dict[str, str]:
     """What the processes of the product are told."""
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("KONTOR_BENCH_")},
         "KONTOR_DATABASE_URL": settings.database_url,
         "KONTOR_STATE_DIR": str(settings.state_dir),
         "KONTOR_KEY_RING": str(settings.key_ring),

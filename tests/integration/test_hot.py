@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import uuid4
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
 
+import psycopg2
+import psycopg2.errors
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from crm_server.kernel.actor import Actor, Origin
+from crm_server.kernel.actor import Actor, Origin, system_actor
+from crm_server.kernel.errors import Unavailable
 from crm_server.kernel.hot import Hot, Prepared
+from crm_server.kernel.ids import new_id
+from crm_server.kernel.listing import Reading
 from crm_server.migrations import manage
 from crm_server.settings import Settings
 
@@ -43,3 +50,64 @@ class TestHot:
         with superuser.connect() as connection:
             connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": first})
         assert hot.run(WHO, ("b",))[0][2] != first
+
+
+class TestEventsOfReads:
+    """# AUD-10"""
+
+    def test_an_event_is_committed_when_the_read_goes_on(self, hot: Hot, engine: Engine) -> None:
+        reading, subject = Reading(Actor(id=new_id(), name="Anna", origin=Origin.API), "read"), new_id()
+        reading.tell(hot, {"from": "ü\\"}, object_type=2, subjects=[str(subject)])
+        assert written(engine, reading.event_id) == [(reading.actor.id, [subject], {"from": "ü\\"}, None)]
+
+    def test_what_was_searched_for_is_written_with_it(self, hot: Hot, engine: Engine) -> None:
+        reading = Reading(system_actor(), "list", payload=(bytes(range(32)), b"sealed"))
+        reading.tell(hot, {})
+        ((*_rest, body),) = written(engine, reading.event_id)
+        assert bytes(body) == b"sealed"
+
+    def test_a_read_whose_event_cannot_be_written_is_refused(self, hot: Hot) -> None:
+        reading = Reading(system_actor(), "read")
+        reading.tell(hot, {})
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            reading.tell(hot, {})
+
+    def test_a_connection_lost_after_the_commit_refuses_the_read_and_tells_of_it_once(
+        self, hot: Hot, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        once, lost = hot._once, [psycopg2.OperationalError("lost")]
+
+        def losing(*values: Any) -> Any:
+            found = once(*values)
+            if lost:
+                raise lost.pop()
+            return found
+
+        monkeypatch.setattr(hot, "_once", losing)
+        reading = Reading(system_actor(), "read")
+        with pytest.raises(Unavailable):
+            reading.tell(hot, {})
+        assert len(written(engine, reading.event_id)) == 1
+
+    @pytest.mark.parametrize("waits, mode", [(False, "off"), (True, "on")])
+    def test_a_site_says_whether_it_must_be_on_the_disk(
+        self, settings: Settings, *, waits: bool, mode: str
+    ) -> None:
+        made = Hot(replace(settings, values={**settings.values, "pool_size": 1, "audit_reads_wait": waits}))
+        asked = Prepared("test_waits", "select current_setting('synchronous_commit')", ())
+        # Throw-away clusters of tests don't wait at all; this connection does.
+        with made.engine.connect() as connection:
+            connection.exec_driver_sql("set synchronous_commit = on")
+        assert made.run(asked, (), system_actor()) == [(mode,)]
+        assert made.run(asked, ()) == [("on",)], "for that statement alone"
+        made.dispose()
+
+
+def written(engine: Engine, key: UUID) -> list[tuple[Any, ...]]:
+    """Who acted, data subjects, facts and sealed payload of an event."""
+    found = text(
+        "select actor_ref, subject_ref, meta, body from audit.event left join audit.event_payload using (event_id) "
+        "where event_id = :key"
+    )
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(found, {"key": key})]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert
 
 from compliance.audit.capture import plain
-from compliance.datamap import EntityDef
+from compliance.datamap import EntityDef, Semantic
 from crm_server.domain.imports.bulk import Bulk, Change
 from crm_server.domain.imports.existing import Existing, Finder
 from crm_server.domain.imports.models import ImportRow
@@ -75,6 +75,9 @@ class Batch:
         self._required = [name for name, item in plan.entity.fields.items() if _must_be_given(item)]
         known = plan.entity.fields
         money = {known[name].policy.currency_field or "" for name in self._columns if name in known}
+        fed = [known[name] for name in self._columns if name in known]
+        self._references = [item.name for item in fed if item.semantic is Semantic.REFERENCE]
+        self._sums = [item.name for item in fed if item.semantic is Semantic.MONEY]
         compared = {*plan.rules.written, *self._columns, *money}
         self._finder = Finder(plan.entity, plan.mapping.key, compared, plan.import_id)
 
@@ -137,12 +140,14 @@ class Batch:
             if work.failed:
                 # A row that fails anyway must not leave an account behind.
                 continue
-            for name, value in work.values.items():
+            for name in self._references:
+                value = work.values.get(name)
                 if isinstance(value, ReferenceText):
                     wanted.append((self._target(name), value))
         self._resolver.prepare(wanted)
         for work in works:
-            for name, value in list(work.values.items()):
+            for name in self._references:
+                value = work.values.get(name)
                 if not isinstance(value, ReferenceText):
                     continue
                 if work.failed:
@@ -163,7 +168,8 @@ class Batch:
 
     def _finish(self, work: Work) -> None:
         """Money into minor units, the domain's own rules, and the key."""
-        for name, value in list(work.values.items()):
+        for name in self._sums:
+            value = work.values.get(name)
             if isinstance(value, Amount):
                 self._money(work, name, value)
         if not work.failed:

@@ -45,6 +45,9 @@ _BOOKKEEPING = frozenset(
     {"id", "event_id", "version", "created_at", "created_by", "updated_at", "updated_by"}
 )
 
+_Told = tuple[dict[str, Any], list[tuple[str, str]]]
+"""Facts of an event, and (field, key in its payload) of the values that it tells."""
+
 
 @dataclass(slots=True)
 class Change:
@@ -79,6 +82,7 @@ class Bulk:
             for name, item in sorted(entity.fields.items(), key=lambda one: one[1].number)
             if item.policy.handling.audit is not Audit.OFF and name not in _BOOKKEEPING
         }
+        self._told: dict[tuple[str, ...], _Told] = {}
         self._custom = custom_fields(entity)
         self._sealer = Sealer(entity) if entity.documents else None
         self._indexed = [item.name for item in indexable(entity.model)]
@@ -101,9 +105,8 @@ class Bulk:
             return []
         moment = now()
         keys = [record.setdefault("id", new_id()) for record in records]
-        events: list[Event] = []
         if self._subject is not None:
-            self._subjects(records, events)
+            self._subjects(records)
         number = len(records)
         event_ids = [new_id() for _record in records]
         cells = self._columns(records)
@@ -120,13 +123,12 @@ class Bulk:
         }
         if "import_id" in self.entity.fields:
             cells["import_id"] = [import_id] * number
-        events += map(self._created, records, event_ids)
         copy_columns(self._connection, self.entity.table, cells)
         if self._indexed:
             self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
-        self._log(events, audit_keys)
+        self._log(list(map(self._created, records, event_ids)), audit_keys)
         return keys
 
     def update(self, changes: Sequence[Change]) -> list[UUID]:
@@ -243,17 +245,19 @@ class Bulk:
             table: Any = model.__table__
             copy_columns(self._connection, table, columns)
 
-    def _subjects(self, records: Sequence[dict[str, Any]], events: list[Event]) -> None:
+    def _subjects(self, records: Sequence[dict[str, Any]]) -> None:
         """A data subject for each new person; keys, requests and consents will hang on it."""
         entity = self._datamap["data_subject"]
         moment = now()
         number = len(records)
         event_ids, subjects = ([new_id() for _record in records] for _column in range(2))
+        meta: dict[str, Any] = {"fields": [], "version": 1}
+        events = []
         for record, event_id, subject in zip(records, event_ids, subjects, strict=True):
             record[self._subject or ""] = subject
             events.append(
                 Event("change", "create", object_type=entity.number, object_ref=subject, subjects=(subject,),
-                      meta={"fields": [], "version": 1}, event_id=event_id)
+                      meta=meta, event_id=event_id)
             )  # fmt: skip
         columns: dict[str, Sequence[Any]] = {
             "id": subjects, "event_id": event_ids, "version": [1] * number, "created_at": [moment] * number,
@@ -261,25 +265,23 @@ class Bulk:
             "updated_by": [self._author] * number,
         }  # fmt: skip
         copy_columns(self._connection, entity.table, columns)
+        self._log(events)
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """Columns that any record fills, with their default where a record leaves them out."""
         table = self.entity.table
-        used = {name for record in records for name in record if name in table.c}
+        used = {name for name in set().union(*records) if name in table.c}
         defaults = {name: _default(table, name) for name in self.entity.fields if name in used}
         return {name: [record.get(name, default) for record in records] for name, default in defaults.items()}
 
     def _created(self, record: Mapping[str, Any], event_id: UUID) -> Event:
         """The event of one new record: what `_event` tells of a record before which there was nothing."""
-        numbers: list[int] = []
-        changes: dict[str, list[Any]] = {}
-        for name, (number, slot) in self._audited.items():
-            value = record.get(name)
-            if value is None:
-                continue
-            numbers.append(number)
-            if slot is not None:
-                changes[slot] = [None, value if type(value) is str else plain(value)]
+        filled = tuple([name for name, value in record.items() if value is not None])
+        meta, slots = self._told.get(filled) or self._tell(filled)
+        changes = {
+            slot: [None, value if type(value := record[name]) is str else plain(value)]
+            for name, slot in slots
+        }
         subject = record.get(self._subject) if self._subject else None
         return Event(
             "change",
@@ -287,10 +289,18 @@ class Bulk:
             object_type=self.entity.number,
             object_ref=record["id"],
             subjects=(subject,) if subject else (),
-            meta={"fields": numbers, "version": 1},
+            meta=meta,
             payload={"changes": changes} if changes else None,
             event_id=event_id,
         )
+
+    def _tell(self, filled: tuple[str, ...]) -> _Told:
+        """What the event of a new record tells that has these fields: facts, and which values under which key."""
+        known = [(name, *told) for name, told in self._audited.items() if name in filled]
+        meta = {"fields": [number for _name, number, _slot in known], "version": 1}
+        slots = [(name, slot) for name, _number, slot in known if slot is not None]
+        found = self._told[filled] = (meta, slots)
+        return found
 
     def _event(
         self,

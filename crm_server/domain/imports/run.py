@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
@@ -52,6 +53,9 @@ BATCH = 2_000
 """Rows in one transaction: enough to make the commit cheap, few enough to show progress and to repeat
 quickly."""
 _ATTEMPTS = 5
+_COLLECTIONS = gc.get_threshold()
+_OBJECTS = 200_000
+"""So many new objects bring a collection while an import runs; a batch has about half as many."""
 
 Report = Callable[[int, int], None]
 Numbered = tuple[int, SourceRow]
@@ -60,6 +64,21 @@ Translate = Callable[[object, str], str]
 
 class StoppedError(Exception):
     """The import is no longer ours to run: somebody stopped it, or another worker has it."""
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """A batch holds more objects than the collector lets pass before it looks at all of them, and few are in cycles.
+
+    What the process holds already need not be looked at by any collection of these minutes.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS, *_COLLECTIONS[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*_COLLECTIONS)
+        gc.unfreeze()
 
 
 class Runner:
@@ -94,16 +113,13 @@ class Runner:
         if job is None:
             return Counter()
         try:
-            # What the process holds already need not be looked at by each of the many collections to come.
-            gc.freeze()
-            return self._rows(job, report)
+            with _few_collections():
+                return self._rows(job, report)
         except StoppedError:
             return Counter()
         except ImportFileError as error:
             self._fail(import_id, error)
             raise
-        finally:
-            gc.unfreeze()
 
     def _begin(self, import_id: UUID) -> Import | None:
         """Takes the import; surveys the file the first time. None when there is nothing to do."""

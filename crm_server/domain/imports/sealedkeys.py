@@ -1,8 +1,9 @@
 """Recognises records by a sealed field in a run of many batches, by their tokens and by opening what these leave open.
 
 A token says only which records *may* have a value, so a large import meets most of a table sooner or later. What was
-opened is remembered for the run; what other transactions change meanwhile is learnt from the change feed, and what the
-run makes itself is told to it. So each record is opened once, and a batch of new rows opens none.
+opened is remembered for the run; what other transactions change meanwhile is learnt from the change feed and waits
+until a row of the file has its token, and what the run makes itself is told to it. So each record is opened once at
+most, and a batch of new rows opens none.
 
 Called by `existing`, inside the transaction of each batch.
 """
@@ -44,6 +45,8 @@ class SealedKeys:
         self._entity, self._name = entity, name
         self._asked: set[tuple[int, int]] = set()
         self._read_all = False
+        # Changed by others and not opened yet, by token.
+        self._waiting: dict[tuple[int, int], set[UUID]] = {}
         # Record → its version and its value in normal form; the other way round by value.
         self._known: dict[UUID, tuple[int, str | None]] = {}
         self._having: dict[str, set[UUID]] = {}
@@ -53,13 +56,19 @@ class SealedKeys:
     def find(self, session: Session, wanted: Collection[str]) -> list[UUID]:
         """Live records that have one of the values (in normal form) in the field, as it is at this moment."""
         self._made.clear()
-        self._catch_up(session)
+        changed = self._changed(session)
         tokens = EntityTokens(keys_of(session).keys, session.connection(), self._entity.model)
         if tokens.indexed(self._name):
-            fresh = tokens.asked(self._name, wanted) - self._asked
-            self._open(session, (one for one in tokens.having(fresh) if one not in self._known))
-            self._asked |= fresh
-        elif not self._read_all:
+            for record, token in tokens.stored(self._name, changed):
+                self._waiting.setdefault(token, set()).add(record)
+            asked = tokens.asked(self._name, wanted)
+            candidates = set(tokens.having(asked - self._asked))
+            candidates.update(*(self._waiting.pop(token, ()) for token in asked))
+            self._open(session, candidates - self._known.keys())
+            self._asked |= asked
+        elif self._read_all:
+            self._open(session, changed)
+        else:
             self._open(session, session.execute(select(self._entity.table.c.id)).scalars())
             self._read_all = True
         having = self._having
@@ -77,12 +86,12 @@ class SealedKeys:
             self._drop(record)
         self._made.clear()
 
-    def _catch_up(self, session: Session) -> None:
-        """Open again what other transactions have changed since the last look."""
+    def _changed(self, session: Session) -> list[UUID]:
+        """Forget what other transactions have changed since the last look, and return it."""
         connection = session.connection()
         since, self._horizon = self._horizon, connection.exec_driver_sql(_HORIZON).scalar_one()
         if since is None:
-            return
+            return []
         changed = [
             record
             for record, version in connection.exec_driver_sql(_CHANGED, (self._entity.number, since))
@@ -90,14 +99,15 @@ class SealedKeys:
         ]
         for record in changed:
             self._drop(record)
-        self._open(session, changed)
+        return changed
 
     def _open(self, session: Session, records: Iterable[UUID]) -> None:
         unknown = list(records)
         live = ("deleted_at",) if "deleted_at" in self._entity.fields else ()
         for start in range(0, len(unknown), _CHUNK):
             part = unknown[start : start + _CHUNK]
-            for record, row in read_rows(session, self._entity, ("version", self._name, *live), part).items():
+            names = ("version", self._name, *live)
+            for record, row in read_rows(session, self._entity, names, part, once=True).items():
                 value = None if row.get("deleted_at") else row[self._name]
                 self._note(record, row["version"], normal_of(self._entity, self._name, value))
 

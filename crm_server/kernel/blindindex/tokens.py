@@ -46,6 +46,9 @@ _HITS: Final = (
     "select distinct t.record_id from search.token t "
     "join unnest(%s::int[], %s::int[]) as asked (index_id, token) using (index_id, token)"
 )
+_STORED: Final = (
+    "select record_id, index_id, token from search.token where record_id = any(%s) and index_id = any(%s)"
+)
 
 Tokens = list[tuple[int, int]]
 """(id of the index, token)."""
@@ -150,6 +153,14 @@ class EntityTokens:
     def hits(self, name: str, normals: Collection[str]) -> list[UUID]:
         """Records that may have one of the values in the field: open them and compare."""
         return self.having(self.asked(name, normals))
+
+    def stored(self, name: str, records: Collection[UUID]) -> list[tuple[UUID, tuple[int, int]]]:
+        """(record, (id of the index, token)) of records, in all indexes that there are of the field."""
+        if not records:
+            return []
+        indexes = [one.id for one in self.live if one.name == name]
+        rows = self._connection.exec_driver_sql(_STORED, (list(records), indexes))
+        return [(record, (index, token)) for record, index, token in rows]
 
     def asked(self, name: str, normals: Collection[str]) -> set[tuple[int, int]]:
         """(id of the index, token) of values in normal form, in all indexes that there are of the field."""

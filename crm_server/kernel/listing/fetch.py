@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
-"""Lists and single reads: one statement, one round trip, and the audit event before anything leaves."""
+"""Lists and single reads: one statement, one round trip, with its audit event."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, 
 from crm_server.kernel.listing.sealed import SealedPart, match, plan
 from crm_server.kernel.listing.selection import Selection, select_fields
 from crm_server.kernel.listing.statement import count_column
-from crm_server.kernel.listing.telling import Gathered, Reading, subject_column
+from crm_server.kernel.listing.telling import Gathered, Reading, of_list, of_one, subject_column
 from crm_server.kernel.listing.where import WhereCompiler, check_text
 from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -82,22 +82,24 @@ def fetch(
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    reading = None if gathered is not None else _listed(source, actor, query, way)
-    key = (selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound)
+    told = None if gathered is not None else _listed(source, actor, query, way).places(values)
+    key = (
+        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
+        told and tuple(told.values()),
+    )  # fmt: skip
     text = _texts.get(key)
     if text is None:
         count = query.count == "exact" and counted is None
         text = _keep(
             key,
-            _list_text(entity, query, way, selection, conditions, bound, count=count, named=ids is not None),
+            _list_text(
+                entity, query, way, selection, conditions, bound, told, count=count, named=ids is not None
+            ),
         )
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
-    if gathered is None:
-        gathered = Gathered()
-    gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
-    if reading is not None:
-        reading.tell_list(source, entity, gathered)
+    if gathered is not None:
+        gathered.add(entity, rows[: query.limit], -2 if query.count == "exact" and counted is None else -1)
     more = len(rows if ids is None else ids) > query.limit
     page = _page(rows, query, way, lambda rows: selection.read(rows, opener), counted, more=more)
     if opener is not None:
@@ -124,18 +126,16 @@ def read_one(  # noqa: PLR0913 - the words of one address
     """
     selection = select_fields(datamap, entity, fields, includes, actor, custom)
     values = Values()
-    reading = Reading(actor, "read")
+    told = Reading(actor, "read").places(values)
     conditions = (f"t.id = {values.add('uuid', str(record_id))}", *_bin(entity, deleted=deleted))
     key = (selection, conditions)
     text = _texts.get(key)
     if text is None:
-        text = _keep(key, _read_text(entity, selection, conditions))
+        text = _keep(key, _read_text(entity, selection, conditions, told))
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
     if not rows:
         raise NotFound
-    subjects = () if subject_column(entity) is None or rows[0][-1] is None else (rows[0][-1],)
-    reading.tell(source, {}, object_type=entity.number, record=str(record_id), subjects=subjects)
     found = selection.read(rows, opener)[0]
     if opener is not None:
         opener.raise_alarms(source, actor, strict=UNREADABLE in found)
@@ -190,27 +190,24 @@ def _keep(key: Any, text: str) -> str:
     return text
 
 
-def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...]) -> str:
+def _read_text(
+    entity: EntityDef, selection: Selection, conditions: tuple[str, ...], told: Mapping[str, str]
+) -> str:
     page = (
         f"page as materialized (select {selection.columns(entity, 'id')} from {table_name(entity)} t "
         f"where {' and '.join(conditions)})"
     )
-    return f"with {page} select {selection.outputs()}{_subject_output(entity)} from page"
+    return f"with {', '.join((page, *of_one(entity, told, 'page')))} select {selection.outputs()} from page"
 
 
-def _subject_output(entity: EntityDef) -> str:
-    """The data subject of a row, for the event."""
-    subject = subject_column(entity)
-    return "" if subject is None else f", page.{sql_name(subject)}::text"
-
-
-def _list_text(
+def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     entity: EntityDef,
     query: ListQuery,
     way: Walk,
     selection: Selection,
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
+    told: Mapping[str, str] | None,
     *,
     count: bool,
     named: bool,
@@ -221,7 +218,11 @@ def _list_text(
         clauses = [_named_page(entity, conditions, inner, bound[0])]
     else:
         clauses = way.clauses(entity, query.limit, conditions, inner, bound)
-    chosen = selection.outputs() + _subject_output(entity)
+    chosen = selection.outputs()
+    if told is not None:
+        clauses += of_list(entity, told, "page", query.limit)
+    elif (subject := subject_column(entity)) is not None:
+        chosen += f", page.{sql_name(subject)}::text"
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
     if count:

@@ -1,26 +1,29 @@
+# ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
 """Tells the audit log what a list or a single read returned (AUD-10)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
-from compliance.audit.events import POLICY_VERSION, recording
-from crm_server.kernel.hot import Hot
+from compliance.audit.events import POLICY_VERSION, telling
 from crm_server.kernel.ids import new_id
+from crm_server.kernel.listing.asking import array
+from crm_server.kernel.listing.operators import Values
+from crm_server.kernel.listing.running import run
+from crm_server.kernel.listing.scope import sql_name
 from crm_server.kernel.serialization import dumps_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
+    from crm_server.kernel.hot import Hot
 
 
 def subject_column(entity: EntityDef) -> str | None:
@@ -31,7 +34,7 @@ def subject_column(entity: EntityDef) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The event of a read that is under way. Made before the rows are read, so that what can't be told isn't read.
+    """The event of a read, told by the statement that reads: neither is there without the other.
 
     Attributes:
         payload: Commitment and sealed document of what was searched for.
@@ -42,58 +45,90 @@ class Reading:
     event_id: UUID = field(default_factory=new_id)
     payload: tuple[bytes, bytes] | None = field(default=None, repr=False)
 
+    def places(self, values: Values) -> dict[str, str]:
+        """Put what the event tells of whoever acts among the parameters; returns the columns with their places."""
+        actor = self.actor
+        told = {
+            "event_id": values.add("uuid", str(self.event_id)),
+            "actor_ref": values.add("uuid", str(actor.id)),
+            "auth_method": values.add("text", actor.auth_method),
+            "session_ref": values.add("uuid", str(actor.session_ref) if actor.session_ref else None),
+            "request_id": values.add("uuid", str(actor.request_id) if actor.request_id else None),
+            "origin": values.add("text", actor.origin.value),
+            "purpose": values.add("text", actor.purpose),
+        }
+        if self.payload is not None:
+            commit, body = self.payload
+            told["payload_commit"] = values.add("bytea", commit)
+            told[_BODY] = values.add("bytea", body)
+        return told
+
     def tell(
         self,
         source: Hot | Session | Connection,
         meta: dict[str, Any],
         *,
         object_type: int | None = None,
-        record: str | None = None,
-        subjects: Iterable[str] = (),
+        subjects: Collection[str] = (),
     ) -> None:
-        """Write the event. What was read may leave when this returns, and must not if it raises.
+        """Write the event by itself. What was read may leave when this returns, and must not if it raises.
 
         Args:
             source: Where it was read. A session or connection writes the event in its own transaction.
             meta: Facts without personal data.
-            object_type: Number of the entity.
-            record: Key of the record, where it is one.
+            object_type: Number of the entity, where there is one.
             subjects: Keys of the data subjects whose records were returned.
         """
-        actor = self.actor
-        row: dict[str, Any] = {
-            "event_id": self.event_id,
-            "occurred_at": datetime.now(UTC),
-            "event_class": "read",
-            "action": self.action,
-            "outcome": "success",
-            "severity": 1,
-            "actor_ref": actor.id,
-            "auth_method": actor.auth_method,
-            "session_ref": actor.session_ref,
-            "request_id": actor.request_id,
-            "origin": actor.origin.value,
-            "object_type": object_type,
-            "object_ref": record,
-            "subject_ref": list(dict.fromkeys(subjects)) or None,
-            "purpose": actor.purpose,
-            "policy_version": POLICY_VERSION,
-            "meta": meta,
+        values = Values()
+        columns = self.places(values) | {
+            "object_type": values.add("smallint", object_type),
+            "subject_ref": values.add("uuid[]", array(subjects) if subjects else None),
+            "meta": values.add("jsonb", dumps_text(meta)),
         }
-        if self.payload is not None:
-            commit, body = self.payload
-            row |= {"payload_commit": f"\\x{commit.hex()}", "payload_body": f"\\x{body.hex()}"}
-        if isinstance(source, Hot):
-            source.reads.record(row)
-            return
-        connection = source.connection() if isinstance(source, Session) else source
-        connection.exec_driver_sql(_RECORD, (dumps_text([row]),))
+        text = f"with {', '.join(clauses(self.action, columns, '(values (1)) x'))} table event"
+        run(source, text, values, self.actor)
 
-    def tell_list(self, source: Hot | Session | Connection, entity: EntityDef, found: Gathered) -> None:
-        """Write the event of one list."""
-        refs = list(found.refs.get(entity.number, ()))
-        meta = {"count": len(refs), "refs": refs}
-        self.tell(source, meta, object_type=entity.number, subjects=found.subjects)
+
+_BODY = "payload_body"
+
+
+def clauses(action: str, places: Mapping[str, str], source: str) -> list[str]:
+    """The expressions that write the event of a read.
+
+    Args:
+        action: What was done, such as "list".
+        places: Columns with their SQL: those of `Reading.places`, and what was read.
+        source: What follows FROM, with one row; without rows nothing is written.
+    """
+    known = {name: place for name, place in places.items() if name != _BODY}
+    return telling(
+        {"occurred_at": "clock_timestamp()", "event_class": "'read'", "action": f"'{action}'",
+         "outcome": "'success'", "policy_version": str(POLICY_VERSION)} | known,
+        source,
+        body=places.get(_BODY),
+    )  # fmt: skip
+
+
+def of_one(entity: EntityDef, places: Mapping[str, str], page: str) -> list[str]:
+    """Tell of the single record that the expression `page` found, if it did."""
+    subject = subject_column(entity)
+    about = "null::uuid[]" if subject is None else f"array_remove(array[{sql_name(subject)}], null)"
+    read = {"object_type": str(entity.number), "object_ref": "id", "subject_ref": about}
+    return clauses("read", {**places, **read}, page)
+
+
+def of_list(entity: EntityDef, places: Mapping[str, str], page: str, limit: int) -> list[str]:
+    """Tell of the first `limit` rows of the expression `page`: which records, and whom they concern."""
+    subject = subject_column(entity)
+    found = f"(select id{'' if subject is None else f', {sql_name(subject)} as subject'} from {page} limit {limit}) x"
+    about = (
+        "null::uuid[]"
+        if subject is None
+        else "array_agg(distinct subject) filter (where subject is not null)"
+    )
+    meta = "jsonb_build_object('count', count(*), 'refs', coalesce(to_jsonb(array_agg(id)), '[]'))"
+    read = {"object_type": str(entity.number), "subject_ref": about, "meta": meta}
+    return clauses("list", {**places, **read}, found)
 
 
 @dataclass(slots=True)
@@ -132,6 +167,4 @@ class Gathered:
             Reading(actor, "view").tell(source, meta, subjects=self.subjects)
 
 
-_RECORD = recording("%s", whole=True)
-
-__all__ = ["Gathered", "Reading", "subject_column"]
+__all__ = ["Gathered", "Reading", "clauses", "of_list", "of_one", "subject_column"]
