@@ -77,32 +77,35 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
         _say(
             as_json,
             {"id": str(row.id), "name": name},
-            f"{name} is set up. Test it: kontor directory test {name}",
+            f"{name} is set up. Test it: kontor directory test USER",
         )
 
 
 @directory.command()
-@click.argument("name")
-@click.argument("login", required=False)
+@click.argument("login", metavar="[USER]", required=False)
+@click.option("--directory", "name", help="Name of one directory; all of them if left out.")
 @JSON
-def test(*, name: str, login: str | None, as_json: bool) -> None:
-    """Test each server of a directory, and how one person looks from here. Needs no password of the person."""
+def test(*, name: str | None, login: str | None, as_json: bool) -> None:
+    """Test each server of the directories, and how one person looks from here. Needs no password of the person."""
     from crm_server.domain.identity import directory_queries
+    from crm_server.domain.identity.directory_models import CompanyDirectory
     from crm_server.domain.identity.services.directories import source_of
     from security.identity.ldap.diagnosis import diagnose
 
+    tested = []
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
-        row = _row(session, name)
-        reports = diagnose(tools.services.directories.client(row), login)
-        gives = [
-            directory_queries.gives(session, source_of(row), {str(one.id) for one in report.groups})
-            for report in reports
-        ]
-    both = list(zip(reports, gives, strict=True))
+        every = select(CompanyDirectory).order_by(CompanyDirectory.name)
+        for row in [_row(session, name)] if name else session.scalars(every).all():
+            for report in diagnose(tools.services.directories.client(row), login):
+                groups = {str(one.id) for one in report.groups}
+                tested.append((row.name, report, directory_queries.gives(session, source_of(row), groups)))
+    if not tested:
+        raise click.ClickException("There is no directory yet. Connect one: kontor directory add --help")
     if as_json:
-        click.echo(json.dumps([_plain(report) | {"gives": found} for report, found in both]))
-    for report, found in () if as_json else both:
-        click.echo(f"{report.server}  {report.tls.version if report.tls else ''}".rstrip())
+        plain = [{"directory": place, **_plain(report), "gives": found} for place, report, found in tested]
+        click.echo(json.dumps(plain))
+    for place, report, found in () if as_json else tested:
+        click.echo(f"{place}: {report.server}  {report.tls.version if report.tls else ''}".rstrip())
         for step in report.steps:
             mark = "ok  " if step.passed else "FAIL"
             click.echo(f"  {mark} {step.code.replace('_', ' ')}: {step.detail} ({step.milliseconds} ms)")
@@ -110,7 +113,7 @@ def test(*, name: str, login: str | None, as_json: bool) -> None:
             click.echo(f"       group {group.id}  {group.name}")
         for kind, target in found:
             click.echo(f"       gives {kind} {target}".rstrip())
-    if not any(report.passed for report in reports):
+    if not any(report.passed for _place, report, _found in tested):
         sys.exit(1)
 
 
@@ -201,11 +204,12 @@ def _enable(name: str, *, enabled: bool, as_json: bool) -> None:
 
 def _row(session: Session, name: str) -> CompanyDirectory:
     from crm_server.domain.identity.directory_models import CompanyDirectory
-    from crm_server.kernel.errors import NotFound
 
     found = session.scalars(select(CompanyDirectory).where(CompanyDirectory.name == name)).one_or_none()
     if found is None:
-        raise NotFound
+        raise click.ClickException(
+            f"There is no directory of the name {name}. The page Directories lists them."
+        )
     return found
 
 

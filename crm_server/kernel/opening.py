@@ -99,16 +99,20 @@ class Opener:
 
     Attributes:
         keys: Where keys are unwrapped.
+        once: Keys are needed for this answer alone and aren't put into the cache, where whoever reads very many rows
+            would drive out what others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
+    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
-    _mark: int = field(init=False)
+    _mark: int | None = None
     _known: dict[bytes, DocumentKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mark = self.keys.cache.mark()
+        if not self.once:
+            self._mark = self.keys.cache.mark()
 
     def prefetch(self, blobs: Iterable[bytes]) -> None:
         """Get the keys of many packed documents at once: from the cache, else unwrapped together."""

@@ -107,13 +107,18 @@ class Finder:
         pool, store = self._pool, self._store
         if pool is None:
             return None
-        widest = tiers[2:] or tiers[1:]
+        # A text of several words stands only where each of them does.
+        words_alone = len(self._words) > 1 and len(self._words[0]) > 2
+        widest = tiers[3:] if words_alone else tiers[2:] or tiers[1:]
         where = either([self._where(tier) for tier in widest])
         if where is not None and where.most <= _NAMED * len(pool):
             most = 2 * where.most + _STEPS
             slots = store.slots(self._connection, where.expression, most)
             if len(slots) < most:
                 return [slot for slot in slots if slot in pool]
+        if where is None and len(self._words) == 1:
+            # One or two letters that stand nearly anywhere: enough of them come by before all are looked at.
+            return sorted(pool)
         tests = [self._quick(tier) for tier in widest]
         return sorted({slot for test in tests for slot in filter(test, pool)})
 
@@ -140,15 +145,17 @@ class Finder:
         frames = [_in_values(part) for part in tier]
         texts = [part.encode() for part in tier]
 
-        single = frames[0][0] if len(frames) == 1 and len(frames[0]) == 1 else None
+        sure = [forms_[0] for forms_ in frames if len(forms_) == 1]
+        others = [forms_ for forms_ in frames if len(forms_) != 1]
 
         def test(slot: int) -> bool:
             values = read(slot)
             if states[slot] & ASCII:
                 small = values.lower()
-                if single is not None:
-                    return single in small
-                return all(any(form in small for form in forms_) for forms_ in frames)
+                for form in sure:
+                    if form not in small:
+                        return False
+                return not others or all(any(form in small for form in forms_) for forms_ in others)
             text = values[: values.find(SEPARATOR)].lower()
             return all(part in text for part in texts)
 

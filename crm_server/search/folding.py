@@ -115,7 +115,7 @@ def grams(text: str) -> list[str]:
 
 def large(text: str) -> str:
     """The same with large Latin letters: how titles are written where trigrams are cut, unlike other fields."""
-    return text.translate(_LARGE)
+    return text.upper() if text.isascii() else text.translate(_LARGE)
 
 
 def beginning(text: str) -> bytes:

@@ -18,7 +18,7 @@ from crm_server.search.fields import Kind
 from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
 from crm_server.search.records import ASCII, NONE, SEPARATOR, Records, pack, unpack
-from crm_server.search.texts import written
+from crm_server.search.texts import Folded, written
 from crm_server.search.words import Vocabulary, mistypable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crm_server.search.fields import IndexedEntity
     from crm_server.search.texts import Batch, Doc
 
-_SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 20_000, 16, 256
+_SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
 _MOST_GRAMS = 4
 _RARE = 20_000
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
@@ -163,20 +163,31 @@ class Store:
             ((slot, text) for slot, text in zip(slots, batch.texts, strict=True) if text),
         )
         self.words.add_counted(batch.words)
-        step = self._step() if self._sampled + len(slots) // _EACH >= _SAMPLED_ALL else 1
+        step = self._step(len(slots))
         for at in range(-slots.start % step, len(slots), step):
             self._sample(batch.texts[at])
 
+    def merge(self, connection: sqlite3.Connection, pages: int) -> bool:
+        """Merge so many pages of the pieces of the index, below 0 to begin with; says whether more may be left.
+
+        One piece answers sooner than several. Merged in steps they leave room for the next step, where merging all at
+        once would take the memory of the whole index a second time.
+        """
+        before = connection.total_changes
+        connection.execute(
+            f"insert into {self.trigrams} ({self.trigrams}, rank) values ('merge', ?)", (pages,)
+        )
+        return connection.total_changes - before > 1
+
     def finish(self, connection: sqlite3.Connection) -> None:
-        """After the first load: one piece of the index answers sooner than several."""
-        connection.execute(f"insert into {self.trigrams} ({self.trigrams}) values ('optimize')")
+        """After the first load: from now on little is written at a time."""
         self._configure(connection, _LOADED)
 
     def put(self, connection: sqlite3.Connection, doc: Doc) -> int:
         """Add a record or take its new values; returns its slot."""
         records = self.records
         slot = records.slot_of(doc.id)
-        text, words, tidy = written(self.entity, doc.values)
+        text, words, tidy = written(self.entity, doc.values, Folded())
         packed, simple = pack(doc.values, text, tidy=tidy)
         state = doc.state | (ASCII if simple else 0)
         if slot is None:
@@ -190,7 +201,7 @@ class Store:
         records.write(slot, state, doc.created, packed)
         if text:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
-            if slot % self._step() == 0:
+            if slot % self._step(1) == 0:
                 self._sample(text)
         self.words.add(filter(mistypable, words))
         for order in self.orders.values():
@@ -209,7 +220,7 @@ class Store:
         return True
 
     def _unlink(self, connection: sqlite3.Connection, slot: int) -> None:
-        text, words, _tidy_values = written(self.entity, self.values(slot))
+        text, words, _tidy_values = written(self.entity, self.values(slot), Folded())
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
@@ -221,11 +232,10 @@ class Store:
         for order in self._made.values():
             order.changed.add(slot)
 
-    def _step(self) -> int:
-        """Of how many records one is looked into."""
-        if self._sampled < _SAMPLED_ALL:
-            return 1
-        return _EACH if self._sampled < _SAMPLED else _EACH_LATER
+    def _step(self, count: int) -> int:
+        """Of how many records one is looked into, when so many are added."""
+        step = _EACH if self._sampled < _SAMPLED else _EACH_LATER
+        return step if self._sampled + count // step >= _SAMPLED_ALL else 1
 
     def _sample(self, text: str) -> None:
         """Learn which trigrams are rare from a part of the records."""

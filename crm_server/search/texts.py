@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from crm_server.search.folding import large, plain, romanised
+from crm_server.search.folding import forms, large
 from crm_server.search.records import ASCII, BIN, LIVE, pack
 from crm_server.search.words import mistypable
 
@@ -62,8 +62,9 @@ class Batch:
 def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
     """Make records ready for the first load."""
     ids, states, created, values, texts, words = [], bytearray(), array("q"), [], [], list[str]()
+    folded = Folded()
     for doc in docs:
-        text, known, tidy = written(entity, doc.values)
+        text, known, tidy = written(entity, doc.values, folded)
         packed, simple = pack(doc.values, text, tidy=tidy)
         ids.append(doc.id)
         states.append((BIN if doc.deleted else LIVE) | (ASCII if simple else 0))
@@ -73,6 +74,18 @@ def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
         words += known
     counts = {word: number for word, number in Counter(words).items() if mistypable(word)}
     return Batch(b"".join(ids), bytes(states), created, values, texts, counts)
+
+
+class Folded(dict[str, tuple[str, ...]]):
+    """The forms of texts (`folding.forms`), each folded once: given names and surnames come again and again.
+
+    It lives as long as a batch, so that no name of a person who was erased stays in it.
+    """
+
+    def __missing__(self, text: str) -> tuple[str, ...]:
+        """Fold one more text."""
+        self[text] = found = forms(text)
+        return found
 
 
 class Written(NamedTuple):
@@ -89,7 +102,7 @@ class Written(NamedTuple):
     tidy: bool
 
 
-def written(entity: IndexedEntity, values: Sequence[str | None]) -> Written:
+def written(entity: IndexedEntity, values: Sequence[str | None], folded: Folded) -> Written:
     """The text of a record of which trigrams are cut, and its words.
 
     Each form stands between spaces and ends of line. So a trigram tells whether it begins a value (end of line, space,
@@ -109,17 +122,16 @@ def written(entity: IndexedEntity, values: Sequence[str | None]) -> Written:
         known = whole.lower().split("\n") if known else known
         title = known.pop() if title else ""
     else:
-        bare = {text: plain(text) for text in known}
-        words = {word for text in spoken for word in bare[text].split()}
-        known = [*bare.values(), *(reading for text in bare for reading in romanised(text))]
-        title = bare[title] if title else ""
+        words = {word for text in spoken for word in folded[text][0].split()}
+        known = [form for text in known for form in folded[text]]
+        title = folded[title][0] if title else ""
     text = f" {title} \n" if title else ""
     end, seen = len(text), {"", *title.split()}
     known.sort(key=len, reverse=True)
     for form in known:
         if form not in seen and (" " not in form or f" {form} " not in text):
             text += f" {form} \n"
-            seen.update(form.split())
+            seen.update(form.split() if " " in form else (form,))
     return Written(f"\n{large(text[:end])}{text[end:]}" if text else "", words, tidy)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener, violations, wait_for_work
+from tests.browser.site import Site
 from tests.browser.test_records import save
 from tests.browser.test_sales import column, drag
 
@@ -19,9 +21,10 @@ Omar;Firstday;omar at example.com;Firstday Works
 
 class TestFirstDay:
     def test_from_the_log_in_to_a_restored_record(
-        self, open_as: Opener, work: Callable[[], None], tmp_path: Path
+        self, open_as: Opener, site: Site, work: Callable[[], None], tmp_path: Path
     ) -> None:
-        page = open_as("manager")
+        page = open_as("", "/contacts")
+        _log_in(page, site)
         _import_with_a_mistake_and_its_correction(page, work, tmp_path)
         _find_and_edit_in_two_windows(page, open_as("manager"))
         _convert_a_lead(page)
@@ -31,6 +34,18 @@ class TestFirstDay:
         seen = page.locator("section", has=page.get_by_role("heading", name="Recently viewed"))
         expect(seen).to_contain_text("Nora Firstday")
         assert violations(page) == []
+
+
+def _log_in(page: Page, site: Site) -> None:
+    expect(page).to_have_url(re.compile("/login"))
+    page.fill("#login", "manager")
+    page.fill("#password", "not this one")
+    page.click("main button[type=submit]")
+    expect(page.get_by_role("alert")).to_contain_text("not right")
+    page.fill("#login", "manager")
+    page.fill("#password", site.password)
+    page.click("main button[type=submit]")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")  # where the person wanted to go
 
 
 def _import_with_a_mistake_and_its_correction(page: Page, work: Callable[[], None], folder: Path) -> None:

@@ -202,17 +202,17 @@ def _controls(request: Request, sent: dict[str, str], errors: dict[str, Any]) ->
 def _page(request: Request, sent: dict[str, str], errors: dict[str, Any], others: Any = ()) -> dict[str, Any]:
     controls = _controls(request, sent, errors)
     problems = [one for one in controls.values() if one.error]
-    if errors.get("handling"):
-        problems.append(
-            forms.Control(name="handling", label=_("What is it?"), widget="", error=errors["handling"])
-        )
+    # The service's own words are for programs: they list the names that the API takes.
+    unanswered = _("Choose what the values are.") if errors.get("handling") else None
+    if unanswered:
+        problems.append(forms.Control(name="handling", label=_("What is it?"), widget="", error=unanswered))
     problems += [forms.Control(name="", label="", widget="", error=text) for text in others]
     return {
         "controls": controls,
         "chosen": sent.get("handling", ""),
         "kinds": [(key, *words, explain(services.PRESETS[key])) for key, words in KINDS.items()],
         "problems": problems,
-        "handling_error": errors.get("handling"),
+        "handling_error": unanswered,
         "crumbs": [(_("Custom fields"), "/custom-fields")],
     }
 

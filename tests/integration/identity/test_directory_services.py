@@ -385,19 +385,19 @@ class TestCommand:
         server = f"ldaps://localhost:{slapd.ldaps_port}"
         made = kontor.invoke(command, [*arguments, "--server", server], input=SERVICE_PASSWORD + "\n")
         assert made.exit_code == 0, made.output
-        (report,) = json.loads(kontor.invoke(command, ["test", "Test", "omar", "--json"]).output)
+        (report,) = json.loads(kontor.invoke(command, ["test", "omar", "--json"]).output)
         assert report["passed"]
         groups = {one["name"]: one["id"] for one in report["groups"]}
         assert set(groups) == {"company", "sales-department", "sellers"}
         mapped = kontor.invoke(command, ["map", "Test", groups["sellers"], "role", "User"])
         assert mapped.output == "sellers gives role User.\n"
-        (report,) = json.loads(kontor.invoke(command, ["test", "Test", "omar", "--json"]).output)
+        (report,) = json.loads(kontor.invoke(command, ["test", "omar", "--json"]).output)
         assert report["gives"] == [["role", "User"]]
         assert kontor.invoke(command, ["enable", "Test"]).output == "Test is enabled.\n"
         synced = json.loads(kontor.invoke(command, ["sync", "Test", "--json"]).output)
         assert synced["active"] == 0
         kontor.invoke(command, ["disable", "Test"])
-        assert kontor.invoke(command, ["test", "Nowhere"]).exit_code == 1
+        assert kontor.invoke(command, ["test", "--directory", "Nowhere"]).exit_code == 1
         with world.session() as session:
             session.execute(delete(GroupMapping))
             session.execute(delete(CompanyDirectory))
