@@ -239,8 +239,7 @@ _TYPES = {
     "payload_commit": "bytea",
 }
 _NAMES, _KINDS = ", ".join(_TYPES), ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-_PREPARE = f"""
-prepare record_events (text) as
+_PREPARE = f"""PREPARE record_events(text) AS
 with given as (select * from json_to_recordset($1::json) as x({_KINDS}, body bytea)),
 payload as (insert into audit.event_payload (event_id, format, body)
             select event_id, {PAYLOAD_SEALED}, body from given where body is not null)
@@ -279,8 +278,8 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
         connection.exec_driver_sql(_PREPARE)
         connection.info[_PREPARED] = True
     for start in range(0, len(rows), _MOST_AT_ONCE):
-        told = orjson.dumps(rows[start : start + _MOST_AT_ONCE]).decode()
-        connection.exec_driver_sql("execute record_events(%s)", (told,))
+        told = orjson.dumps(rows[start : start + _MOST_AT_ONCE], option=orjson.OPT_UTC_Z).decode()
+        connection.exec_driver_sql("EXECUTE record_events(%s)", (told,))
 
 
 def _spelled(values: Iterable[bytes | None]) -> list[str | None]:
