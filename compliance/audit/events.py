@@ -217,7 +217,35 @@ def columns_of(
     }
 
 
-_CASTS = {"subject_ref": "::uuid[]", "meta": "::jsonb"}
+_TYPES = {
+    "event_id": "uuid",
+    "occurred_at": "timestamptz",
+    "event_class": "text",
+    "action": "text",
+    "outcome": "text",
+    "reason": "text",
+    "severity": "smallint",
+    "actor_ref": "uuid",
+    "auth_method": "text",
+    "session_ref": "uuid",
+    "request_id": "uuid",
+    "origin": "text",
+    "object_type": "smallint",
+    "object_ref": "uuid",
+    "subject_ref": "uuid[]",
+    "purpose": "text",
+    "policy_version": "smallint",
+    "meta": "jsonb",
+    "payload_commit": "bytea",
+}
+_NAMES, _KINDS = ", ".join(_TYPES), ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
+_PREPARE = f"""
+prepare record_events (text) as
+with given as (select * from json_to_recordset($1::json) as x({_KINDS}, body bytea)),
+payload as (insert into audit.event_payload (event_id, format, body)
+            select event_id, {PAYLOAD_SEALED}, body from given where body is not null)
+insert into audit.event ({_NAMES}) select {_NAMES} from given"""
+_PREPARED = "kontor.audit.prepared"
 _MOST_AT_ONCE = 500
 
 
@@ -242,26 +270,19 @@ def telling(given: Mapping[str, str], source: str, *, body: str | None = None) -
 def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:
     """Insert events and their sealed payloads in the transaction of `connection`.
 
-    One statement for both, given to the driver as it is: every change pays for this.
+    One statement for both, prepared once on each connection: every change pays for this.
     """
     columns, bodies = _told(connection, actor, list(events), {})
-    columns["meta"] = [orjson.dumps(meta).decode() for meta in columns["meta"]]
-    rows = list(zip(*columns.values(), strict=True))
-    names = ", ".join(columns)
-    places = "(" + ", ".join(f"%s{_CASTS.get(name, '')}" for name in columns) + ")"
+    columns |= {"payload_commit": _spelled(columns["payload_commit"]), "body": _spelled(bodies)}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if _PREPARED not in connection.info:
+        connection.exec_driver_sql(_PREPARE)
+        connection.info[_PREPARED] = True
     for start in range(0, len(rows), _MOST_AT_ONCE):
-        batch = rows[start : start + _MOST_AT_ONCE]
-        values: list[Any] = []
-        statement = ""
-        for row, body in zip(batch, bodies[start : start + _MOST_AT_ONCE], strict=True):
-            if body is not None:
-                values += (row[0], body)
-        if values:
-            sealed = ", ".join([f"(%s, {PAYLOAD_SEALED}, %s)"] * (len(values) // 2))
-            statement = (
-                f"with payload as (insert into audit.event_payload (event_id, format, body) values {sealed}) "
-            )
-        statement += f"insert into audit.event ({names}) values {', '.join([places] * len(batch))}"
-        for row in batch:
-            values += row
-        connection.exec_driver_sql(statement, tuple(values))
+        told = orjson.dumps(rows[start : start + _MOST_AT_ONCE]).decode()
+        connection.exec_driver_sql("execute record_events(%s)", (told,))
+
+
+def _spelled(values: Iterable[bytes | None]) -> list[str | None]:
+    """Bytes as PostgreSQL reads them in JSON."""
+    return [None if value is None else f"\\x{value.hex()}" for value in values]

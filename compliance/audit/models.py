@@ -124,6 +124,13 @@ class AuditEvent(Base):
             "event_id",
             postgresql_where=text("event_class not in ('change', 'read')"),
         ),
+        Index(
+            "ix_event_rare_actor",
+            "actor_ref",
+            "event_class",
+            "event_id",
+            postgresql_where=text("event_class not in ('change', 'read')"),
+        ),
         # What is rare is found by its own small index; what is common is among the newest anyway.
         Index(
             "ix_event_action",

@@ -46,7 +46,7 @@ from security.crypto.errors import (
 from security.crypto.keyring import EpochKeys, EpochState
 from security.crypto.profile import Profile, self_check
 from security.crypto.providers.ring import check_of
-from security.crypto.wrap import KeyWrapper, wrap_context
+from security.crypto.wrap import KeyContext, KeyWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -216,15 +216,15 @@ class Keys:
         """
         self.listen()
         opened: dict[bytes, DocumentKey | None] = {}
+        contexts: dict[tuple[bytes, str, int], KeyContext] = {}
         for row in rows:
             kid = bytes(row[0])
             if row[7] is None:
                 opened[kid] = None
                 continue
-            tenant, subject, key_class, generation = row[1].bytes, row[2].bytes, row[3], row[4]
-            context = wrap_context(tenant, subject, key_class, generation, kid)
-            dek = self.wrapper(row[5]).unwrap(bytes(row[7]), context, kid, bytes(row[8]))
-            key = DocumentKey(dek, kid, tenant, subject, key_class, generation)
+            named = row[1].bytes, row[3], row[4]
+            context = contexts.get(named) or contexts.setdefault(named, KeyContext(*named))
+            key = self.wrapper(row[5]).open(bytes(row[7]), context, row[2].bytes, kid, bytes(row[8]))
             opened[kid] = key
             if mark is not None:
                 self.cache.put(kid, key, mark)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _databases = count()
 _PIECE = 4_000
+_MERGED = 200
+"""Pages of an index that are merged at once."""
 _FRESH = 5.0
 _MOST_READERS, _MOST_RECENT = 500, 5_000
 
@@ -94,6 +96,11 @@ class Engine:
     def finish(self) -> None:
         """After the first load."""
         for store in self.stores.values():
+            pages, more = -_MERGED, True
+            while more:
+                with self._writing() as connection:
+                    more = store.merge(connection, pages)
+                pages = _MERGED
             with self._writing() as connection:
                 store.finish(connection)
 

@@ -1,10 +1,11 @@
-"""Keeps what a process holds in its memory: no core dump, no other process that reads along, no swap if it may."""
+"""The memory of a process: no core dump, nobody who reads along, no swap if it may, and nothing kept for nothing."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import resource
+from contextlib import suppress
 
 _PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
@@ -25,3 +26,9 @@ def harden() -> bool:
     if hard == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
     return bool(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0)
+
+
+def give_back() -> None:
+    """Give the system back what was needed for a while and is free now; where the C library can (that of GNU)."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

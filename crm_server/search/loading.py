@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from crm_server.search.database import Database
+from crm_server.search.hardening import give_back
 from crm_server.search.texts import Batch, prepare
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Loader:
             for item in store.entity.fields:
                 if item.ordered and not stopped():
                     self._engine.make_order(store.entity.number, item.number)
+        give_back()
 
     def _here(self, parts: list[Part]) -> Iterator[tuple[int, Batch]]:
         for part in parts:

@@ -167,9 +167,20 @@ class Store:
         for at in range(-slots.start % step, len(slots), step):
             self._sample(batch.texts[at])
 
+    def merge(self, connection: sqlite3.Connection, pages: int) -> bool:
+        """Merge so many pages of the pieces of the index, below 0 to begin with; says whether more may be left.
+
+        One piece answers sooner than several. Merged in steps they leave room for the next step, where merging all at
+        once would take the memory of the whole index a second time.
+        """
+        before = connection.total_changes
+        connection.execute(
+            f"insert into {self.trigrams} ({self.trigrams}, rank) values ('merge', ?)", (pages,)
+        )
+        return connection.total_changes - before > 1
+
     def finish(self, connection: sqlite3.Connection) -> None:
-        """After the first load: one piece of the index answers sooner than several."""
-        connection.execute(f"insert into {self.trigrams} ({self.trigrams}) values ('optimize')")
+        """After the first load: from now on little is written at a time."""
         self._configure(connection, _LOADED)
 
     def put(self, connection: sqlite3.Connection, doc: Doc) -> int:

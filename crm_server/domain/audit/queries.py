@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from compliance.audit.models import AuditEvent, AuditLeaf, AuditLog, AuditPayload
+from compliance.audit.vocabulary import EVENT_TYPES
 from compliance.datamap import Access
 from compliance.datamap.sealed import FIRST_CUSTOM
 from crm_server.domain.custom_fields.queries import names_by_number
@@ -45,6 +46,7 @@ CLASSES = (
     "audit",
 )
 OUTCOMES = ("success", "failure", "denied")
+_CLASS_OF = {action: event_class for event_class, actions in EVENT_TYPES.items() for action in actions}
 
 _LATEST_READS = 200
 _NEVER = frozenset({Access.SYSTEM, Access.SECRET})
@@ -294,11 +296,15 @@ def people(session: Session, datamap: DataMap, ids: set[UUID] | None = None) -> 
 
 
 def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
+    event_class = filters.event_class
+    if event_class is None and filters.person is not None and filters.action is not None:
+        # It follows from the action, and what is rare has an index of its own for each person.
+        event_class = _CLASS_OF.get(filters.action)
     for column, value in (
         (AuditEvent.actor_ref, filters.person),
         (AuditEvent.object_ref, filters.record),
         (AuditEvent.action, filters.action),
-        (AuditEvent.event_class, filters.event_class),
+        (AuditEvent.event_class, event_class),
         (AuditEvent.outcome, filters.outcome),
         (AuditEvent.purpose, filters.purpose),
     ):

@@ -2365,6 +2365,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("event_class not in ('change', 'read')"),
     )
     op.create_index(
+        "ix_event_rare_actor",
+        "event",
+        ["actor_ref", "event_class", "event_id"],
+        unique=False,
+        schema="audit",
+        postgresql_where=sa.text("event_class not in ('change', 'read')"),
+    )
+    op.create_index(
         "ix_event_subject",
         "event",
         ["subject_ref"],
