@@ -141,11 +141,7 @@ def _start(places: Places, described: dict[str, Any], *, detach: bool, demo: boo
 
 def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
     """What other commands need to work with the same database and keys (`crm_server.cli.here`)."""
-    return {
-        name: text
-        for name, text in environment.items()
-        if name.startswith("KONTOR_") and name != trial.SEALER_URL
-    }
+    return {name: text for name, text in environment.items() if name.startswith("KONTOR_")}
 
 
 def is_what_is_asked(running: Mapping[str, Any], described: Mapping[str, Any]) -> bool:

@@ -56,6 +56,7 @@ class SealedKeys:
     def find(self, session: Session, wanted: Collection[str]) -> list[UUID]:
         """Live records that have one of the values (in normal form) in the field, as it is at this moment."""
         self._made.clear()
+        horizon = session.connection().exec_driver_sql(_HORIZON).scalar_one()
         changed = self._changed(session)
         tokens = EntityTokens(keys_of(session).keys, session.connection(), self._entity.model)
         if tokens.indexed(self._name):
@@ -63,14 +64,18 @@ class SealedKeys:
                 self._waiting.setdefault(token, set()).add(record)
             asked = tokens.asked(self._name, wanted)
             candidates = set(tokens.having(asked - self._asked))
-            candidates.update(*(self._waiting.pop(token, ()) for token in asked))
+            candidates.update(*(self._waiting.get(token, ()) for token in asked))
             self._open(session, candidates - self._known.keys())
             self._asked |= asked
+            for token in asked:
+                self._waiting.pop(token, None)
         elif self._read_all:
             self._open(session, changed)
         else:
             self._open(session, session.execute(select(self._entity.table.c.id)).scalars())
             self._read_all = True
+        # Last, so that a search that is broken off is done again as a whole.
+        self._horizon = horizon
         having = self._having
         return [record for value in wanted for record in having.get(value, ())]
 
@@ -88,13 +93,12 @@ class SealedKeys:
 
     def _changed(self, session: Session) -> list[UUID]:
         """Forget what other transactions have changed since the last look, and return it."""
-        connection = session.connection()
-        since, self._horizon = self._horizon, connection.exec_driver_sql(_HORIZON).scalar_one()
-        if since is None:
+        if self._horizon is None:
             return []
+        rows = session.connection().exec_driver_sql(_CHANGED, (self._entity.number, self._horizon))
         changed = [
             record
-            for record, version in connection.exec_driver_sql(_CHANGED, (self._entity.number, since))
+            for record, version in rows
             if (known := self._known.get(record)) is None or known[0] < version
         ]
         for record in changed:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from compliance.audit.models import AuditEvent
 from crm_server.kernel.errors import AppError
 from crm_server.kernel.ids import new_id
-from crm_server.kernel.opening import DocumentUnreadable, Opener, read_rows
+from crm_server.kernel.opening import DocumentUnreadable, Opener, packed, read_rows
 from crm_server.models import datamap
 from crm_server.services import records
 from tests.integration.sealing.conftest import Patient
@@ -208,6 +208,24 @@ class TestRows:
         one = self.comment(session)
         session.info["kontor.keys"].cache.clear()
         assert self.read(session, one.id)[one.id]["body"] == "Anna is angry"
+
+    def test_a_reader_of_everything_meets_the_same_troubles_and_goes_on(self, session: Session) -> None:
+        """Documents one by one, as the search service reads them: moved, without a key, empty, and well."""
+        one, other, lost = self.comment(session), self.comment(session, "All is well"), self.comment(session)
+        change = text("update crm.case_comment set sealed_support = :blob where id = :id")
+        session.execute(change, {"blob": other.sealed_support, "id": one.id})
+        blob = lost.sealed_support
+        session.execute(change, {"blob": blob[:2] + os.urandom(16) + blob[18:], "id": lost.id})
+        entity = datamap()["case_comment"]
+        (document,) = entity.documents.values()
+        read = text(f"select {packed(entity, document, 't')} from crm.case_comment t where t.id = :id")
+        blobs = [bytes(session.scalar(read, {"id": key})) for key in (one.id, other.id, lost.id)]
+        opener = Opener(session.info["kontor.keys"])
+        moved, well, unknown, none = opener.open_each(entity, document, [*blobs, None])
+        assert (moved, unknown, none) == ("document-moved", "key-missing", {})
+        assert well == opener.open(entity, document, blobs[1])
+        assert "All is well" in well.values()
+        assert [trouble.record for trouble in opener.troubles] == [one.id, lost.id]
 
     def test_an_opener_keeps_no_value(self, session: Session) -> None:
         assert "Anna" not in repr(Opener(session.info["kontor.keys"]))
