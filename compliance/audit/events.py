@@ -239,8 +239,8 @@ _TYPES = {
     "payload_commit": "bytea",
 }
 _NAMES, _KINDS = ", ".join(_TYPES), ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-_PREPARE = f"""PREPARE record_events(text) AS
-with given as (select * from json_to_recordset($1::json) as x({_KINDS}, body bytea)),
+_PREPARE = f"""PREPARE record_events(text) AS with given as (
+  select * from json_to_recordset($1::json) as x({_KINDS}, body bytea)),
 payload as (insert into audit.event_payload (event_id, format, body)
             select event_id, {PAYLOAD_SEALED}, body from given where body is not null)
 insert into audit.event ({_NAMES}) select {_NAMES} from given"""
