@@ -219,9 +219,12 @@ def _forget_imitations(superuser_url: str) -> None:
 
 
 def _samples(url: str, token: str) -> tuple[list[str], list[str]]:
-    """Keys and mail addresses of 2,000 contacts, as the API gives them: the database holds no address to read."""
+    """Keys and mail addresses of 2,000 contacts, as the API gives them: the database holds no address to read.
+
+    The oldest ones are those of the demonstration; what earlier runs created comes after them.
+    """
     found: list[dict[str, Any]] = []
-    path = "/api/v1/contacts?fields=email&limit=200"
+    path = "/api/v1/contacts?fields=email&sort=created_at&limit=200"
     after = ""
     while len(found) < 2000:
         page = json.loads(_request(url, token, "GET", path + after, None))
@@ -262,9 +265,10 @@ def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[S
         Scenario(
             "create",
             head
-            + 'headers["Content-Type"] = "application/json"\nlocal n = 0\n'
+            + 'headers["Content-Type"] = "application/json"\nlocal n = os.time() * 1000000\n'
             + "function request() n = n + 1\n"
-            + f'local body = [[{json.dumps(contact)[:-1]}, "email": "bench]] .. n .. [[@example.com"}}]]\n'
+            + f'local body = [[{json.dumps(contact)[:-1]}, "email": "bench]] .. string.format("%d", n) '
+            + '.. [[@example.com"}]]\n'
             + 'return wrk.format("POST", "/api/v1/contacts", headers, body) end',
             ("POST", "/api/v1/contacts", {**contact, "email": "bench0@example.com"}),
         ),

@@ -156,32 +156,40 @@ def measure(settings: Settings, count: int, rounds: int) -> Iterator[Row]:
         if row["name"]
     ]
 
-    def part(row: Row) -> str:
-        name = row["name"]
+    latin = [row for row in names if row["name"].isascii()]
+    chinese = [row for row in names if "\u4e00" <= row["name"][0] <= "\u9fff"]
+    mails = [row for row in names if row["email"]]
+
+    def part(name: str) -> str:
         at = chance.randrange(max(1, len(name) - 4))
         return name[at : at + 4] if name.isascii() else name[:2]
 
+    def beginning(name: str, least: int, most: int) -> str:
+        return name[: chance.randint(least, most)].strip() or "an"
+
+    def filtered(rows: list[Row], field: str, op: str, cut: Callable[[str], str]) -> list[dict[str, Any]]:
+        return [{"filter": Condition(field, op, cut(row[field]))} for row in chance.choices(rows, k=rounds)]
+
+    def found(rows: list[Row], cut: Callable[[str], str]) -> list[dict[str, Any]]:
+        return [{"q": cut(row["name"])} for row in chance.choices(rows, k=rounds)]
+
+    wanted = {
+        "exact mail": filtered(mails, "email", "eq", str),
+        "exact name": filtered(names, "name", "eq", str),
+        "prefix of a name": filtered(names, "name", "starts_with", lambda name: name[:4]),
+        "part of a name": filtered(names, "name", "contains", part),
+        "part of a mail": filtered(mails, "email", "contains", lambda mail: mail[2:8]),
+        "two Chinese characters": filtered(chinese, "name", "contains", lambda name: name[-2:]),
+        "one letter at the beginning": filtered(latin, "name", "starts_with", lambda name: name[:1]),
+        "two letters inside": filtered(latin, "name", "contains", lambda name: name[1:3]),
+        "find box": found(names, lambda name: beginning(name, 2, 8)),
+        "find box, one or two letters": found(latin, lambda name: beginning(name, 1, 2)),
+        "find box, two Chinese characters": found(chinese, lambda name: name[:2]),
+    }
     for who, reader in everybody.items():
         newest, _p99 = percentiles([ask(reader)] * rounds)
-        wanted = {
-            "exact mail": [
-                ask(reader, filter=Condition("email", "eq", row["email"]))
-                for row in _some(names, chance, rounds, "email")
-            ],
-            "prefix of a name": [
-                ask(reader, filter=Condition("name", "starts_with", row["name"][:4]))
-                for row in _some(names, chance, rounds)
-            ],
-            "part of a name": [
-                ask(reader, filter=Condition("name", "contains", part(row)))
-                for row in _some(names, chance, rounds)
-            ],
-            "find box": [
-                ask(reader, q=row["name"][: chance.randrange(2, 9)].strip() or "an")
-                for row in _some(names, chance, rounds)
-            ],
-        }
-        for words, acts in wanted.items():
+        for words, queries in wanted.items():
+            acts = [ask(reader, **query) for query in queries]
             yield from _report(f"{words}, {size}, reader sees {who}", acts, newest, 20)
         deep = min(1_000 * PAGE, count - 2 * PAGE)
         mark = list_mark("contact", "name", descending=False, deleted=False)
@@ -221,11 +229,6 @@ def alone(settings: Settings, size: str) -> Row:
 def one_process(settings: Settings) -> Settings:
     """One process reads, so that a rate is that of one core."""
     return Settings(dict(settings.values) | {"search_processes": 1})
-
-
-def _some(rows: list[Row], chance: random.Random, count: int, field: str = "name") -> list[Row]:
-    having = [row for row in rows if row[field]]
-    return [chance.choice(having) for _turn in range(count)]
 
 
 def _report(name: str, acts: list[Callable[[], object]], newest: float, aim: int) -> Iterator[Row]:
