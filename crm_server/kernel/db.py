@@ -233,8 +233,9 @@ def is_retryable(error: BaseException) -> bool:
             or code in _LOST_STATES
             or (isinstance(error, OperationalError) and code is None)
         )
-    return isinstance(error, psycopg2.OperationalError) and (
-        error.pgcode is None or error.pgcode in _RETRYABLE_STATES | _LOST_STATES
+    return isinstance(error, psycopg2.Error) and (
+        error.pgcode in _RETRYABLE_STATES | _LOST_STATES
+        or (isinstance(error, psycopg2.OperationalError) and error.pgcode is None)
     )
 
 

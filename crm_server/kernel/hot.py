@@ -133,7 +133,8 @@ class Hot:
                 cursor.execute(self._tell % _who(actor) + text if actor else text, values)
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, psycopg2.errors.ReadOnlySqlTransaction):
+            # A node that takes no events any more is no leader: the next connection finds the one that is.
             connection.invalidate()
             raise
         finally:

@@ -72,6 +72,20 @@ class TestEventsOfReads:
         with pytest.raises(psycopg2.errors.UniqueViolation):
             reading.tell(hot, {})
 
+    def test_a_database_that_takes_no_events_refuses_the_read_until_one_does(
+        self, settings: Settings
+    ) -> None:
+        made = Hot(replace(settings, values={**settings.values, "pool_size": 1}))
+        with made.engine.connect() as connection:
+            connection.exec_driver_sql("set default_transaction_read_only = on")
+        Reading(system_actor(), "read").tell(made, {})  # through another connection
+        with made.engine.connect() as connection:
+            connection.exec_driver_sql("set default_transaction_read_only = on")
+        write = Prepared("test_refused", "delete from identity.session where false", ())
+        with pytest.raises(Unavailable):
+            made.run(write, (), system_actor(), deadline=0)
+        made.dispose()
+
     def test_a_connection_lost_after_the_commit_refuses_the_read_and_tells_of_it_once(
         self, hot: Hot, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
