@@ -226,13 +226,23 @@ def _part_policies(read: str, write: str) -> list[_Policy]:
 
 FEW = 3000
 """Up to so many rows are named by key. Beyond, an ordered walk through a million rows reaches a page sooner."""
+MOST = 20_000
+"""Up to so many are ever named."""
 
 
-def reached(entity: EntityDef, most: int = FEW) -> str:
-    """The call that gives the keys of the live records within the actor's scopes of reading, one more than `most` at
+def reached(entity: EntityDef) -> str:
+    """The call that gives the keys of the live records within the actor's scopes of reading, one more than `MOST` at
     most.
     """
-    return f"kontor.reached_{entity.name}({most + 1})"
+    return f"kontor.reached_{entity.name}({MOST + 1})"
+
+
+def mine(entity: EntityDef) -> str:
+    """The view of the live records within the actor's scopes of reading, for those who reach few.
+
+    It finds them by key and asks no policy, which would ask the same conditions again for each row.
+    """
+    return f"kontor.my_{entity.name}"
 
 
 def _reached_function(entity: EntityDef) -> str:
@@ -256,11 +266,25 @@ def _reached_function(entity: EntityDef) -> str:
     )
 
 
+def _view_of_mine(entity: EntityDef) -> Iterator[str]:
+    """Made anew rather than replaced, since the columns of the table may have changed. A condition that a reader adds
+    is asked of no row but these.
+    """
+    view = mine(entity)
+    yield f"drop view if exists {view}"
+    yield (
+        f"create view {view} with (security_barrier) as select b.* from {_table(entity.name)} b "
+        f"where b.id = any ((select {reached(entity)})::uuid[]) and b.deleted_at is null"
+    )
+    yield f"grant select on {view} to kontor_app"
+
+
 def statements(datamap: DataMap) -> Iterator[str]:
     """The SQL that brings views and policies up to this release. Idempotent; run after tables and functions."""
     yield VIEWS
     for name in GUARDED:
         yield _reached_function(datamap[name])
+        yield from _view_of_mine(datamap[name])
     for table, found in policies(datamap).items():
         yield f"alter table {table} enable row level security"
         for name, command, using, check in found:
@@ -296,10 +320,12 @@ def guarded_tables(datamap: DataMap) -> frozenset[str]:
 
 __all__ = [
     "FEW",
+    "MOST",
     "add_indexes",
     "any_parent_rule",
     "condition",
     "guarded_tables",
+    "mine",
     "parent_rule",
     "policies",
     "reached",

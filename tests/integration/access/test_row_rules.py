@@ -1,4 +1,4 @@
-"""Row rules: policy, predicate and an oracle in Python agree on random data, for every scope, act and kind."""
+"""Row rules: policy, view of lists and an oracle in Python agree on random data, for every scope, act and kind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def changeable(company: Company, entity: str, who: Actor, act: RowAction) -> set
 
 class TestAgreement:
     @pytest.mark.parametrize("seed", range(12))
-    def test_policy_predicate_list_and_oracle_name_the_same_rows(self, company: Company, seed: int) -> None:
+    def test_policy_view_list_and_oracle_name_the_same_rows(self, company: Company, seed: int) -> None:
         """# AUTH row rules"""
         dice = random.Random(seed)
         who = actor(dice.choice(company.users), some_scopes(dice))
@@ -63,6 +63,8 @@ class TestAgreement:
                 company.tell(who)
                 named = company.connection.exec_driver_sql(f"select {rowsql.reached(datamap()[entity])}")
                 assert set(named.scalar_one()) & records.keys() == expected, entity
+                view = text(f"select id from {rowsql.mine(datamap()[entity])}")
+                assert set(company.connection.execute(view).scalars()) & records.keys() == expected, entity
             company.tell(who)
             page = fetch(company.connection, datamap(), datamap()[entity], ListQuery(limit=200), who)
             assert {UUID(row["id"]) for row in page.rows} & records.keys() == expected, entity
@@ -111,6 +113,8 @@ class TestGuard:
         for entity in KINDS:
             table = datamap()[entity].table
             assert company.connection.execute(select(table.c.id)).first() is None
+            view = text(f"select id from {rowsql.mine(datamap()[entity])}")
+            assert company.connection.execute(view).first() is None
         with pytest.raises(ProgrammingError, match="row-level security"):
             company.connection.exec_driver_sql(
                 "insert into crm.account (id, name) values (gen_random_uuid(), 'x')"
