@@ -64,7 +64,9 @@ class TestAgreement:
                 named = company.connection.exec_driver_sql(f"select {rowsql.reached(datamap()[entity])}")
                 assert set(named.scalar_one()) & records.keys() == expected, entity
                 view = text(f"select id from {rowsql.mine(datamap()[entity])}")
-                assert set(company.connection.execute(view).scalars()) & records.keys() == expected, entity
+                shown = company.connection.execute(view).scalars().all()
+                assert set(shown) & records.keys() == expected, entity
+                assert len(shown) == len(set(shown)), "a row within several scopes is shown once"
             company.tell(who)
             page = fetch(company.connection, datamap(), datamap()[entity], ListQuery(limit=200), who)
             assert {UUID(row["id"]) for row in page.rows} & records.keys() == expected, entity
@@ -105,6 +107,24 @@ class TestAgreement:
                 hits += len(expected)
                 assert seen(company, entity, who) & company.records[entity].keys() == expected
             assert hits, f"nothing shows {scope} on {entity}"
+
+
+class TestViewOfLists:
+    def test_rows_that_the_transaction_moved_are_shown_where_they_lie_now(self, company: Company) -> None:
+        user = company.users[0]
+        who = actor(user, {"contact:read": ["own"], "contact:update": ["own"]})
+        view = text(f"select id, version from {rowsql.mine(datamap()['contact'])}")
+        company.tell(who)
+        before = dict(company.connection.execute(view).all())
+        company.connection.execute(text("update crm.contact set version = version + 1"))
+        after = dict(company.connection.execute(view).all())
+        assert before
+        assert after == {key: version + 1 for key, version in before.items()}
+
+    def test_nothing_is_written_through_it(self, company: Company) -> None:
+        company.tell(actor(company.users[0], rowrules.working()))
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            company.connection.execute(text("update kontor.my_contact set version = version + 1"))
 
 
 class TestGuard:
