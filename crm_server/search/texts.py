@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from crm_server.search.folding import forms, large
-from crm_server.search.records import ASCII, BIN, LIVE, pack
+from crm_server.search.records import BIN, LIVE, pack
 from crm_server.search.words import mistypable
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def prepare(entity: IndexedEntity, docs: Iterable[Doc]) -> Batch:
     folded = Folded()
     for doc in docs:
         text, known, tidy = written(entity, doc.values, folded)
-        packed, simple = pack(doc.values, text, tidy=tidy)
+        packed, letters = pack(doc.values, tidy=tidy)
         ids.append(doc.id)
-        states.append((BIN if doc.deleted else LIVE) | (ASCII if simple else 0))
+        states.append((BIN if doc.deleted else LIVE) | letters)
         created.append(doc.created)
         values.append(packed)
         texts.append(text)

@@ -251,15 +251,21 @@ def authenticating(settings: Settings) -> Iterator[Row]:
 
 
 def load(settings: Settings, statement: str) -> None:
-    """Make data without triggers, as the superuser of the private server, and let PostgreSQL learn of it."""
+    """Make data without triggers, as the superuser of the private server."""
     owner = manage.owner_engine(settings.owner_database_url)
     with owner.begin() as connection:
         connection.exec_driver_sql("set statement_timeout = 0")
         for table in ("contact", "data_subject", "record_share"):
             connection.exec_driver_sql(f"alter table crm.{table} disable trigger user")
         connection.exec_driver_sql(statement.replace("%", "%%"))
+    owner.dispose()
+
+
+def settle(settings: Settings) -> None:
+    """Bring tables to the state in which PostgreSQL leaves what was written some time ago."""
+    owner = manage.owner_engine(settings.owner_database_url)
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze"))
+        connection.execute(text("vacuum (analyze, index_cleanup on)"))
     owner.dispose()
 
 
@@ -278,7 +284,9 @@ def run(rounds: int = 150) -> list[Row]:
             settings = Settings(dict(plain.values) | {"key_ring": Path(folder) / "keyring"})
             load(settings, PEOPLE)
             load(settings, contacts(count))
+            settle(settings)
             seal(settings)
+            settle(settings)
             found += [*lists(settings, size, rounds)]
             if place == 0:
                 found += [*telling(settings, rounds * 5), *authenticating(settings)]
