@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
-_LOOKED_AT, _WHOLLY = 100, 2
+_LOOKED_AT, _WHOLLY = 100, 4
 """So many candidates are looked at, at least; and so many times as many where that spares naming others first."""
 _STEPS = 20_000
 _NAMED = 10
