@@ -135,16 +135,19 @@ def prepare(settings: Settings, keys: Keys, clear: EntityDef) -> str:
 
 
 class Clock:
-    """CPU of this process and of the one behind the pool's connection."""
+    """CPU of this process and of the processes of PostgreSQL that it is connected to."""
 
     def __init__(self, hot: Hot) -> None:
-        raw = hot.engine.raw_connection()
-        self._backend = Path(f"/proc/{raw.dbapi_connection.get_backend_pid()}/schedstat")  # type: ignore[union-attr]
-        raw.close()
+        with hot.engine.connect() as connection:
+            pids = connection.exec_driver_sql(
+                "select pid from pg_stat_activity where datname = current_database() and pid is not null"
+            ).scalars()
+            self._backends = [Path(f"/proc/{pid}/schedstat") for pid in pids]
 
     def __call__(self) -> tuple[float, float]:
         """(application, database) in seconds."""
-        return time.process_time(), int(self._backend.read_text().split()[0]) / 1e9
+        database = sum(int(backend.read_text().split()[0]) for backend in self._backends)
+        return time.process_time(), database / 1e9
 
 
 def measured(
@@ -228,6 +231,8 @@ def rows_of(settings: Settings) -> list[Row]:
         "request_named": asked(f"{LIST}&fields={','.join(NAMED.fields or ())}"),
         "page": asked("/contacts?limit=50&sort=-created_at", **{"kontor.identity": actor}),
     }
+    for work in works.values():
+        work()  # Opens the connections whose processes are watched.
     return table(*measured(Clock(hot), works))
 
 
