@@ -209,11 +209,7 @@ class Opener:
             blobs: The packed documents.
         """
         for one, blob in zip(wanted, blobs, strict=True):
-            fields = self.open(entity, one.document, blob)
-            if isinstance(fields, str):
-                row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
-                fields = {}
-            row.update(zip(one.names, map(fields.get, one.numbers), strict=True))
+            put(row, one, self.open(entity, one.document, blob))
 
     def raise_alarms(self, source: Hot | Session | Connection, actor: Actor, *, strict: bool = False) -> None:
         """Tell of documents that did not open: metric, log, audit event.
@@ -244,6 +240,14 @@ class WantedFields:
 
 
 Wanted = Sequence[WantedFields]
+
+
+def put(row: dict[str, Any], wanted: WantedFields, fields: Mapping[int, Any] | str) -> None:
+    """Put the fields of an opened document into a row; where it didn't open, None and the reason."""
+    if isinstance(fields, str):
+        row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
+        fields = {}
+    row.update(zip(wanted.names, map(fields.get, wanted.numbers), strict=True))
 
 
 def wanted_documents(
@@ -325,15 +329,20 @@ def read_rows(
     )
     found = {}
     rows = session.execute(query).all()
-    if opener is not None:
-        opener.prefetch(blob for values in rows for blob in values[len(plain) :] if blob is not None)
     for values in rows:
-        row = dict(zip(plain, values, strict=False))
-        if opener is not None:
-            opener.fill(row, entity, wanted, values[len(plain) :])
-        found[row["id"]] = row
-    if opener is not None:
-        opener.raise_alarms(session, actor_of(session))
+        found[values[0]] = dict(zip(plain, values, strict=False))
+    if opener is None:
+        return found
+    if once:
+        for place, one in enumerate(wanted, start=len(plain)):
+            documents = opener.open_each(entity, one.document, [values[place] for values in rows])
+            for row, fields in zip(found.values(), documents, strict=True):
+                put(row, one, fields)
+    else:
+        opener.prefetch(blob for values in rows for blob in values[len(plain) :] if blob is not None)
+        for values in rows:
+            opener.fill(found[values[0]], entity, wanted, values[len(plain) :])
+    opener.raise_alarms(session, actor_of(session))
     return found
 
 
