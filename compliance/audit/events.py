@@ -8,7 +8,8 @@ import hmac
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -101,19 +102,43 @@ def commitment(salt: bytes, payload: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Payload:
+class Creations:
+    """One event for each of many new records of one kind, as columns of one length.
+
+    Attributes:
+        object_type: Number of the entity.
+        event_ids: Their ids, 16 bytes each.
+        records: The records.
+        subjects: The data subject that each is about, or None.
+        metas: Facts without personal data. Records with the same facts share one object.
+        payloads: Personal facts, None where there are none; without the column none has any.
+    """
+
+    object_type: int
+    event_ids: Sequence[bytes]
+    records: Sequence[UUID]
+    subjects: Sequence[UUID | None]
+    metas: Sequence[dict[str, Any]]
+    payloads: Sequence[dict[str, Any] | None] | None = None
+
+
+class Payload(NamedTuple):
     """A payload that is to be sealed.
 
     Attributes:
+        event: Id of the event, 16 bytes.
         subject: The data subject under whose key it goes; None where it is about nobody in particular.
         keeper: Then who keeps it: whoever acted, or None for the installation.
         content: Salt (32 bytes) and canonical JSON.
     """
 
-    event_id: UUID
+    event: bytes
     subject: UUID | None
     keeper: UUID | None
-    content: bytes = field(repr=False)
+    content: bytes
+
+    def __repr__(self) -> str:
+        return "Payload()"
 
 
 class PayloadVault(Protocol):
@@ -147,60 +172,115 @@ def salted(payload: dict[str, Any]) -> tuple[bytes, bytes]:
     return commitment(salt, body), salt + body
 
 
+Columns = dict[str, Any]
+"""Values of columns by name: a list, or `repeat` where all rows have the same."""
+
+
 def _told(
     connection: Connection, actor: Principal, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey]
-) -> tuple[dict[str, list[Any]], list[bytes | None]]:
-    """The columns of the events by name, and the sealed payload of each event that has one."""
-    number = len(events)
-    metas: list[dict[str, Any]] = [item.meta for item in events]
-    commits: list[bytes | None] = [None] * number
-    bodies: list[bytes | None] = [None] * number
-    places: list[int] = []
-    payloads: list[Payload] = []
-    for place, item in enumerate(events):
+) -> tuple[Columns, list[bytes | None]]:
+    """The columns of the events by name, and the sealed payload of each event, None where it has none."""
+    payloads: list[Payload | None] = []
+    commits: list[bytes | None] = []
+    for item in events:
         if item.payload is None:
+            payloads.append(None)
+            commits.append(None)
             continue
-        commits[place], content = salted(item.payload)
+        commit, content = salted(item.payload)
         # Changes of records about nobody are the installation's; what somebody looked for is theirs.
         keeper = None if item.event_class == "change" else actor.id
         subject = item.subjects[0] if item.subjects else None
-        payloads.append(Payload(item.event_id, subject, keeper, content))
-        places.append(place)
-    vault = _vaults.get(connection.engine) if payloads else None
-    sealed = [None] * len(payloads) if vault is None else vault.seal(connection, payloads, fresh)
-    for place, body in zip(places, sealed, strict=True):
-        bodies[place] = body
-        if body is None:
-            commits[place], metas[place] = None, metas[place] | {"payload": "left_out"}
-    return {
+        payloads.append(Payload(item.event_id.bytes, subject, keeper, content))
+        commits.append(commit)
+    columns = _given(actor, len(events)) | {
         "event_id": [item.event_id for item in events],
-        "occurred_at": [datetime.now(UTC)] * number,
         "event_class": [item.event_class for item in events],
         "action": [item.action for item in events],
         "outcome": [item.outcome for item in events],
         "reason": [item.reason for item in events],
         "severity": [item.severity for item in events],
-        "actor_ref": [actor.id] * number,
-        "auth_method": [actor.auth_method] * number,
-        "session_ref": [actor.session_ref] * number,
-        "request_id": [actor.request_id] * number,
-        "origin": [str(actor.origin)] * number,
         "object_type": [item.object_type for item in events],
         "object_ref": [item.object_ref for item in events],
         "subject_ref": [list(item.subjects) or None for item in events],
-        "purpose": [actor.purpose] * number,
-        "policy_version": [POLICY_VERSION] * number,
-        "meta": metas,
+        "meta": [item.meta for item in events],
         "payload_commit": commits,
-    }, bodies
+    }
+    return columns, _sealed(connection, columns, payloads, fresh)
+
+
+def _told_of(
+    connection: Connection, actor: Principal, new: Creations, fresh: Mapping[UUID, DocumentKey]
+) -> tuple[Columns, list[bytes | None]]:
+    """The same for the events of new records."""
+    number = len(new.event_ids)
+    payloads: list[Payload | None] = [None] * number
+    commits: list[bytes | None] = [None] * number
+    if new.payloads is not None:
+        for place, (event, subject, payload) in enumerate(
+            zip(new.event_ids, new.subjects, new.payloads, strict=True)
+        ):
+            if payload is not None:
+                commits[place], content = salted(payload)
+                payloads[place] = Payload(event, subject, None, content)
+    columns = _given(actor, number) | {
+        "event_id": new.event_ids,
+        "event_class": repeat("change", number),
+        "action": repeat("create", number),
+        "outcome": repeat("success", number),
+        "reason": repeat(None, number),
+        "severity": repeat(1, number),
+        "object_type": repeat(new.object_type, number),
+        "object_ref": new.records,
+        "subject_ref": [None if subject is None else (subject,) for subject in new.subjects],
+        "meta": list(new.metas),
+        "payload_commit": commits,
+    }
+    return columns, _sealed(connection, columns, payloads, fresh)
+
+
+def _given(actor: Principal, number: int) -> Columns:
+    """Columns that say who acts and when, for so many events."""
+    same = {
+        "occurred_at": datetime.now(UTC),
+        "actor_ref": actor.id,
+        "auth_method": actor.auth_method,
+        "session_ref": actor.session_ref,
+        "request_id": actor.request_id,
+        "origin": str(actor.origin),
+        "purpose": actor.purpose,
+        "policy_version": POLICY_VERSION,
+    }
+    return {name: repeat(value, number) for name, value in same.items()}
+
+
+def _sealed(
+    connection: Connection,
+    columns: Columns,
+    payloads: Sequence[Payload | None],
+    fresh: Mapping[UUID, DocumentKey],
+) -> list[bytes | None]:
+    """The sealed payloads of events. One that can't be kept takes its commitment with it, and its event says so."""
+    bodies: list[bytes | None] = [None] * len(payloads)
+    wanted = [payload for payload in payloads if payload is not None]
+    vault = _vaults.get(connection.engine) if wanted else None
+    sealed = iter([None] * len(wanted) if vault is None else vault.seal(connection, wanted, fresh))
+    for place, payload in enumerate(payloads):
+        if payload is None:
+            continue
+        bodies[place] = body = next(sealed)
+        if body is None:
+            columns["payload_commit"][place] = None
+            columns["meta"][place] = columns["meta"][place] | {"payload": "left_out"}
+    return bodies
 
 
 def columns_of(
     connection: Connection,
     actor: Principal,
-    events: Sequence[Event],
+    events: Sequence[Event] | Creations,
     fresh: Mapping[UUID, DocumentKey] | None = None,
-) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+) -> tuple[Columns, Columns]:
     """(columns of `audit.event`, columns of `audit.event_payload`) for a writer that has a faster way than INSERT.
 
     Payloads are sealed in the transaction of `connection`.
@@ -208,11 +288,12 @@ def columns_of(
     Args:
         fresh: Keys of data subjects that were made in this very transaction, so that nobody looks for them.
     """
-    columns, bodies = _told(connection, actor, events, fresh or {})
+    tell: Any = _told_of if isinstance(events, Creations) else _told
+    columns, bodies = tell(connection, actor, events, fresh or {})
     sealed = [(key, body) for key, body in zip(columns["event_id"], bodies, strict=True) if body is not None]
     return columns, {
         "event_id": [key for key, _body in sealed],
-        "format": [PAYLOAD_SEALED] * len(sealed),
+        "format": repeat(PAYLOAD_SEALED, len(sealed)),
         "body": [body for _key, body in sealed],
     }
 

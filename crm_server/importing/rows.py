@@ -5,13 +5,12 @@ Used by the readers, the mapping and the import engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["SourceRow"]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """One record of a file.
 
     ``number`` is where a person finds it: the line of a text file on which it starts, the row of a sheet

@@ -241,5 +241,18 @@ def is_retryable(error: BaseException) -> bool:
 
 def is_timeout(error: BaseException) -> bool:
     """Whether PostgreSQL cancelled a statement because it took longer than `statement_timeout`."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, psycopg2.errors.QueryCanceled)
+    return isinstance(_cause(error), psycopg2.errors.QueryCanceled)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether PostgreSQL had no room on its disk."""
+    return isinstance(_cause(error), psycopg2.errors.DiskFull)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a privilege is missing, or a trigger said no."""
+    return isinstance(_cause(error), psycopg2.errors.InsufficientPrivilege | psycopg2.errors.RaiseException)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error

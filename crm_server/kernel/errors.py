@@ -178,6 +178,22 @@ class Unavailable(AppError):
     title = _("The database can't be reached at the moment. Please try again shortly.")
 
 
+class NoSpace(AppError):
+    """The disk of the database is full. Nothing was changed, and nothing left without its event."""
+
+    status = 503
+    code = "no_space"
+    title = _("The disk of the database is full. Your administrator has to make room, then it goes on.")
+
+
+class NotRecorded(AppError):
+    """PostgreSQL refuses the event that tells of a read, so what was read does not leave."""
+
+    status = 503
+    code = "not_recorded"
+    title = _("This can't be shown, because the audit log does not take note of it. Tell your administrator.")
+
+
 class TooSlow(AppError):
     """PostgreSQL gave up on a statement after the time that the settings allow. Nothing was changed."""
 

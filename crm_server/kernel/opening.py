@@ -104,13 +104,10 @@ class Opener:
 
     Attributes:
         keys: Where keys are unwrapped.
-        once: Keys are needed for this answer alone and aren't put into the cache, where whoever reads very many rows
-            would drive out what others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
-    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
     _mark: int = 0
     _wrapped_by: dict[tuple[bytes, bytes], tuple[KeyWrapper, KeyContext]] = field(default_factory=dict)
@@ -168,8 +165,8 @@ class Opener:
                     owner = subject if subject != _NOBODY else tenant
                     found = opening(key_of(blob), blob[_BODY:], record, owner, version)
                 except CryptoError as error:
-                    record = UUID(bytes=blob[:16])
-                    self.troubles.append(Trouble(entity.number, record, document.key_class, error))
+                    place = UUID(bytes=blob[:16])
+                    self.troubles.append(Trouble(entity.number, place, document.key_class, error))
                     found = error.code
             yield found
 
@@ -186,7 +183,7 @@ class Opener:
                         fresh[kid] = self._unwrap(blob)
                     except CryptoError as error:
                         found[kid] = error
-        if fresh and not self.once:
+        if fresh:
             self.keys.cache.put_many(fresh, self._mark)
         return found | fresh
 
@@ -291,7 +288,7 @@ def read_rows(
 
     Args:
         more: Sealed custom fields by key class: (number, name in the row).
-        once: Each key is needed for this answer alone; see `Opener`.
+        once: Each key is needed for this answer alone and isn't put into the cache; see `Opener.open_each`.
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
@@ -301,15 +298,16 @@ def read_rows(
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
     blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
-    opener = Opener(keys_for(session), once=once) if wanted else None
+    opener = Opener(keys_for(session)) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )
     rows = session.execute(query).all()
     found = [dict(zip(plain, values, strict=False)) for values in rows]
     if opener is not None:
+        opening = opener.open_each if once else opener.open_all
         for place, one in enumerate(wanted, len(plain)):
-            opened = opener.open_all(entity, one.document, [values[place] for values in rows])
+            opened = opening(entity, one.document, [values[place] for values in rows])
             for row, fields in zip(found, opened, strict=True):
                 fill(row, one, fields)
         opener.raise_alarms(session, actor_of(session))

@@ -57,21 +57,24 @@ class Payloads:
         Returns:
             The sealed documents in the same order; None where the person was erased, so that nothing may be kept.
         """
-        subjects = dict.fromkeys(one.subject for one in payloads if one.subject is not None)
-        keys = {**fresh, **self._keys_of(connection, [one for one in subjects if one not in fresh])}
-        return [
-            None
-            if (key := self._key_for(one, keys)) is None
-            else self._sealed(key, one.event_id, one.content)
-            for one in payloads
-        ]
-
-    def _key_for(self, one: Payload, keys: dict[UUID, DocumentKey | None]) -> DocumentKey | None:
-        return keys[one.subject] if one.subject is not None else self._own(one.keeper)
+        unknown = dict.fromkeys(
+            one.subject for one in payloads if one.subject is not None and one.subject not in fresh
+        )
+        keys = {**fresh, **self._keys_of(connection, list(unknown))} if unknown else fresh
+        own = {one.keeper: self._own(one.keeper) for one in payloads if one.subject is None}
+        seal = self._keys.column(TABLE, KeyClass.AUDIT).seal
+        sealed: list[bytes | None] = []
+        for event, subject, keeper, content in payloads:
+            key = own[keeper] if subject is None else keys[subject]
+            body = None if key is None else seal(key, {_FIELD: content}, event, key.subject, _VERSION)
+            sealed.append(body)
+        return sealed
 
     def seal_alone(self, event: UUID, keeper: UUID | None, content: bytes) -> bytes:
         """Seal for a statement that is a transaction of its own, about nobody in particular."""
-        return self._sealed(self._own(keeper), event, content)
+        key = self._own(keeper)
+        column = self._keys.column(TABLE, KeyClass.AUDIT)
+        return column.seal(key, {_FIELD: content}, event.bytes, key.subject, _VERSION)
 
     def _own(self, keeper: UUID | None) -> DocumentKey:
         """The key of who keeps what is about no data subject: whoever acted, or the installation.
@@ -125,7 +128,3 @@ class Payloads:
                 if key is not None and self._keys.cache.get(key.kid) is not None:
                     self._known.put(subject, key.kid, self._known.mark())
         return found
-
-    def _sealed(self, key: DocumentKey, event: UUID, content: bytes) -> bytes:
-        column = self._keys.column(TABLE, KeyClass.AUDIT)
-        return column.seal(key, {_FIELD: content}, event.bytes, key.subject, _VERSION)

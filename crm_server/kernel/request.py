@@ -12,6 +12,8 @@ from pyramid.httpexceptions import HTTPBadRequest
 from pyramid.interfaces import IRequestExtensions
 from pyramid.request import Request
 
+from compliance.datamap.text import _
+from crm_server.kernel.errors import BadRequest
 from crm_server.kernel.ids import new_id
 from monitoring import metrics
 from monitoring.logs import request_line
@@ -56,7 +58,7 @@ def request_tween(
             request.scheme = client_scheme(request.remote_addr, said, proxies, request.scheme)
         if not is_served(request.host, hosts):
             # A page built with a wrong host name could send links and cookies elsewhere.
-            response: Response = HTTPBadRequest("This host name is not served here.")
+            response: Response = _refused_host(request)
         elif not _is_text(request):
             response = HTTPBadRequest("The address is not valid UTF-8.")
         else:
@@ -78,6 +80,14 @@ def request_tween(
         return response
 
     return tween
+
+
+def _refused_host(request: Request) -> Response:
+    """The API answers as it answers any error; people get plain text without a link."""
+    sentence = _("This host name is not served here.")
+    if not request.environ["PATH_INFO"].startswith("/api/") or not _is_text(request):
+        return HTTPBadRequest(sentence)
+    return request.invoke_exception_view((BadRequest, BadRequest(sentence), None))
 
 
 def _is_text(request: Request) -> bool:

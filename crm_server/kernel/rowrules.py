@@ -2,7 +2,7 @@
 
 A role says for each kind of record and each act (read, update, delete) which scopes it has; scopes only ever add, also
 over several roles. PostgreSQL enforces it as row-level security (`rowsql` writes the policies from this module), lists
-add a predicate made from the same conditions (`kernel/listing/rules.py`), and the access explainer asks those very
+read views made from the same conditions (`kernel/listing/rules.py`), and the access explainer asks those very
 conditions one by one.
 
 What the actor reaches travels with each transaction as the setting `kontor.rows`: short tokens such as ",2ro," (entity

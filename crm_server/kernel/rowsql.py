@@ -2,7 +2,7 @@
 """Row rules as SQL: one condition a scope, and the policies made of them.
 
 Every condition is text over the alias of a table; who asks is read from the settings of the transaction through views
-(`kontor.my_team` and so on), once a statement. The same conditions serve the policies, the predicate of lists and the
+(`kontor.my_team` and so on), once a statement. The same conditions serve the policies, the views of lists and the
 access explainer. Only operators that are leakproof stand in them, so that an index may be used below a policy.
 """
 
@@ -225,42 +225,68 @@ def _part_policies(read: str, write: str) -> list[_Policy]:
 
 
 FEW = 3000
-"""Up to so many rows are named by key. Beyond, an ordered walk through a million rows reaches a page sooner."""
+"""Up to so many rows of a list are named. Beyond, an ordered walk through a million rows reaches a page sooner."""
+MOST = 20_000
+"""Up to so many are ever named."""
 
 
-def reached(entity: EntityDef, most: int = FEW) -> str:
-    """The call that gives the keys of the live records within the actor's scopes of reading, one more than `most` at
+def reached(entity: EntityDef) -> str:
+    """The call that gives the keys of the live records within the actor's scopes of reading, one more than `MOST` at
     most.
     """
-    return f"kontor.reached_{entity.name}({most + 1})"
+    return f"kontor.reached_{entity.name}({MOST + 1})"
 
 
-def _reached_function(entity: EntityDef) -> str:
+def mine(entity: EntityDef) -> str:
+    """The view of the live records within the actor's scopes of reading, for those who reach few.
+
+    It asks no policy, which would ask the same conditions again for each row.
+    """
+    return f"kontor.my_{entity.name}"
+
+
+def _reached_function(entity: EntityDef, name: str, column: str, kind: str) -> str:
     """One query a scope, so that each finds its rows by an index. It runs with the rights of its owner, whom no policy
-    limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named by key. A row
+    limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named. A row
     within several scopes comes several times, which costs less than looking for it. It never joins by reading a whole
     index, nor by processes that take longer to start than the answer takes.
     """
     branches = " union all ".join(
-        f"select b.id from {_table(entity.name)} b "
+        f"select b.{column} from {_table(entity.name)} b "
         f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}')) "
         f"and {condition(entity, scope, RowAction.READ, 'b')} and b.deleted_at is null"
         for scope in available(entity.name)
         if scope not in {Scope.ALL, Scope.RELATED}
     )
     return (
-        f"create or replace function kontor.reached_{entity.name}(most integer) returns uuid[] "
+        f"create or replace function kontor.{name}_{entity.name}(most integer) returns {kind}[] "
         "language plpgsql stable security definer set search_path = pg_catalog "
         "set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 "
         f"as $$ begin return array({branches} limit most); end $$"
     )
 
 
+def _view_of_mine(entity: EntityDef) -> Iterator[str]:
+    """Its rows are named by where they lie, which spares the way through the index of keys: the function sees what the
+    statement sees, whose rows stay where they are for as long as it runs. A condition that a reader adds is asked of no
+    other row. The view is made anew rather than replaced, since the columns of the table may have changed.
+    """
+    view = mine(entity)
+    yield _reached_function(entity, "places", "ctid", "tid")
+    yield f"drop view if exists {view}"
+    yield (
+        f"create view {view} with (security_barrier) as select b.* from {_table(entity.name)} b "
+        f"where b.ctid = any ((select kontor.places_{entity.name}({MOST + 1}))::tid[]) and b.deleted_at is null"
+    )
+    yield f"grant select on {view} to kontor_app"
+
+
 def statements(datamap: DataMap) -> Iterator[str]:
     """The SQL that brings views and policies up to this release. Idempotent; run after tables and functions."""
     yield VIEWS
     for name in GUARDED:
-        yield _reached_function(datamap[name])
+        yield _reached_function(datamap[name], "reached", "id", "uuid")
+        yield from _view_of_mine(datamap[name])
     for table, found in policies(datamap).items():
         yield f"alter table {table} enable row level security"
         for name, command, using, check in found:
@@ -296,10 +322,12 @@ def guarded_tables(datamap: DataMap) -> frozenset[str]:
 
 __all__ = [
     "FEW",
+    "MOST",
     "add_indexes",
     "any_parent_rule",
     "condition",
     "guarded_tables",
+    "mine",
     "parent_rule",
     "policies",
     "reached",

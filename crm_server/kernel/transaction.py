@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db
-from crm_server.kernel.errors import NotAuthenticated, TooSlow, Unavailable
+from crm_server.kernel.errors import NoSpace, NotAuthenticated, TooSlow, Unavailable
 from crm_server.kernel.keys import Keys
 from monitoring import metrics
 
@@ -56,6 +56,8 @@ def transaction_tween(
                         raise Unavailable from error
                     if db.is_timeout(error):
                         raise TooSlow from error
+                    if db.is_full(error):
+                        raise NoSpace from error
                     raise
                 if time.monotonic() + pause > deadline:
                     metrics.TRANSACTIONS.labels("given_up").inc()

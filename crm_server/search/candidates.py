@@ -107,5 +107,7 @@ def _of_test(test: Test, entity: IndexedEntity, grams: Grams) -> Candidates | No
     found: list[Candidates | None] = []
     for value in test.value if test.op == "in" else [test.value]:
         bare = plain(value)
-        found.append(piece(f"{frame[0]}{bare}{frame[1]}", grams, where) if bare else None)
+        # A space at an end stands in the text too, where a word ends.
+        before, after = (sign if sign == " " else "" for sign in (value[:1], value[-1:]))
+        found.append(piece(f"{frame[0] or before}{bare}{frame[1] or after}", grams, where) if bare else None)
     return either(found)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import TYPE_CHECKING
 
-from crm_server.search.candidates import Candidates, Where, either, every
+from crm_server.search.candidates import Candidates, Where, every
 from crm_server.search.fields import Kind
 from crm_server.search.folding import forms, has_han, plain
 from crm_server.search.matching import digits
@@ -21,7 +21,7 @@ WHOLE, START, WORD, INSIDE, SPREAD, MISTYPED = 0.0, 1.0, 2.0, 3.0, 4.0, 6.0
 _ROMANISED, _NOT_TITLE, _LENGTH = 0.5, 0.3, 0.001
 _LOOKED_AT = 200
 _STEPS = 20_000
-_NAMED = 4
+_NAMED = 10
 """Naming so many candidates costs what looking at one record of a pool costs."""
 _SEPARATOR, _NONE = SEPARATOR.decode("latin-1"), NONE.decode("latin-1")
 _ENOUGH = 8
@@ -72,13 +72,9 @@ class Finder:
         """Look at candidates from the most to the least promising until there are enough of them."""
         looked_at = max(_LOOKED_AT, limit + limit // 4)
         judged: set[int] = set()
-        tiers = self._tiers()
-        pool = self._pooled(tiers)
-        if pool is not None and len(pool) <= looked_at:
-            tiers = [()]
-        for tier in tiers:
+        for tier in self._tiers(looked_at):
             number = 0
-            for slot in self._candidates(tier, looked_at, pool):
+            for slot in self._candidates(tier, looked_at):
                 number += 1
                 if slot in judged:
                     continue
@@ -90,48 +86,42 @@ class Finder:
                 return True
         return False
 
-    def _tiers(self) -> list[tuple[str, ...]]:
-        """Pieces that stand all in a record, the most promising ones first."""
+    def _tiers(self, looked_at: int) -> list[tuple[str, ...]]:
+        """Pieces that stand all in a record, the most promising ones first; less where few are looked at anyway."""
         tiers: list[tuple[str, ...]] = [(f"\n {self._needle}",), (f" {self._needle}",)]
-        # One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
-        if len(self._needle) > 2 or has_han(self._needle):
+        if not _begins_words(self._needle):
             tiers.append((self._needle,))
         if len(self._words) > 1:
-            tiers.append(tuple(word if len(word) > 2 else f" {word}" for word in self._words))
-        if self._digits is not None:
-            tiers.append((self._digits,))
-        return tiers
-
-    def _pooled(self, tiers: list[tuple[str, ...]]) -> list[int] | None:
-        """What of the pool is in any tier; None without a pool."""
-        pool, store = self._pool, self._store
-        if pool is None:
-            return None
-        # A text of several words stands only where each of them does.
-        words_alone = len(self._words) > 1 and len(self._words[0]) > 2
-        widest = tiers[3:] if words_alone else tiers[2:] or tiers[1:]
-        where = either([self._where(tier) for tier in widest])
-        if where is not None and where.most <= _NAMED * len(pool):
-            most = 2 * where.most + _STEPS
-            slots = store.slots(self._connection, where.expression, most)
-            if len(slots) < most:
-                return [slot for slot in slots if slot in pool]
-        if where is None and len(self._words) == 1:
-            # One or two letters that stand nearly anywhere: enough of them come by before all are looked at.
-            return sorted(pool)
-        tests = [self._quick(tier) for tier in widest]
-        return sorted({slot for test in tests for slot in filter(test, pool)})
+            tiers.append(tuple(f" {word}" if _begins_words(word) else word for word in self._words))
+        total, size = len(self._store.records), None if self._pool is None else len(self._pool)
+        if size is not None and size <= looked_at:
+            return tiers[-1:] if self._digits is None else [()]
+        # Each tier lies within the next one: what is before one that is looked at wholly can be left out.
+        most = looked_at if size is None else looked_at * total // max(size, 1)
+        for at in range(len(tiers) - 1, 0, -1):
+            where = self._where(tiers[at])
+            if where is not None and where.most <= most:
+                del tiers[:at]
+                break
+        return tiers if self._digits is None else [*tiers, (self._digits,)]
 
     def _where(self, tier: tuple[str, ...]) -> Candidates | None:
         return every([self._store.candidates(self._connection, part, Where.ANY) for part in tier])
 
-    def _candidates(self, tier: tuple[str, ...], count: int, pool: list[int] | None) -> Iterator[int]:
+    def _candidates(self, tier: tuple[str, ...], count: int) -> Iterator[int]:
         """Records that may hold the pieces, at most so many."""
-        store = self._store
+        store, pool = self._store, self._pool
+        where = self._where(tier)
         slots: Iterable[int]
         if pool is not None:
-            slots = filter(self._quick(tier), pool) if tier else pool
-        elif (where := self._where(tier)) is None:
+            # So many are named until enough of the pool are among them.
+            named = count * len(store.records) // max(len(pool), 1)
+            if where is not None and min(where.most, named) <= _NAMED * len(pool):
+                found = store.stretches(self._connection, where.expression)
+                slots = chain.from_iterable(sorted(pool.intersection(some)) for some in found)
+            else:
+                slots = filter(self._quick(tier), sorted(pool))
+        elif where is None:
             slots = filter(self._quick(tier), islice(store.records.live(), _STEPS))
         else:
             most = 2 * count if self._state == LIVE else where.most * 2 + _STEPS
@@ -140,35 +130,24 @@ class Finder:
         return islice((slot for slot in slots if states[slot] & self._state), count)
 
     def _quick(self, tier: tuple[str, ...]) -> Callable[[int], bool]:
-        """Whether all pieces stand somewhere in a record, told from its bytes."""
+        """Whether all pieces may stand somewhere in a record, told from its bytes where these are ASCII."""
         states, read = self._store.records.states, self._store.records.reader()
         frames = [_in_values(part) for part in tier]
-        texts = [part.encode() for part in tier]
-
-        sure = [forms_[0] for forms_ in frames if len(forms_) == 1]
-        others = [forms_ for forms_ in frames if len(forms_) != 1]
 
         def test(slot: int) -> bool:
-            values = read(slot)
-            if states[slot] & ASCII:
-                small = values.lower()
-                for form in sure:
-                    if form not in small:
-                        return False
-                return not others or all(any(form in small for form in forms_) for forms_ in others)
-            text = values[: values.find(SEPARATOR)].lower()
-            return all(part in text for part in texts)
+            if not states[slot] & ASCII:
+                return True
+            small = read(slot).lower()
+            return all(any(form in small for form in forms_) for forms_ in frames)
 
         return test
 
     def _score(self, slot: int) -> float | None:
         best: float | None = None
         known: list[str] = []
-        values = self._forms(slot)
+        forms_of = self._forms(slot)
         for place, title in self._places:
-            if place >= len(values):
-                break
-            for number, form in enumerate(values[place]):
+            for number, form in enumerate(forms_of(place)):
                 known.append(form)
                 level = self._level(form, phone=place in self._numbers)
                 if level is None:
@@ -181,18 +160,21 @@ class Finder:
                 if best is None or level < best:
                     best = level
         if best is None and len(self._words) > 1:
-            spread = all(any(word in form for form in known) for word in self._words)
+            spread = all(any(_stands(word, form) for form in known) for word in self._words)
             best = SPREAD if spread else None
         return best
 
-    def _forms(self, slot: int) -> Sequence[Sequence[str]]:
-        """The forms of all values of a record; none of an empty one."""
+    def _forms(self, slot: int) -> Callable[[int], Sequence[str]]:
+        """The forms of each value of a record, by its place; none of an empty one."""
         records = self._store.records
         if records.states[slot] & ASCII:
             # Such values are their own plain form but for large letters. A letter is a byte.
-            parts = records.raw(slot).lower().decode("latin-1").split(_SEPARATOR)
-            return [() if part == _NONE else (part,) for part in parts]
-        return [() if part == NONE else forms(part.decode()) for part in records.parts(slot)]
+            values = records.raw(slot).lower().decode("latin-1").split(_SEPARATOR)
+            return lambda place: (values[place],) if place < len(values) and values[place] != _NONE else ()
+        parts = records.parts(slot)
+        return lambda place: (
+            forms(parts[place].decode()) if place < len(parts) and parts[place] != NONE else ()
+        )
 
     def _level(self, form: str, *, phone: bool) -> float | None:
         needle = self._needle
@@ -203,7 +185,9 @@ class Finder:
             return None
         if place == 0:
             return WHOLE if len(form) == len(needle) else START
-        return WORD if f" {needle}" in form else INSIDE
+        if f" {needle}" in form:
+            return WORD
+        return None if _begins_words(needle) else INSIDE
 
     def _forgive(self, found: dict[int, float]) -> None:
         """Look again for the words that may have been meant."""
@@ -225,6 +209,18 @@ class Finder:
             meant._gather(more, _LOOKED_AT)
             for slot, score in more.items():
                 found.setdefault(slot, MISTYPED * distance + score)
+
+
+def _begins_words(text: str) -> bool:
+    """Whether a text is found at the beginning of words alone.
+
+    One or two Latin letters stand inside of nearly every name; in Chinese they are a whole one.
+    """
+    return len(text) <= 2 and not has_han(text)
+
+
+def _stands(word: str, form: str) -> bool:
+    return f" {word}" in f" {form}" if _begins_words(word) else word in form
 
 
 def _in_values(piece: str) -> tuple[bytes, ...]:

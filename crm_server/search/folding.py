@@ -20,7 +20,18 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f
 _SPACE = re.compile(r"\s+")
 _HAN_RUN = re.compile(f"{_HAN.pattern}+")
 # Latin letters, and the characters of common Chinese, which have one way of writing.
-_SIMPLE = re.compile("[\0-\x7f\xc0-\u017f\u3400-\u4dbf\u4e00-\u9fff]+")
+_LETTERWISE = re.compile("[\0-\x7f\xc0-\u017f\u3400-\u4dbf\u4e00-\u9fff]+")
+# Of these the ones of which folding makes small letters and nothing else.
+_SIMPLE = re.compile(
+    "[\0-\x7f\xc0-\xde\xe0-\u012f\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e\u3400-\u4dbf\u4e00-\u9fff]*"
+)
+# Of these small letters the ones that `SMALL` makes of their large ones too.
+_PAIRED = re.compile("[\0-\x7f\xe0-\xfe\u3400-\u4dbf\u4e00-\u9fff]*")
+SMALL = bytes.maketrans(
+    bytes((*range(0x41, 0x5B), *range(0x80, 0x9F))), bytes((*range(0x61, 0x7B), *range(0xA0, 0xBF)))
+)
+"""Makes the same of large and small letters in UTF-8 up to U+00FE, and of a few others, which does no harm: what it is
+asked for is judged by its letters afterwards."""
 _ACCENTED = re.compile("[\xc0-\u017f]")
 _KEY_BYTES = 120
 _BEFORE_HAN = "\ue000"
@@ -37,8 +48,20 @@ _SURNAMES = {
 
 def fold(text: str) -> str:
     """The text without regard to case and to compatible ways of writing a character."""
-    if text.isascii():
-        return text.lower()
+    return text.lower() if text.isascii() or is_simple(text) else _fold(text)
+
+
+def is_simple(text: str) -> bool:
+    """Whether folding makes small letters of a text and nothing else, as far as its characters tell."""
+    return _SIMPLE.fullmatch(text) is not None
+
+
+def small(text: str) -> bytes | None:
+    """Bytes that stand, by `SMALL`, in every simple text in whose folded form a folded text stands; None if unknown."""
+    return text.encode().translate(SMALL) if _PAIRED.fullmatch(text) is not None else None
+
+
+def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -46,7 +69,7 @@ def plain(text: str) -> str:
     """The folded text without accents, each run of white space as one space."""
     if text.isascii():
         return " ".join(text.lower().split())
-    if _SIMPLE.fullmatch(text) is not None:
+    if _LETTERWISE.fullmatch(text) is not None:
         # A letter at a time gives the same here, at a third of the cost.
         return " ".join(_ACCENTED.sub(_bare, text).lower().split())
     return _plain(text)

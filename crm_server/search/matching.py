@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.fields import IndexedEntity, Kind
-from crm_server.search.folding import fold, forms, plain, sort_key
+from crm_server.search.folding import fold, forms, plain, small, sort_key
 from crm_server.search.protocol import Every, Never, Test, Tree, Words
-from crm_server.search.records import NONE
+from crm_server.search.records import ASCII, NONE, SIMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,23 +54,31 @@ def matcher(tree: Tree, entity: IndexedEntity) -> Matcher:
     return lambda parts: any(one(parts) for one in every)
 
 
-def needle(tree: Tree, entity: IndexedEntity) -> bytes | None:
-    """Letters that stand, in small ones, in every record of ASCII alone for which a tree holds; None if unknown."""
+def last_part(tree: Tree, entity: IndexedEntity) -> int:
+    """The last of the parts of a record that a tree looks at."""
+    if isinstance(tree, Test):
+        return _place(tree.field, entity)
+    if isinstance(tree, Words):
+        return max((_place(number, entity) for number in tree.fields), default=0)
+    items = (tree.item,) if isinstance(tree, Never) else tree.items
+    return max((last_part(item, entity) for item in items), default=0)
+
+
+def needle(tree: Tree, entity: IndexedEntity) -> tuple[bytes, int] | None:
+    """Letters that stand, by `folding.SMALL`, in every record of a state for which a tree holds; None if unknown."""
     if isinstance(tree, Every):
         known = [found for item in tree.items if (found := needle(item, entity)) is not None]
-        return max(known, key=len, default=None)
+        return max(known, key=lambda found: len(found[0]), default=None)
+    letters = None
     if isinstance(tree, Words):
         words = plain(tree.text).split()
-        return _small(max(words, key=len)) if words and digits(tree.text) is None else None
-    if isinstance(tree, Test) and tree.op in {"contains", "starts_with", "eq"}:
+        letters = small(max(words, key=len)) if words and digits(tree.text) is None else None
+    elif isinstance(tree, Test) and tree.op in {"contains", "starts_with", "eq"}:
         place = entity.place(tree.field)
         if place is not None and entity.fields[place].kind not in {Kind.NUMBER, Kind.DATE}:
-            return _small(fold(str(tree.value)))
-    return None
-
-
-def _small(text: str) -> bytes:
-    return text.encode() if text.isascii() else _NOWHERE
+            letters = small(fold(str(tree.value)))
+    # A word is found without its accents and in pinyin as well, so it tells nothing of other records.
+    return None if letters is None else (letters, ASCII if isinstance(tree, Words) else SIMPLE)
 
 
 def _place(number: int, entity: IndexedEntity) -> int:
@@ -120,12 +128,12 @@ def _test(test: Test, entity: IndexedEntity) -> Matcher:
 
 
 def _on_folded(at: int, wanted: str, *, start: bool) -> Matcher:
-    small = _small(wanted)
+    bare = wanted.encode() if wanted.isascii() else _NOWHERE
 
     def test(parts: Parts) -> bool:
         part = parts[at] if at < len(parts) else NONE
         if part.isascii():
-            return part.lower().startswith(small) if start else small in part.lower()
+            return part.lower().startswith(bare) if start else bare in part.lower()
         if part == NONE:
             return False
         folded = fold(part.decode())

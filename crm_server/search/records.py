@@ -4,8 +4,8 @@ A slot is a small number that names a record within this process. Slot 0 names n
 order of ids, so an id is found there by bisection; those that come later stand in a dictionary.
 
 The values of a record are one run of bytes: parts of UTF-8 between `SEPARATOR`, ended by `END`, both of which UTF-8
-never holds. The first part is the plain text that trigrams were cut from, where the values alone don't give it; then
-come the values in the order of the entity's fields, `NONE` for an empty one; empty ones at the end are left out.
+never holds. The first part is empty, so that each value comes after a separator; then come the values in the order of
+the entity's fields, `NONE` for an empty one; empty ones at the end are left out.
 """
 
 from __future__ import annotations
@@ -17,33 +17,40 @@ from itertools import accumulate
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from crm_server.search.folding import is_simple
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SEPARATOR, NONE, END = b"\xfe", b"\xfd", b"\xff"
 _END = 0xFF
-GONE, LIVE, BIN, ASCII = 0, 1, 2, 4
-"""States of a slot: nobody, a record, one in the bin; `ASCII` is added to those with tidy ASCII values alone."""
-_SIGNS = SEPARATOR + NONE
+GONE, LIVE, BIN, ASCII, SIMPLE = 0, 1, 2, 4, 8
+"""States of a slot: nobody, a record, one in the bin. `ASCII` is added to those with tidy ASCII values alone, `SIMPLE`
+to those whose values are folded (`folding.fold`) by making their letters small."""
+_SEPARATOR, _NONE, _LAST = (sign.decode("utf-8", "surrogateescape") for sign in (SEPARATOR, NONE, END))
+_COMMON = bytes(range(128)) + SEPARATOR + NONE + END
 _ID = Struct(">QQ")
 _ID_BYTES = _ID.size
 _WASTE = 4_000_000
 
 
-def pack(values: Sequence[str | None], text: str, *, tidy: bool) -> tuple[bytes, bool]:
-    """The values of a record as bytes, and whether they are ASCII alone and tidy.
+def pack(values: Sequence[str | None], *, tidy: bool) -> tuple[bytes, int]:
+    """The values of a record as bytes, and what their letters add to its state.
 
     Args:
         values: Texts, None for those that are empty.
-        text: The plain text for trigrams; it is kept where small letters of the values don't give it.
-        tidy: Whether they do.
+        tidy: Whether there is no white space in them but single spaces.
     """
-    parts = [NONE if value is None else value.encode() for value in values]
-    while parts and parts[-1] == NONE:
-        parts.pop()
-    packed = SEPARATOR.join((b"", *parts)) if parts else b""
-    simple = tidy and packed.translate(None, _SIGNS).isascii()
-    return (packed if simple else text.encode() + packed) + END, simple
+    end = len(values)
+    while end and values[end - 1] is None:
+        end -= 1
+    written = [_NONE if value is None else value for value in values[:end]]
+    # Signs that no text holds are written as lone surrogates, which stand for bytes: one encoding does for all values.
+    packed = f"{_SEPARATOR.join(('', *written))}{_LAST}".encode("utf-8", "surrogateescape")
+    others = packed.translate(None, _COMMON)
+    if not others:
+        return packed, SIMPLE | ASCII if tidy else SIMPLE
+    return packed, SIMPLE if is_simple(others.decode()) else 0
 
 
 def unpack(parts: Sequence[bytes | bytearray], count: int) -> tuple[str | None, ...]:
@@ -132,7 +139,7 @@ class Records:
         return read
 
     def parts(self, slot: int) -> list[bytearray]:
-        """The parts of a slot: its plain text, then its values."""
+        """The parts of a slot: an empty one, then its values."""
         return self.raw(slot).split(SEPARATOR)
 
     def live(self) -> Iterator[int]:

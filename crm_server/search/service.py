@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -61,6 +62,12 @@ class Limits:
             return 0 if made <= self._most else max(1, round(self._minute + _MINUTE - now))
 
 
+def _set_aside() -> None:
+    """Let the garbage collector look no more at what is there: it would hold up a request for 0.1 s now and then."""
+    gc.collect()
+    gc.freeze()
+
+
 class SearchService:
     """One index of one database."""
 
@@ -89,6 +96,7 @@ class SearchService:
     def _load(self) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
+            _set_aside()
             try:
                 self.feed.begin()
                 self.loader.run(self._stopping.is_set)
@@ -111,6 +119,7 @@ class SearchService:
                 log.info("loaded", records=self.loader.loaded, seconds=round(time.monotonic() - began, 2))
                 metrics.SEARCH_RECORDS.set(self.loader.loaded)
                 self.loader.make_orders(self._stopping.is_set)
+                _set_aside()
             return
 
     def stop(self) -> None:

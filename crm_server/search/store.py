@@ -17,7 +17,7 @@ from crm_server.search.candidates import Candidates, Where, either
 from crm_server.search.fields import Kind
 from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
-from crm_server.search.records import ASCII, NONE, SEPARATOR, Records, pack, unpack
+from crm_server.search.records import NONE, SEPARATOR, Records, pack, unpack
 from crm_server.search.texts import Folded, written
 from crm_server.search.words import Vocabulary, mistypable
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from crm_server.search.texts import Batch, Doc
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
-_MOST_GRAMS = 4
+_MOST_GRAMS, _COMMON = 4, 8
+"""A trigram that so many times as many records hold as the rarest one costs more than it spares."""
 _RARE = 20_000
+_STRETCHES, _HIGHEST = 16, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
 _LOADING = {"hashsize": 32_000_000, "automerge": 0, "crisismerge": 64}
 _LOADED = {"hashsize": 1_000_000, "automerge": 4, "crisismerge": 16}
@@ -46,6 +48,8 @@ class FieldOrder:
         self.changed: set[int] = set()
         """Records that were added, changed or dropped while the order was made."""
         self._keys: list[Any] = []
+        self._known: dict[bytes, Any] = {}
+        """Values while the order is made: many records share theirs."""
         self._slots = array("I")
         self._empty: list[int] = []
 
@@ -59,12 +63,16 @@ class FieldOrder:
 
     def value(self, slot: int) -> Any:
         """What the value of a record is compared by; None where it has none."""
+        written = self._written(slot)
+        return None if written is None else self._compared(written)
+
+    def _written(self, slot: int) -> bytearray | None:
         at = self._at
         parts = self._records.raw(slot).split(SEPARATOR, at + 1)
-        if at >= len(parts) or parts[at] == NONE:
-            return None
-        text = parts[at].decode()
-        return int(text) if self._kind is Kind.NUMBER else sort_key(text)
+        return None if at >= len(parts) or parts[at] == NONE else parts[at]
+
+    def _compared(self, written: bytes | bytearray) -> Any:
+        return int(written) if self._kind is Kind.NUMBER else sort_key(written.decode())
 
     def starting(self, text: str) -> tuple[int, Iterator[int]]:
         """The records among which all are whose value begins with a text: how many, and which."""
@@ -74,15 +82,20 @@ class FieldOrder:
 
     def read(self, slots: Iterable[int]) -> None:
         """Note the values of some records; `fill` puts them in order."""
-        states, value = self._records.states, self.value
+        states, written, known = self._records.states, self._written, self._known
         for slot in slots:
-            if states[slot]:
-                key = value(slot)
-                if key is None:
-                    self._empty.append(slot)
-                else:
-                    self._keys.append(key)
-                    self._slots.append(slot)
+            if not states[slot]:
+                continue
+            part = written(slot)
+            if part is None:
+                self._empty.append(slot)
+                continue
+            name = bytes(part)
+            key = known.get(name)
+            if key is None:
+                key = known[name] = self._compared(name)
+            self._keys.append(key)
+            self._slots.append(slot)
 
     def sort(self) -> list[int]:
         """The slots that were read in order."""
@@ -92,7 +105,7 @@ class FieldOrder:
             places = sorted(range(len(keys)), key=keys.__getitem__)
         else:
             places = sorted(range(len(keys)), key=lambda at: (keys[at], self._records.order_of_id(slots[at])))
-        self._keys = []
+        self._keys, self._known = [], {}
         return [slots[at] for at in places]
 
     def fill(self, slots: Iterable[int]) -> None:
@@ -124,6 +137,13 @@ class CreationOrder(FieldOrder):
     def value(self, slot: int) -> int:
         """When it was made."""
         return self._records.created[slot]
+
+    def read(self, slots: Iterable[int]) -> None:
+        """Note when some records were made."""
+        states = self._records.states
+        there = [slot for slot in slots if states[slot]]
+        self._slots.extend(there)
+        self._keys.extend(map(self._records.created.__getitem__, there))
 
 
 class Store:
@@ -188,8 +208,8 @@ class Store:
         records = self.records
         slot = records.slot_of(doc.id)
         text, words, tidy = written(self.entity, doc.values, Folded())
-        packed, simple = pack(doc.values, text, tidy=tidy)
-        state = doc.state | (ASCII if simple else 0)
+        packed, letters = pack(doc.values, tidy=tidy)
+        state = doc.state | letters
         if slot is None:
             slot = records.add(doc.id)
         elif records.states[slot]:
@@ -287,7 +307,9 @@ class Store:
         known = list(dict.fromkeys(grams(text)))
         if known:
             known.sort(key=self._grams.__getitem__)
-            expression = " AND ".join(f'"{quoted(gram)}"' for gram in known[:_MOST_GRAMS])
+            common = _COMMON * self._grams[known[0]]
+            rare = [gram for gram in known[:_MOST_GRAMS] if self._grams[gram] <= common]
+            expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare)
             return Candidates(expression, self._about(known[0]))
         if self._about(text) > _RARE:
             return None
@@ -310,15 +332,25 @@ class Store:
         )
         return [term for (term,) in found]
 
-    def slots(self, connection: sqlite3.Connection, expression: str, most: int) -> list[int]:
-        """The slots that FTS5 finds, upwards, at most so many."""
+    def stretches(self, connection: sqlite3.Connection, expression: str) -> Iterator[list[int]]:
+        """The slots that FTS5 finds, upwards, those of a stretch of all at a time: who has enough leaves the rest."""
+        end, low = len(self.records), 0
+        width = end // _STRETCHES + 1
+        while low < end:
+            yield self.slots(connection, expression, width, low, low + width)
+            low, width = low + width, 2 * width
+
+    def slots(
+        self, connection: sqlite3.Connection, expression: str, most: int, low: int = 0, high: int = _HIGHEST
+    ) -> list[int]:
+        """The slots above one and up to another that FTS5 finds, upwards, at most so many."""
         if not expression:
             return []
         # One row with all of them: a row a slot costs several times as much.
         (found,) = connection.execute(
             f"select json_group_array(rowid) from (select rowid from {self.trigrams} where {self.trigrams} match ? "
-            "limit ?)",
-            (expression, most),
+            "and rowid > ? and rowid <= ? limit ?)",
+            (expression, low, high, most),
         ).fetchone()
         return _slots.decode(found)
 

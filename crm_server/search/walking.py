@@ -8,12 +8,14 @@ place. So a condition that half of all records fulfil costs no more than a page 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crm_server.search.candidates import candidates
 from crm_server.search.fields import Kind
-from crm_server.search.matching import matcher, needle
+from crm_server.search.folding import SMALL
+from crm_server.search.matching import last_part, matcher, needle
 from crm_server.search.protocol import Every, Test
 from crm_server.search.records import ASCII, BIN, LIVE, SEPARATOR
 
@@ -26,16 +28,14 @@ if TYPE_CHECKING:
     from crm_server.search.protocol import Tree, Walk
     from crm_server.search.store import FieldOrder, Store
 
-_FEW = 20_000
-"""Candidates are named at once when they are so many at most."""
-_NAMED = 2
-"""Naming so many candidates costs what looking at one record of a pool costs."""
+_NAMED = 12
+"""Naming so many candidates, and putting them in order by blocks, costs what looking at one record costs."""
+_STRETCH = 4
+"""Naming so many records of a stretch of an order costs what naming one by trigrams costs."""
 _ENOUGH = 100
 """So many records are looked at before trigrams are asked who among them may fit."""
 _STEPS = 6
 """So many steps along an order cost what putting one record in its place costs."""
-_LOOKS, _LOOK_TO_NAME = 3_000, 20
-"""So many records are looked at before candidates are named, and one more for so many candidates."""
 
 
 class Sieve:
@@ -57,31 +57,30 @@ class Sieve:
                 )
 
     @property
+    def _stretched(self) -> bool:
+        """Whether a stretch of an order names records at less cost than trigrams."""
+        if self._starting is None or self._where is None:
+            return self._starting is not None
+        return self._starting[0] <= _STRETCH * self._where.most
+
+    @property
+    def price(self) -> float:
+        """What `named` costs; 1 for each record that trigrams name."""
+        return (self.most or 0) / (_STRETCH if self._stretched else 1)
+
+    @property
     def most(self) -> int | None:
         """About how many records get through at most; None if nothing is known."""
-        known = [self._where.most] if self._where is not None else []
-        known += [self._starting[0]] if self._starting is not None else []
-        return min(known, default=None)
-
-    def few(self, most: int) -> Collection[int] | None:
-        """All records that may get through, each once, where they are at most about so many; else None."""
-        about = self.most
-        if about is None or about > most:
-            return None
-        if self._starting is not None and self._starting[0] == about:
-            return list(self._starting[1])
-        assert self._where is not None  # noqa: S101 - one of the two tells how many they are
-        found = self._store.slots(self._connection, self._where.expression, 2 * most + 1)
-        return found if len(found) <= 2 * most else None
+        if self._starting is not None and self._stretched:
+            return self._starting[0]
+        return None if self._where is None else self._where.most
 
     def named(self) -> Iterable[int]:
-        """All records that may get through, as far as is known; else all that there are."""
-        about = self.most
-        if about is None:
-            return self._store.records.live()
-        if self._starting is not None and self._starting[0] == about:
+        """All records that may get through, as far as is known, each once, else all that there are; asked for once."""
+        if self._starting is not None and self._stretched:
             return self._starting[1]
-        assert self._where is not None  # noqa: S101 - one of the two tells how many they are
+        if self._where is None:
+            return self._store.records.live()
         return self._store.slots(self._connection, self._where.expression, len(self._store.records))
 
 
@@ -102,16 +101,19 @@ def _holds(store: Store, tree: Tree | None, wanted: int) -> Callable[[int], bool
     states = store.records.states
     if tree is None:
         return lambda slot: states[slot] & wanted != 0
-    judge, letters, read = matcher(tree, store.entity), needle(tree, store.entity), store.records.reader()
+    judge, read = matcher(tree, store.entity), store.records.reader()
+    cuts = last_part(tree, store.entity) + 1
+    letters, told = needle(tree, store.entity) or (b"", 0)
+    nowhere = 0 if letters.isascii() else ASCII
 
     def holds(slot: int) -> bool:
         state = states[slot]
-        if not state & wanted:
+        if not state & wanted or state & nowhere:
             return False
         values = read(slot)
-        if letters is not None and state & ASCII and letters not in values.lower():
+        if state & told and letters not in values.translate(SMALL):
             return False
-        return judge(values.split(SEPARATOR))
+        return judge(values.split(SEPARATOR, cuts))
 
     return holds
 
@@ -149,7 +151,7 @@ class Way:
             yield from region.arranged(slots, holds, start, downward=self._downward)
 
 
-def walk(way: Way, sieve: Sieve, pool: Collection[int] | None, total: int, count: int) -> list[int]:
+def walk(way: Way, sieve: Sieve, pool: set[int] | frozenset[int] | None, total: int, count: int) -> list[int]:
     """The next slots of a list, at most `count`.
 
     Args:
@@ -159,24 +161,55 @@ def walk(way: Way, sieve: Sieve, pool: Collection[int] | None, total: int, count
         total: Records in the order.
         count: How many are wanted.
     """
+    ordered = _walked(way, sieve, total, count) if pool is None else _pooled(way, sieve, pool, total, count)
+    return list(islice(ordered, count))
+
+
+def _walked(way: Way, sieve: Sieve, total: int, count: int) -> Iterator[int]:
+    holds, most, slots = sieve.holds, sieve.most, way.slots()
+    if most is None:
+        return filter(holds, slots)
+    looks = _looks(most, total, count)
+    if most > _NAMED * looks:
+        found = list(islice(filter(holds, islice(slots, looks)), count))
+        if len(found) == count or next(slots, None) is None:
+            return iter(found)
+        # Those that fit lie far away, or are fewer than it seemed.
+    return way.arranged(sieve.named(), holds)
+
+
+def _pooled(way: Way, sieve: Sieve, pool: set[int] | frozenset[int], total: int, count: int) -> Iterator[int]:
     holds, most = sieve.holds, sieve.most
-    few = sieve.few(_FEW if pool is None else _NAMED * len(pool))
-    if few is not None:
-        pool = few if pool is None else [slot for slot in few if slot in pool]
-    if pool is None and most is None:
-        return list(islice(filter(holds, way.slots()), count))
-    slots = way.slots()
-    looks: Iterator[int]
-    if pool is None:
-        looks = islice(slots, _LOOKS + (most or 0) // _LOOK_TO_NAME)
-    elif few is None and most is None:
+    if most is None:
         # A step is quicker than putting a record of the pool in its place.
-        steps = 2 * count * total // max(len(pool), 1)
-        looks = filter(pool.__contains__, islice(slots, steps if steps < _STEPS * len(pool) else 0))
-    else:
-        return list(islice(way.arranged(pool, holds), count))
-    found = list(islice(filter(holds, looks), count))
-    if len(found) == count or next(slots, None) is None:
-        return found
-    # Those that fit lie far away: who may is named, instead of looking at all that come by.
-    return list(islice(way.arranged(sieve.named() if pool is None else pool, holds), count))
+        steps, slots = 2 * count * total // max(len(pool), 1), way.slots()
+        if steps < _STEPS * len(pool):
+            found = list(islice(filter(holds, filter(pool.__contains__, islice(slots, steps))), count))
+            if len(found) == count or next(slots, None) is None:
+                return iter(found)
+        return way.arranged(pool, holds)
+    looks = _looks(most, total, count)
+    if sieve.price > _NAMED * min(looks, len(pool)):
+        with suppress(_Enough):
+            return iter(list(islice(way.arranged(pool, _for_a_while(holds, looks)), count)))
+    return way.arranged(pool.intersection(sieve.named()), holds)
+
+
+class _Enough(Exception):
+    """So many records were looked at that naming candidates costs less than going on."""
+
+
+def _for_a_while(holds: Callable[[int], bool], looks: int) -> Callable[[int], bool]:
+    left = iter(range(looks))
+
+    def limited(slot: int) -> bool:
+        if next(left, None) is None:
+            raise _Enough
+        return holds(slot)
+
+    return limited
+
+
+def _looks(most: int, total: int, count: int) -> int:
+    """After so many looks a page should be full: twice those that it takes where what fits lies evenly."""
+    return 2 * count * total // max(most, 1)

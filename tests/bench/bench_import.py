@@ -224,8 +224,10 @@ def _database(settings: Settings) -> int:
     engine = manage.owner_engine(settings.owner_database_url)
     with engine.connect() as connection:
         backend: int = connection.execute(text("select pg_backend_pid()")).scalar_one()
+        # As long as the connection is there.
+        server = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
     engine.dispose()
-    return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+    return server
 
 
 def _empty(settings: Settings) -> None:

@@ -156,3 +156,10 @@ def test_a_reset_without_a_terminal_deletes_nothing(run, tmp_path):
 def test_the_locks_belong_to_the_declared_dependencies():
     done = subprocess.run(["bin/lock", "--check"], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_tests_run_without_the_modules_of_elsewhere(run, checkout):
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    _program(checkout / ".venv" / "bin" / "python", 'echo "modules of ${PYTHONPATH-nowhere else}"')
+    done = run("bin/test", "--part", "tests", PYTHONPATH="/stray")
+    assert "modules of nowhere else" in done.stdout

@@ -175,8 +175,9 @@ class Batch:
         if not work.failed:
             work.problems += self._rules.complete(work.values)
         names = self._mapping.key
-        if names and all(work.values.get(name) is not None for name in names):
-            work.key = tuple(self._finder.normal(name, work.values[name]) for name in names)
+        given = [(name, value) for name in names if (value := work.values.get(name)) is not None]
+        if given and len(given) == len(names):
+            work.key = tuple([self._finder.normal(name, value) for name, value in given])
 
     def _money(self, work: Work, name: str, amount: Amount) -> None:
         policy = self._entity.fields[name].policy
@@ -337,7 +338,7 @@ class Batch:
         moved = [there.change for _work, there in changes if there.change is not None]
         self._rules.begin(connection, records, moved)
         bulk.insert(records, self._import_id)
-        self._finder.made(records)
+        self._finder.made([(work.values["id"], work.key) for work, _fresh in creates if work.key is not None])
         for _work, there in changes:
             change = there.change
             if change is None:

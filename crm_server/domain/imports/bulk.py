@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, bindparam, cast, column, update, values
 
 from compliance.audit.capture import plain
-from compliance.audit.events import Event, columns_of
+from compliance.audit.events import Creations, Event, columns_of
 from compliance.audit.models import AuditEvent, AuditPayload
 from compliance.datamap import Audit, DataMap, EntityDef, KeyClass
 from crm_server.domain import names
@@ -25,8 +26,8 @@ from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.blindindex.plan import indexable
 from crm_server.kernel.blindindex.tokens import EntityTokens
 from crm_server.kernel.clock import now
-from crm_server.kernel.copying import copy_columns
-from crm_server.kernel.ids import new_id
+from crm_server.kernel.copying import Column, copy_columns
+from crm_server.kernel.ids import new_id, new_ids
 from crm_server.kernel.keys import keys_of
 from crm_server.kernel.sealing import Resealed, Sealer
 
@@ -103,33 +104,37 @@ class Bulk:
         """Creates the records; returns their keys in order. Values are those that the columns store."""
         if not records:
             return []
-        moment = now()
-        keys = [record.setdefault("id", new_id()) for record in records]
+        for record in records:
+            if "id" not in record:
+                record["id"] = new_id()
+        keys = [record["id"] for record in records]
         if self._subject is not None:
             self._subjects(records)
-        number = len(records)
-        event_ids = [new_id() for _record in records]
-        cells = self._columns(records)
+        event_ids = new_ids(len(records))
         documents, audit_keys = self._sealed(records)
-        cells |= documents
-        cells |= {
-            "id": keys,
-            "event_id": event_ids,
-            "version": [1] * number,
-            "created_at": [moment] * number,
-            "updated_at": [moment] * number,
-            "created_by": [self._author] * number,
-            "updated_by": [self._author] * number,
-        }
+        cells: dict[str, Column] = {**self._columns(records), **documents, **self._made(keys, event_ids)}
         if "import_id" in self.entity.fields:
-            cells["import_id"] = [import_id] * number
+            cells["import_id"] = repeat(import_id, len(records))
         copy_columns(self._connection, self.entity.table, cells)
         if self._indexed:
             self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
-        self._log(list(map(self._created, records, event_ids)), audit_keys)
+        self._log(self._creations(records, event_ids), audit_keys)
         return keys
+
+    def _made(self, keys: Sequence[UUID], event_ids: Sequence[bytes]) -> dict[str, Column]:
+        """The columns of new rows that every table has."""
+        number, moment = len(keys), now()
+        return {
+            "id": keys,
+            "event_id": event_ids,
+            "version": repeat(1, number),
+            "created_at": repeat(moment, number),
+            "updated_at": repeat(moment, number),
+            "created_by": repeat(self._author, number),
+            "updated_by": repeat(self._author, number),
+        }
 
     def update(self, changes: Sequence[Change]) -> list[UUID]:
         """Applies the changes whose record still has the version that was read; returns the keys of those."""
@@ -238,7 +243,9 @@ class Bulk:
     def _tokens(self) -> EntityTokens:
         return EntityTokens(keys_of(self._session).keys, self._connection, self.entity.model)
 
-    def _log(self, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey] | None = None) -> None:
+    def _log(
+        self, events: Sequence[Event] | Creations, fresh: Mapping[UUID, DocumentKey] | None = None
+    ) -> None:
         """The events and their payloads, by COPY as well."""
         told, payloads = columns_of(self._connection, self._actor, events, fresh)
         for model, columns in ((AuditEvent, told), (AuditPayload, payloads)):
@@ -248,24 +255,13 @@ class Bulk:
     def _subjects(self, records: Sequence[dict[str, Any]]) -> None:
         """A data subject for each new person; keys, requests and consents will hang on it."""
         entity = self._datamap["data_subject"]
-        moment = now()
-        number = len(records)
-        event_ids, subjects = ([new_id() for _record in records] for _column in range(2))
-        meta: dict[str, Any] = {"fields": [], "version": 1}
-        events = []
-        for record, event_id, subject in zip(records, event_ids, subjects, strict=True):
+        subjects = [new_id() for _record in records]
+        for record, subject in zip(records, subjects, strict=True):
             record[self._subject or ""] = subject
-            events.append(
-                Event("change", "create", object_type=entity.number, object_ref=subject, subjects=(subject,),
-                      meta=meta, event_id=event_id)
-            )  # fmt: skip
-        columns: dict[str, Sequence[Any]] = {
-            "id": subjects, "event_id": event_ids, "version": [1] * number, "created_at": [moment] * number,
-            "updated_at": [moment] * number, "created_by": [self._author] * number,
-            "updated_by": [self._author] * number,
-        }  # fmt: skip
-        copy_columns(self._connection, entity.table, columns)
-        self._log(events)
+        event_ids = new_ids(len(records))
+        copy_columns(self._connection, entity.table, self._made(subjects, event_ids))
+        facts = [{"fields": [], "version": 1}] * len(records)
+        self._log(Creations(entity.number, event_ids, subjects, subjects, facts))
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """Columns that any record fills, with their default where a record leaves them out."""
@@ -274,25 +270,22 @@ class Bulk:
         defaults = {name: _default(table, name) for name in self.entity.fields if name in used}
         return {name: [record.get(name, default) for record in records] for name, default in defaults.items()}
 
-    def _created(self, record: Mapping[str, Any], event_id: UUID) -> Event:
-        """The event of one new record: what `_event` tells of a record before which there was nothing."""
-        filled = tuple([name for name, value in record.items() if value is not None])
-        meta, slots = self._told.get(filled) or self._tell(filled)
-        changes = {
-            slot: [None, value if type(value := record[name]) is str else plain(value)]
-            for name, slot in slots
-        }
-        subject = record.get(self._subject) if self._subject else None
-        return Event(
-            "change",
-            "create",
-            object_type=self.entity.number,
-            object_ref=record["id"],
-            subjects=(subject,) if subject else (),
-            meta=meta,
-            payload={"changes": changes} if changes else None,
-            event_id=event_id,
-        )
+    def _creations(self, records: Sequence[Mapping[str, Any]], event_ids: Sequence[bytes]) -> Creations:
+        """The events of new records: what `_event` tells of a record before which there was nothing."""
+        metas: list[dict[str, Any]] = []
+        payloads: list[dict[str, Any] | None] = []
+        for record in records:
+            filled = tuple([name for name, value in record.items() if value is not None])
+            meta, slots = self._told.get(filled) or self._tell(filled)
+            changes = {
+                slot: [None, value if type(value := record[name]) is str else plain(value)]
+                for name, slot in slots
+            }
+            metas.append(meta)
+            payloads.append({"changes": changes} if changes else None)
+        subjects = [record.get(self._subject) if self._subject else None for record in records]
+        keys = [record["id"] for record in records]
+        return Creations(self.entity.number, event_ids, keys, subjects, metas, payloads)
 
     def _tell(self, filled: tuple[str, ...]) -> _Told:
         """What the event of a new record tells that has these fields: facts, and which values under which key."""

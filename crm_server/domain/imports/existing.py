@@ -117,10 +117,10 @@ class Finder:
         rows = session.execute(query) if versions else ()
         return {record for record, version in rows if versions[record] == version}
 
-    def made(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Told of new records (their values, with their keys), which need not be opened to be known."""
+    def made(self, records: Sequence[tuple[UUID, Key]]) -> None:
+        """Told of new records and of what they are recognised by, so that nobody need open them."""
         if self._seals is not None:
-            self._seals.made(records)
+            self._seals.made([(record, key[0]) for record, key in records])
 
     def forget(self) -> None:
         """Takes back what was made by a batch that was rolled back."""

@@ -37,7 +37,7 @@ class Work:
     @property
     def failed(self) -> bool:
         """Whether a problem holds the row back."""
-        return any(not problem.warning for problem in self.problems)
+        return bool(self.problems) and any(not problem.warning for problem in self.problems)
 
 
 @dataclass(frozen=True, slots=True)

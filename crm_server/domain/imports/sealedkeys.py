@@ -20,7 +20,7 @@ from crm_server.kernel.keys import keys_of
 from crm_server.kernel.opening import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from uuid import UUID
 
     from sqlalchemy.orm import Session
@@ -79,11 +79,11 @@ class SealedKeys:
         having = self._having
         return [record for value in wanted for record in having.get(value, ())]
 
-    def made(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Note new records, given with their keys and values."""
-        for record in records:
-            self._note(record["id"], 1, normal_of(self._entity, self._name, record.get(self._name)))
-            self._made.append(record["id"])
+    def made(self, records: Iterable[tuple[UUID, str]]) -> None:
+        """Note new records, given with their value in normal form."""
+        for record, value in records:
+            self._note(record, 1, value)
+            self._made.append(record)
 
     def forget(self) -> None:
         """Take back what was noted since the last search: its transaction was rolled back."""

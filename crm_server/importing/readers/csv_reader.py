@@ -51,6 +51,21 @@ class _Lines:
         self.record.append(line)
         return line
 
+    def plain(self, delimiter: str, quote: str) -> list[str] | None:
+        """The cells of the next line as `csv` reads them, if it has no quotes and so is a record; else None.
+
+        Raises StopIteration at the end.
+        """
+        if self._again:
+            return None
+        line = next(self._text)
+        if quote in line or "\0" in line or len(line) >= MAX_FIELD:
+            self._again.append(line)
+            return None
+        self.number += 1
+        line = line.rstrip("\r\n")
+        return line.split(delimiter) if line else []
+
     def start_record(self) -> int:
         self.record.clear()
         return self.number + 1
@@ -90,7 +105,9 @@ def read_records(
     while True:
         start = lines.start_record()
         try:
-            cells = next(strict)
+            cells = lines.plain(delimiter, quote)
+            if cells is None:
+                cells = next(strict)
         except StopIteration:
             return
         except (csv.Error, _RunawayError):

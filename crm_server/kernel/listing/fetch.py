@@ -15,7 +15,7 @@ from crm_server.kernel.listing.operators import Reader, Values, parameter_type, 
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.pieces import Pieces
 from crm_server.kernel.listing.query import COUNT_CAP, MAX_LIMIT, ListQuery, Page
-from crm_server.kernel.listing.rules import visible
+from crm_server.kernel.listing.rules import listed
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import CustomColumns, no_custom, sql_name, table_name
 from crm_server.kernel.listing.sealed import SealedPart, match, plan
@@ -75,8 +75,8 @@ def fetch(
     values = Values()
     where = WhereCompiler(datamap, custom, reader, values, source)
     conditions = _conditions(entity, query, where, part)
-    if not query.deleted and not part.in_pieces:
-        conditions += visible(source, entity, actor)
+    # The rows of a page in pieces are named by key.
+    table = table_name(entity) if part.in_pieces else listed(source, entity, actor, deleted=query.deleted)
     pieces = Pieces(part, conditions, values) if part.in_pieces else None
     ids = None if pieces is None else pieces.page()
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
@@ -84,18 +84,16 @@ def fetch(
     # After the conditions, which refuse what could not be written down.
     told = None if gathered is not None else _listed(source, actor, query, way).places(values)
     key = (
-        selection, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
+        selection, table, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
         told and tuple(told.values()),
     )  # fmt: skip
     text = _texts.get(key)
     if text is None:
         count = query.count == "exact" and counted is None
-        text = _keep(
-            key,
-            _list_text(
-                entity, query, way, selection, conditions, bound, told, count=count, named=ids is not None
-            ),
+        text = _list_text(
+            entity, table, query, way, selection, conditions, bound, told, count=count, named=ids is not None
         )
+        _keep(key, text)
     opener = Opener(keys_for(source)) if selection.seals else None
     rows = run(source, text, values, actor)
     if gathered is not None:
@@ -202,6 +200,7 @@ def _read_text(
 
 def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     entity: EntityDef,
+    table: str,
     query: ListQuery,
     way: Walk,
     selection: Selection,
@@ -215,9 +214,9 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     sealed = way.item.sealed
     inner = selection.columns(entity, "id", *(() if sealed else (way.item.name,)))
     if named:
-        clauses = [_named_page(entity, conditions, inner, bound[0])]
+        clauses = [_named_page(table, conditions, inner, bound[0])]
     else:
-        clauses = way.clauses(entity, query.limit, conditions, inner, bound)
+        clauses = way.clauses(table, query.limit, conditions, inner, bound)
     chosen = selection.outputs()
     if told is not None:
         clauses += of_list(entity, told, "page", query.limit)
@@ -226,11 +225,11 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     kind = "::text" if parameter_type(way.item.semantic) == "uuid" else ""
     chosen += f", {'null' if sealed else f'page.{sql_name(way.item.name)}{kind}'}, page.id::text"
     if count:
-        chosen += f", {count_column(entity, ' and '.join(conditions) or 'true')}"
+        chosen += f", {count_column(table, ' and '.join(conditions) or 'true')}"
     return f"with {', '.join(clauses)} select {chosen} from page"
 
 
-def _named_page(entity: EntityDef, conditions: tuple[str, ...], inner: str, ids: str) -> str:
+def _named_page(table: str, conditions: tuple[str, ...], inner: str, ids: str) -> str:
     """The expression "page" where its rows are known by key; row rules and conditions are judged once more.
 
     The keys are a subselect so that their number is none of the planner's business: a plan made anew for each number
@@ -239,7 +238,7 @@ def _named_page(entity: EntityDef, conditions: tuple[str, ...], inner: str, ids:
     chosen = " and ".join(conditions) or "true"
     return (
         f"page as materialized (select {inner} from unnest((select {ids})) with ordinality x (key, place) "
-        f"join {table_name(entity)} t on t.id = x.key where {chosen} order by x.place)"
+        f"join {table} t on t.id = x.key where {chosen} order by x.place)"
     )
 
 

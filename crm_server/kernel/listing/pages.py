@@ -13,7 +13,7 @@ from crm_server.kernel.listing.asking import readable, sealed_field
 from crm_server.kernel.listing.operators import SORTABLE, Reader, Values, parameter_type, read_value
 from crm_server.kernel.listing.periods import Period
 from crm_server.kernel.listing.query import ListQuery, Sort
-from crm_server.kernel.listing.scope import sql_name, table_name
+from crm_server.kernel.listing.scope import sql_name
 from crm_server.kernel.listing.where import unknown_field
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class Walk:
         return values.add(parameter_type(self.item.semantic), self.place.value), values.add(*key)
 
     def clauses(
-        self, entity: EntityDef, limit: int, conditions: tuple[str, ...], inner: str, bound: tuple[str, ...]
+        self, table: str, limit: int, conditions: tuple[str, ...], inner: str, bound: tuple[str, ...]
     ) -> list[str]:
         """The expression "page": up to one row more than the limit, in the order of reading.
 
         Args:
-            entity: What is listed.
+            table: What is read: see `rules.listed`.
             limit: Rows on a page.
             conditions: The where clause, to be joined by "and".
             inner: The columns that the page carries.
@@ -84,7 +84,7 @@ class Walk:
 
         def region(more: list[str], count: str) -> str:
             chosen = " and ".join([*conditions, *more]) or "true"
-            return f"select {inner} from {table_name(entity)} t where {chosen} order by {order} limit {count}"
+            return f"select {inner} from {table} t where {chosen} order by {order} limit {count}"
 
         if not self.item.nullable:
             return [f"page as materialized ({region(after, str(limit + 1))})"]

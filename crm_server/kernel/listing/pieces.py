@@ -19,7 +19,7 @@ from crm_server.kernel.listing.asking import array
 from crm_server.kernel.listing.operators import Values, parameter_type
 from crm_server.kernel.listing.pages import Walk
 from crm_server.kernel.listing.query import COUNT_CAP, Sort
-from crm_server.kernel.listing.rules import visible
+from crm_server.kernel.listing.rules import listed
 from crm_server.kernel.listing.running import run
 from crm_server.kernel.listing.scope import sql_name, table_name
 from crm_server.kernel.listing.sealed import SealedPart, first_count
@@ -43,7 +43,7 @@ class Pieces:
 
     def __init__(self, part: SealedPart, conditions: tuple[str, ...], values: Values) -> None:
         self._part, self._way, self._conditions, self._values = part, part.way, conditions, values
-        self._reached = () if part.query.deleted else visible(part.source, part.entity, part.actor)
+        self._table = listed(part.source, part.entity, part.actor, deleted=part.query.deleted)
         self._wanted = part.query.limit + 1
         self.percent = 100
         """How much of everything the service has looked into."""
@@ -83,10 +83,8 @@ class Pieces:
 
     def _few(self) -> bytes | None:
         """All ids of the list, sealed conditions aside, if they are few."""
-        where = " and ".join([*self._conditions, *self._reached]) or "true"
-        rows = self._run(
-            f"select t.id::text from {table_name(self._part.entity)} t where {where} limit {FEW + 1}"
-        )
+        where = " and ".join(self._conditions) or "true"
+        rows = self._run(f"select t.id::text from {self._table} t where {where} limit {FEW + 1}")
         return None if len(rows) > FEW else binary(row[0] for row in rows)
 
     def _kept(self, ids: bytes) -> bytes:
@@ -139,8 +137,7 @@ class Pieces:
         while True:
             values = Values(list(self._values.types), list(self._values.items))
             bound = way.bind(values)
-            conditions = (*self._conditions, *self._reached)
-            clauses = way.clauses(self._part.entity, count, conditions, columns, bound)
+            clauses = way.clauses(self._table, count, self._conditions, columns, bound)
             rows = run(
                 self._part.source,
                 f"with {', '.join(clauses)} select page.id::text, page.{name}{kind} from page",

@@ -1,10 +1,10 @@
-"""Row rules as a predicate of lists, beside the policy that guards them.
+"""Row rules in lists: what a list reads from, so that it is found quickly.
 
 The policy alone makes PostgreSQL walk the whole index in the order of the list and throw away what the actor may not
-see: for somebody who sees a hundred of a million rows that is most of the table. So when few rows are reached they are
-named by key, found with one indexed branch a scope; when many are reached the walk finds a page soon, and nothing is
-added. Which of the two it is, is counted up to `MOST_SEEN` and remembered for a minute: it decides about speed alone,
-since the policy holds either way.
+see: for somebody who sees a hundred of a million rows that is most of the table. So when few rows are reached a list
+reads a view that names them by key, found with one indexed branch a scope; when many are reached the walk through the
+table finds a page soon. Which of the two it is, is counted up to `MOST_SEEN` and remembered for a minute: it decides
+about speed alone, since PostgreSQL holds the same rule either way.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from crm_server.kernel import rowrules, rowsql
 from crm_server.kernel.hot import Hot
+from crm_server.kernel.listing.scope import table_name
 from crm_server.kernel.rowrules import RowAction, Scope
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
 
-MOST_SEEN = 20_000
-"""Who reaches at most so many records may have all of them named."""
+MOST_SEEN = rowsql.MOST
 _REMEMBERED, _MOST = 60.0, 20_000
 _reach: dict[tuple[object, ...], tuple[float, int]] = {}
 
@@ -42,17 +42,19 @@ def sees_all(entity: EntityDef, actor: Actor) -> bool:
     return rowrules.guarded(entity) and Scope.ALL in rowrules.scopes_of(actor, entity.name, RowAction.READ)
 
 
-def visible(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> tuple[str, ...]:
-    """What to add to the conditions on the live rows "t" of an entity, so that an index finds those that the actor
-    may see; nothing when the policy is as quick.
+def listed(source: Hot | Session | Connection, entity: EntityDef, actor: Actor, *, deleted: bool) -> str:
+    """What a list reads from: the view of the live records that the actor reaches where they are few, else the table,
+    whose policy is as quick.
+
+    Args:
+        source: Where the list is read.
+        entity: What is listed.
+        actor: Who reads.
+        deleted: Whether it is the bin that is listed.
     """
-    if not named_by_key(entity, actor):
-        return ()
-    if not rowrules.scopes_of(actor, entity.name, RowAction.READ):
-        return ("false",)
-    if _reaches(source, entity, actor) > rowsql.FEW:
-        return ()
-    return (f"t.id = any ((select {rowsql.reached(entity)})::uuid[])",)
+    if not deleted and named_by_key(entity, actor) and _reaches(source, entity, actor) <= rowsql.FEW:
+        return rowsql.mine(entity)
+    return table_name(entity)
 
 
 def names_all(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bool:
@@ -62,7 +64,7 @@ def names_all(source: Hot | Session | Connection, entity: EntityDef, actor: Acto
 
 def seen(source: Hot | Session | Connection, entity: EntityDef, actor: Actor) -> bytes:
     """The ids of the live records that the actor may see, 16 bytes each, in no order; see `names_all`."""
-    text = f"select {rowsql.reached(entity, MOST_SEEN)}::text"
+    text = f"select {rowsql.reached(entity)}::text"
     return bytes.fromhex(_scalar(source, text, actor)[1:-1].replace("-", "").replace(",", ""))
 
 
@@ -73,7 +75,7 @@ def _reaches(source: Hot | Session | Connection, entity: EntityDef, actor: Actor
     known = _reach.get(key)
     if known is not None and known[0] > now:
         return known[1]
-    number: int = _scalar(source, f"select cardinality({rowsql.reached(entity, MOST_SEEN)})", actor)
+    number: int = _scalar(source, f"select cardinality({rowsql.reached(entity)})", actor)
     if len(_reach) > _MOST:
         _reach.clear()
     _reach[key] = (now + _REMEMBERED, number)
@@ -92,4 +94,4 @@ def forget() -> None:
     _reach.clear()
 
 
-__all__ = ["forget", "named_by_key", "names_all", "seen", "sees_all", "visible"]
+__all__ = ["forget", "listed", "named_by_key", "names_all", "seen", "sees_all"]

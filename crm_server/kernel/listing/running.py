@@ -6,8 +6,13 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
+import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from crm_server.kernel import db
+from crm_server.kernel.errors import NotRecorded
 from crm_server.kernel.hot import Hot, Prepared
 
 if TYPE_CHECKING:
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
 
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.listing.operators import Values
+
+log = structlog.get_logger("kontor.listing")
 
 # A statement is prepared when it has been asked for this often, and at most so many are: a client that asks for ever
 # new shapes must not fill the memory of the database.
@@ -33,7 +40,21 @@ def run(source: Hot | Session | Connection, text: str, values: Values, actor: Ac
         text: SQL.
         values: Its parameters.
         actor: Told to PostgreSQL in the same round trip.
+
+    Raises:
+        NotRecorded: the event of the read is refused.
     """
+    try:
+        return _run(source, text, values, actor)
+    except (psycopg2.Error, DBAPIError) as error:
+        # Lists and reads write nothing but their event.
+        if not db.is_refused(error):
+            raise
+        log.error("read_not_recorded", error=type(error).__name__)  # noqa: TRY400 - its words may be personal
+        raise NotRecorded from error
+
+
+def _run(source: Hot | Session | Connection, text: str, values: Values, actor: Actor) -> list[Any]:
     if isinstance(source, Hot):
         ready = _prepared.get(text) or _prepare(text, values)
         if ready is not None:

@@ -133,11 +133,10 @@ def custom_column(custom: Sequence[CustomColumn]) -> str:
     )
 
 
-def count_column(entity: EntityDef, where: str) -> str:
+def count_column(table: str, where: str) -> str:
     """The number of matches, counted up to one more than the cap."""
     return (
-        f"(select count(*) from (select 1 from {table_name(entity)} t where {where} "
-        f"limit {COUNT_CAP + 1}) c) as {TOTAL}"
+        f"(select count(*) from (select 1 from {table} t where {where} limit {COUNT_CAP + 1}) c) as {TOTAL}"
     )
 
 

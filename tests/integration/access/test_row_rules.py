@@ -1,4 +1,4 @@
-"""Row rules: policy, predicate and an oracle in Python agree on random data, for every scope, act and kind."""
+"""Row rules: policy, view of lists and an oracle in Python agree on random data, for every scope, act and kind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def changeable(company: Company, entity: str, who: Actor, act: RowAction) -> set
 
 class TestAgreement:
     @pytest.mark.parametrize("seed", range(12))
-    def test_policy_predicate_list_and_oracle_name_the_same_rows(self, company: Company, seed: int) -> None:
+    def test_policy_view_list_and_oracle_name_the_same_rows(self, company: Company, seed: int) -> None:
         """# AUTH row rules"""
         dice = random.Random(seed)
         who = actor(dice.choice(company.users), some_scopes(dice))
@@ -63,6 +63,10 @@ class TestAgreement:
                 company.tell(who)
                 named = company.connection.exec_driver_sql(f"select {rowsql.reached(datamap()[entity])}")
                 assert set(named.scalar_one()) & records.keys() == expected, entity
+                view = text(f"select id from {rowsql.mine(datamap()[entity])}")
+                shown = company.connection.execute(view).scalars().all()
+                assert set(shown) & records.keys() == expected, entity
+                assert len(shown) == len(set(shown)), "a row within several scopes is shown once"
             company.tell(who)
             page = fetch(company.connection, datamap(), datamap()[entity], ListQuery(limit=200), who)
             assert {UUID(row["id"]) for row in page.rows} & records.keys() == expected, entity
@@ -105,12 +109,32 @@ class TestAgreement:
             assert hits, f"nothing shows {scope} on {entity}"
 
 
+class TestViewOfLists:
+    def test_rows_that_the_transaction_moved_are_shown_where_they_lie_now(self, company: Company) -> None:
+        user = company.users[0]
+        who = actor(user, {"contact:read": ["own"], "contact:update": ["own"]})
+        view = text(f"select id, version from {rowsql.mine(datamap()['contact'])}")
+        company.tell(who)
+        before = dict(company.connection.execute(view).all())
+        company.connection.execute(text("update crm.contact set version = version + 1"))
+        after = dict(company.connection.execute(view).all())
+        assert before
+        assert after == {key: version + 1 for key, version in before.items()}
+
+    def test_nothing_is_written_through_it(self, company: Company) -> None:
+        company.tell(actor(company.users[0], rowrules.working()))
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            company.connection.execute(text("update kontor.my_contact set version = version + 1"))
+
+
 class TestGuard:
     def test_a_transaction_that_tells_nothing_sees_and_writes_nothing(self, company: Company) -> None:
         company.connection.exec_driver_sql("select set_config('kontor.rows', '', true)")
         for entity in KINDS:
             table = datamap()[entity].table
             assert company.connection.execute(select(table.c.id)).first() is None
+            view = text(f"select id from {rowsql.mine(datamap()[entity])}")
+            assert company.connection.execute(view).first() is None
         with pytest.raises(ProgrammingError, match="row-level security"):
             company.connection.exec_driver_sql(
                 "insert into crm.account (id, name) values (gen_random_uuid(), 'x')"

@@ -97,6 +97,19 @@ class TestRequests:
         assert answer.status_int == 400
         assert "evil" not in answer.text
 
+    def test_a_program_at_another_host_name_is_told_as_of_any_error(self, browser: TestApp) -> None:
+        answer = browser.get(
+            "/api/v1/contacts",
+            headers={"Accept-Language": "zh-CN"},
+            extra_environ={"HTTP_HOST": "evil.example"},
+            status=400,
+        )
+        assert answer.content_type == "application/problem+json"
+        assert answer.json["code"] == "bad_request"
+        assert answer.json["detail"] == "本服务器不提供此主机名。"
+        assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+        assert "evil" not in answer.text
+
     @pytest.mark.parametrize("host", ["localhost", "localhost:8443", "127.0.0.1:1", "[::1]", "[::1]:8443"])
     def test_the_own_names_are_served_with_and_without_a_port(self, browser: TestApp, host: str) -> None:
         browser.get("/login", extra_environ={"HTTP_HOST": host})

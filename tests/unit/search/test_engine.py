@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from crm_server.models import datamap
-from crm_server.search import orders, records, walking
+from crm_server.search import finding, orders, records, walking
 from crm_server.search.engine import Engine
 from crm_server.search.fields import indexed
-from crm_server.search.folding import fold, sort_key
-from crm_server.search.protocol import Every, Find, Ids, Match, Never, Refused, Some, Tree, Walk
+from crm_server.search.folding import fold, forms, plain, sort_key
+from crm_server.search.protocol import Every, Find, Hits, Ids, Match, Never, Refused, Some, Tree, Walk
 from crm_server.search.protocol import Test as Condition
 from crm_server.search.texts import Doc, prepare
 
@@ -127,7 +128,26 @@ def world() -> Iterator[World]:
 
 
 parts = st.sampled_from(
-    ["a", "an", "nn", "mus", "mann", "ö", "曾", "小明", " ", "x", "o'n", "ł", "firma", "nr1"]
+    [
+        "a",
+        "an",
+        "nn",
+        "mus",
+        "mann",
+        "ö",
+        "曾",
+        "小明",
+        " ",
+        "x",
+        "o'n",
+        "ł",
+        "firma",
+        "nr1",
+        "ä",
+        "Ü",
+        "na ",
+        " m",
+    ]
 )
 conditions = st.one_of(
     st.builds(
@@ -155,9 +175,8 @@ trees = st.one_of(
 # Very small and very large bounds make each way be taken.
 bounds = st.fixed_dictionaries(
     {
-        "_FEW": st.sampled_from([0, 20_000]),
-        "_NAMED": st.sampled_from([0, 2]),
-        "_LOOKS": st.sampled_from([0, 5, 3_000]),
+        "_NAMED": st.sampled_from([0, 1, 10_000]),
+        "_STRETCH": st.sampled_from([0.001, 10_000]),
         "_STEPS": st.sampled_from([0, 100_000]),
     }
 )
@@ -267,6 +286,58 @@ class TestCandidates:
             assert len(slots) == found[0]
             assert {name for name in NAMES if name and fold(name).startswith(fold(text))} <= names
             assert len(names) < len(NAMES) // 2
+
+
+class TestFinding:
+    @pytest.mark.parametrize("named", [0, 10_000])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "ann",
+            "anna mus",
+            "mus an",
+            "änne",
+            "nr1",
+            "firma",
+            "x",
+            "bo",
+            "曾",
+            "小明",
+            "zengwei",
+            "o'neil",
+            "é",
+            "mus a",
+            "ann x",
+        ],
+    )
+    def test_who_sees_some_finds_what_of_all_that_fits_they_see(
+        self, world: World, words: str, named: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(finding, "_NAMED", named)
+        monkeypatch.setattr(finding, "_ENOUGH", 0)  # Typing mistakes are forgiven by how many fit.
+        fields = (NUMBERS["name"], NUMBERS["email"])
+        asked = Find(words, {HELD.number: fields}, 400)
+        every = world.engine.find(asked)
+        some = world.engine.find(structs.replace(asked, within=b"".join(world.reader)))
+        few = world.engine.find(structs.replace(asked, limit=5, within=b"".join(world.reader)))
+        assert isinstance(every, Hits)
+        assert isinstance(some, Hits)
+        assert isinstance(few, Hits)
+        assert some.hits == [hit for hit in every.hits if hit.id in world.reader]
+        assert {hit.id for hit in few.hits} <= {hit.id for hit in some.hits}
+        # One or two Latin letters are found where a word begins.
+        wanted = [
+            f" {plain(word)}" if len(word) < 3 and word < "\u3400" else plain(word) for word in words.split()
+        ]
+        assert {hit.id for hit in every.hits} == {
+            key
+            for key, one in world.docs.items()
+            if not one.deleted
+            and all(
+                any(word in f" {form}" for field in fields for form in forms(world.value(key, field) or ""))
+                for word in wanted
+            )
+        }
 
 
 class TestForgetting:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_server.search.folding import fold, plain, romanised
+from crm_server.search.folding import SMALL, fold, is_simple, plain, romanised, small
 
 LETTERS = st.characters(min_codepoint=0x20, max_codepoint=0x180) | st.sampled_from(
     "\t\n\u3000曾伟王小明㐀豈𠀀ﬁ①Ω\u0301"
@@ -26,6 +26,17 @@ def defined(text: str) -> str:
 @given(st.text(LETTERS, max_size=12))
 def test_a_plain_text_is_folded_without_accents_and_with_single_spaces(text: str) -> None:
     assert plain(text) == defined(text)
+
+
+@given(st.text(LETTERS, max_size=12))
+def test_a_folded_text_is_normal_without_regard_to_case(text: str) -> None:
+    assert fold(text) == unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+@given(st.text(LETTERS, max_size=12), st.integers(0, 11), st.integers(1, 4))
+def test_a_part_of_a_simple_text_stands_in_its_bytes(text: str, start: int, length: int) -> None:
+    part = small(fold(text)[start : start + length])
+    assert part is None or not is_simple(text) or part in text.encode().translate(SMALL)
 
 
 @pytest.mark.parametrize(
