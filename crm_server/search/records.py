@@ -27,7 +27,8 @@ _END = 0xFF
 GONE, LIVE, BIN, ASCII, SIMPLE = 0, 1, 2, 4, 8
 """States of a slot: nobody, a record, one in the bin. `ASCII` is added to those with tidy ASCII values alone, `SIMPLE`
 to those whose values are folded (`folding.fold`) by making their letters small."""
-_SIGNS = SEPARATOR + NONE + END
+_SEPARATOR, _NONE, _LAST = (sign.decode("utf-8", "surrogateescape") for sign in (SEPARATOR, NONE, END))
+_COMMON = bytes(range(128)) + SEPARATOR + NONE + END
 _ID = Struct(">QQ")
 _ID_BYTES = _ID.size
 _WASTE = 4_000_000
@@ -40,13 +41,16 @@ def pack(values: Sequence[str | None], *, tidy: bool) -> tuple[bytes, int]:
         values: Texts, None for those that are empty.
         tidy: Whether there is no white space in them but single spaces.
     """
-    parts = [NONE if value is None else value.encode() for value in values]
-    while parts and parts[-1] == NONE:
-        parts.pop()
-    packed = SEPARATOR.join((b"", *parts)) + END
-    if packed.translate(None, _SIGNS).isascii():
+    end = len(values)
+    while end and values[end - 1] is None:
+        end -= 1
+    written = [_NONE if value is None else value for value in values[:end]]
+    # Signs that no text holds are written as lone surrogates, which stand for bytes: one encoding does for all values.
+    packed = f"{_SEPARATOR.join(('', *written))}{_LAST}".encode("utf-8", "surrogateescape")
+    others = packed.translate(None, _COMMON)
+    if not others:
         return packed, SIMPLE | ASCII if tidy else SIMPLE
-    return packed, SIMPLE if is_simple("".join(filter(None, values))) else 0
+    return packed, SIMPLE if is_simple(others.decode()) else 0
 
 
 def unpack(parts: Sequence[bytes | bytearray], count: int) -> tuple[str | None, ...]:

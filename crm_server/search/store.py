@@ -48,6 +48,8 @@ class FieldOrder:
         self.changed: set[int] = set()
         """Records that were added, changed or dropped while the order was made."""
         self._keys: list[Any] = []
+        self._known: dict[bytes, Any] = {}
+        """Values while the order is made: many records share theirs."""
         self._slots = array("I")
         self._empty: list[int] = []
 
@@ -61,12 +63,16 @@ class FieldOrder:
 
     def value(self, slot: int) -> Any:
         """What the value of a record is compared by; None where it has none."""
+        written = self._written(slot)
+        return None if written is None else self._compared(written)
+
+    def _written(self, slot: int) -> bytearray | None:
         at = self._at
         parts = self._records.raw(slot).split(SEPARATOR, at + 1)
-        if at >= len(parts) or parts[at] == NONE:
-            return None
-        text = parts[at].decode()
-        return int(text) if self._kind is Kind.NUMBER else sort_key(text)
+        return None if at >= len(parts) or parts[at] == NONE else parts[at]
+
+    def _compared(self, written: bytes | bytearray) -> Any:
+        return int(written) if self._kind is Kind.NUMBER else sort_key(written.decode())
 
     def starting(self, text: str) -> tuple[int, Iterator[int]]:
         """The records among which all are whose value begins with a text: how many, and which."""
@@ -76,15 +82,20 @@ class FieldOrder:
 
     def read(self, slots: Iterable[int]) -> None:
         """Note the values of some records; `fill` puts them in order."""
-        states, value = self._records.states, self.value
+        states, written, known = self._records.states, self._written, self._known
         for slot in slots:
-            if states[slot]:
-                key = value(slot)
-                if key is None:
-                    self._empty.append(slot)
-                else:
-                    self._keys.append(key)
-                    self._slots.append(slot)
+            if not states[slot]:
+                continue
+            part = written(slot)
+            if part is None:
+                self._empty.append(slot)
+                continue
+            name = bytes(part)
+            key = known.get(name)
+            if key is None:
+                key = known[name] = self._compared(name)
+            self._keys.append(key)
+            self._slots.append(slot)
 
     def sort(self) -> list[int]:
         """The slots that were read in order."""
@@ -94,7 +105,7 @@ class FieldOrder:
             places = sorted(range(len(keys)), key=keys.__getitem__)
         else:
             places = sorted(range(len(keys)), key=lambda at: (keys[at], self._records.order_of_id(slots[at])))
-        self._keys = []
+        self._keys, self._known = [], {}
         return [slots[at] for at in places]
 
     def fill(self, slots: Iterable[int]) -> None:
@@ -126,6 +137,13 @@ class CreationOrder(FieldOrder):
     def value(self, slot: int) -> int:
         """When it was made."""
         return self._records.created[slot]
+
+    def read(self, slots: Iterable[int]) -> None:
+        """Note when some records were made."""
+        states = self._records.states
+        there = [slot for slot in slots if states[slot]]
+        self._slots.extend(there)
+        self._keys.extend(map(self._records.created.__getitem__, there))
 
 
 class Store:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from crm_server.search.folding import forms, large
+from crm_server.search.folding import forms, large, plain
 from crm_server.search.records import BIN, LIVE, pack
 from crm_server.search.words import mistypable
 
@@ -87,6 +87,14 @@ class Folded(dict[str, tuple[str, ...]]):
         self[text] = found = forms(text)
         return found
 
+    def forms(self, text: str) -> tuple[str, ...]:
+        """All forms of a text. Those of ASCII, most of which come once, are made faster than looked up."""
+        return (plain(text),) if text.isascii() else self[text]
+
+    def plain(self, text: str) -> str:
+        """The first of the forms."""
+        return plain(text) if text.isascii() else self[text][0]
+
 
 class Written(NamedTuple):
     """What finding needs of a record.
@@ -122,12 +130,12 @@ def written(entity: IndexedEntity, values: Sequence[str | None], folded: Folded)
         known = whole.lower().split("\n") if known else known
         title = known.pop() if title else ""
     else:
-        words = {word for text in spoken for word in folded[text][0].split()}
-        known = [form for text in known for form in folded[text]]
-        title = folded[title][0] if title else ""
+        words = set(" ".join(map(folded.plain, spoken)).split())
+        title = folded.plain(title) if title else ""
+        known = [form for text in known for form in folded.forms(text)]
+        known.sort(key=len, reverse=True)
     text = f" {title} \n" if title else ""
     end, seen = len(text), {"", *title.split()}
-    known.sort(key=len, reverse=True)
     for form in known:
         if form not in seen and (" " not in form or f" {form} " not in text):
             text += f" {form} \n"

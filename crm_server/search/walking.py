@@ -64,6 +64,11 @@ class Sieve:
         return self._starting[0] <= _STRETCH * self._where.most
 
     @property
+    def price(self) -> float:
+        """What `named` costs; 1 for each record that trigrams name."""
+        return (self.most or 0) / (_STRETCH if self._stretched else 1)
+
+    @property
     def most(self) -> int | None:
         """About how many records get through at most; None if nothing is known."""
         if self._starting is not None and self._stretched:
@@ -184,7 +189,7 @@ def _pooled(way: Way, sieve: Sieve, pool: set[int] | frozenset[int], total: int,
                 return iter(found)
         return way.arranged(pool, holds)
     looks = _looks(most, total, count)
-    if most > _NAMED * min(looks, len(pool)):
+    if sieve.price > _NAMED * min(looks, len(pool)):
         with suppress(_Enough):
             return iter(list(islice(way.arranged(pool, _for_a_while(holds, looks)), count)))
     return way.arranged(pool.intersection(sieve.named()), holds)

@@ -18,6 +18,7 @@ PREFIX = "kntr"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_CHARACTERS = 43
 _CHECK_CHARACTERS = 6
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _TOKEN = re.compile(
     rf"{PREFIX}_([0-9a-f]{{16}})_([0-9A-Za-z]{{{_SECRET_CHARACTERS}}})([0-9A-Za-z]{{{_CHECK_CHARACTERS}}})"
 )
@@ -61,9 +62,6 @@ def _digest(secret: str) -> bytes:
 
 
 def _checksum(body: str) -> str:
-    value = zlib.crc32(body.encode("ascii"))
-    characters = []
-    for _ in range(_CHECK_CHARACTERS):
-        value, rest = divmod(value, len(_ALPHABET))
-        characters.append(_ALPHABET[rest])
-    return "".join(reversed(characters))
+    value, low = divmod(zlib.crc32(body.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(value, len(_PAIRS))
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]

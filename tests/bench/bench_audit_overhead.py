@@ -30,7 +30,8 @@ from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.services import records
 from crm_server.settings import Settings, load
-from tests.bench import bench_http, measure
+from tests.bench import bench_http
+from tests.bench.bench_http import Cost
 
 Row = dict[str, Any]
 MONTHS = 12
@@ -111,7 +112,7 @@ def creating(settings: Settings, rounds: int) -> Iterator[Row]:
     keys = Keys.open(settings, engine, listen=False)
     factory = db.session_factory(engine, settings, keys=keys)
 
-    def create(number: int) -> tuple[float, float]:
+    def create(number: int) -> Cost:
         began, cpu = time.perf_counter(), time.process_time()
         with db.open_session(factory, system_actor()) as session:
             records(session, "contact").create(
@@ -123,7 +124,7 @@ def creating(settings: Settings, rounds: int) -> Iterator[Row]:
                 }
             )
             db.commit(session)
-        return time.perf_counter() - began, time.process_time() - cpu
+        return Cost((time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000)
 
     for number in range(50):
         create(number)
@@ -133,10 +134,15 @@ def creating(settings: Settings, rounds: int) -> Iterator[Row]:
         with uncaptured():
             without.append(create(2 * number + 1))
     engine.dispose()
-    yield from _compared("create", with_it, without)
+    parts = ("latency", "CPU of the application")
+    yield from _compared("create", _median(with_it), _median(without), parts)
 
 
-def reading(settings: Settings, seconds: int) -> Iterator[Row]:
+def _median(taken: list[Cost]) -> Cost:
+    return Cost(statistics.median(one.latency for one in taken), statistics.median(one.cpu for one in taken))
+
+
+def reading(settings: Settings) -> Iterator[Row]:
     """Milliseconds of one request that reads over HTTP, and of CPU, by turns.
 
     One client alone waits for its request and nothing else; with 16 at once both processors are full, so each waits
@@ -152,7 +158,7 @@ def reading(settings: Settings, seconds: int) -> Iterator[Row]:
         ).one()
     paths = {"read": f"/api/v1/contacts/{one}", "list of 50": "/api/v1/contacts?sort=-created_at&limit=50"}
     (pid_file,) = settings.state_dir.glob("postgres/*/postmaster.pid")
-    database = int(pid_file.read_text().splitlines()[0])
+    database = bench_http.postmaster(pid_file.parent)
     with (
         bench_http.server(settings) as usual,
         bench_http.server(settings, UNSEEN) as unseen,
@@ -160,29 +166,18 @@ def reading(settings: Settings, seconds: int) -> Iterator[Row]:
         bench_http.server(settings) as strict,
     ):
         for name, path in paths.items():
-            script = bench_http.WORK / "audit.lua"
-            script.write_text(
-                'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
-                f'function request() return wrk.format("GET", "{path}", headers) end'
-            )
-
-            def ask(address: str, pid: int, clients: int, script: Path = script) -> tuple[float, float]:
-                before = measure.cpu_seconds(pid) + measure.cpu_seconds(database)
-                load = measure.wrk(address, script, clients=clients, seconds=seconds, token=token)
-                assert not load.errors, load
-                used = measure.cpu_seconds(pid) + measure.cpu_seconds(database) - before
-                return clients / load.per_second, used / load.requests
-
+            script = bench_http.asking("audit", path)
+            loads = {
+                kind: bench_http.Requests(url, token, script, (pid, database))
+                for kind, (url, pid) in {"told": usual, "flushed": strict, "bare": unseen}.items()
+            }
             for clients, who in CLIENTS.items():
-                # The first turn warms up: statements are prepared and pages are in memory.
-                turns = [[ask(*server, clients) for server in (usual, strict, unseen)] for _turn in range(5)][
-                    1:
-                ]
-                told, flushed, bare = ([turn[place] for turn in turns] for place in range(3))
+                cost = bench_http.by_turns(loads, clients)
                 parts = (f"latency of {who}", f"CPU of application and database, {who}")
-                yield from _compared(name, told, bare, parts)
+                yield from _compared(name, cost["told"], cost["bare"], parts)
                 # What a site pays that wants the event on the disk first: a flush, whatever the disk takes for it.
-                yield from _compared(f"{name}, waiting for the disk", flushed, bare, parts, aimed=False)
+                waiting = f"{name}, waiting for the disk"
+                yield from _compared(waiting, cost["flushed"], cost["bare"], parts, aimed=False)
 
 
 @contextmanager
@@ -200,19 +195,14 @@ CLIENTS = {1: "one client", 16: "16 clients"}
 
 
 def _compared(
-    name: str,
-    with_it: list[tuple[float, float]],
-    without: list[tuple[float, float]],
-    parts: tuple[str, str] = ("latency", "CPU of the application"),
-    *,
-    aimed: bool = True,
+    name: str, audited: Cost, bare: Cost, parts: tuple[str, str], *, aimed: bool = True
 ) -> Iterator[Row]:
-    for place, what in enumerate(parts):
-        audited, bare = (statistics.median(one[place] for one in found) for found in (with_it, without))
-        yield _row(f"{name} with audit, {what}", audited * 1000, "ms", "stated", met=True)
-        yield _row(f"{name} without audit, {what}", bare * 1000, "ms", "stated", met=True)
-        share = (audited / bare - 1) * 100
-        counts = aimed and place == 0
+    for part, what in zip(("latency", "cpu"), parts, strict=True):
+        with_it, without = getattr(audited, part), getattr(bare, part)
+        yield _row(f"{name} with audit, {what}", with_it, "ms", "stated", met=True)
+        yield _row(f"{name} without audit, {what}", without, "ms", "stated", met=True)
+        share = (with_it / without - 1) * 100
+        counts = aimed and part == "latency"
         aim = "<= 15" if counts else "stated"
         yield _row(f"overhead of auditing on {name}, {what}", share, "%", aim, met=not counts or share <= 15)
 
@@ -311,7 +301,7 @@ def run(rounds: int = 400) -> list[Row]:
     """Run all; KONTOR_BENCH_SIZES=10000000 for the large log."""
     count = int(os.environ.get("KONTOR_BENCH_SIZES", "1000000").partition(",")[0])
     with product() as settings:
-        rows = [*creating(settings, rounds), *reading(settings, 3)]
+        rows = [*creating(settings, rounds), *reading(settings)]
     with product(LARGE / str(count)) as settings:
         return rows + list(exploring(settings, count))
 

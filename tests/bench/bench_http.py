@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -83,7 +84,7 @@ def _one_size(cluster: Cluster, size: int) -> list[dict[str, Any]]:
     with server(settings) as (url, _pid):
         ids, mails = _samples(url, token)
     with _search(settings) as search, server(settings) as (url, pid):
-        database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+        database = postmaster(cluster.data)
         for scenario in _scenarios(ids, mails, url, token):
             statements, options = replay.statements(
                 cluster,
@@ -395,19 +396,45 @@ class Requests:
     pids: tuple[int, ...]
 
 
-def _by_turns(loads: Mapping[Any, Requests]) -> dict[Any, float]:
-    """Milliseconds of CPU a request of each load. They run by turns, so a machine that gets slower meets all alike."""
-    used, answered = dict.fromkeys(loads, 0.0), dict.fromkeys(loads, 0)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds of one request, and milliseconds of CPU of all its processes. Medians of the turns."""
+
+    latency: float
+    cpu: float
+
+
+def by_turns(loads: Mapping[Any, Requests], clients: int = CLIENTS) -> dict[Any, Cost]:
+    """What a request of each load costs. They run by turns, so a machine that gets slower meets all alike."""
+    found: dict[Any, list[Cost]] = {name: [] for name in loads}
     for turn in range(TURNS + 1):
         for name, one in loads.items():
             before = sum(map(measure.cpu_seconds, one.pids))
-            done = measure.wrk(one.url, one.script, clients=CLIENTS, seconds=TURN_SECONDS, token=one.token)
+            done = measure.wrk(one.url, one.script, clients=clients, seconds=TURN_SECONDS, token=one.token)
             if done.errors:
                 raise SystemExit(f"{name}: {done.errors} requests failed; see {WORK}/app.log")
             if turn:  # the first one prepares statements and fills caches
-                used[name] += sum(map(measure.cpu_seconds, one.pids)) - before
-                answered[name] += done.requests
-    return {name: used[name] / answered[name] * 1000 for name in loads}
+                used = sum(map(measure.cpu_seconds, one.pids)) - before
+                found[name].append(Cost(clients / done.per_second * 1000, used / done.requests * 1000))
+    return {
+        name: Cost(*(statistics.median(getattr(turn, part) for turn in turns) for part in ("latency", "cpu")))
+        for name, turns in found.items()
+    }
+
+
+def postmaster(data: Path) -> int:
+    """The pid of PostgreSQL's first process, by its data directory."""
+    return int((data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def asking(name: str, path: str) -> Path:
+    """A script for wrk that gets one address again and again."""
+    script = WORK / f"{name}.lua"
+    script.write_text(
+        'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
+        f'function request() return wrk.format("GET", "{path}", headers) end'
+    )
+    return script
 
 
 def _deep_pages(size: int, url: str, token: str, pids: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -418,20 +445,15 @@ def _deep_pages(size: int, url: str, token: str, pids: tuple[int, ...]) -> list[
     for page in range(1, 1002):
         where = path + (f"&cursor={cursor}" if cursor else "")
         if page in {1, 1001}:
-            script = WORK / f"page_{page}.lua"
-            script.write_text(
-                'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
-                f'function request() return wrk.format("GET", "{where}", headers) end'
-            )
-            loads[page] = Requests(url, token, script, pids)
+            loads[page] = Requests(url, token, asking(f"page_{page}", where), pids)
         cursor = json.loads(_request(url, token, "GET", where, None)).get("next_cursor") or ""
-    cost = _by_turns(loads)
+    cost = {page: one.cpu for page, one in by_turns(loads).items()}
     return [_within(f"page 1,000 beside page 1, {size:,} contacts", cost[1001], cost[1], "list of 50")]
 
 
 def _same_cost(cluster: Cluster, sizes: list[int]) -> Iterator[dict[str, Any]]:
     """The same requests on tables of different size, each with an application and a search service of its own."""
-    database = int((cluster.data / "postmaster.pid").read_text().splitlines()[0])
+    database = postmaster(cluster.data)
     loads: dict[str, dict[int, Requests]] = {name: {} for name in AIMS}
     with ExitStack() as running:
         for size in sizes:
@@ -444,7 +466,7 @@ def _same_cost(cluster: Cluster, sizes: list[int]) -> Iterator[dict[str, Any]]:
                 script.write_text(scenario.lua, encoding="utf-8")
                 loads[scenario.name][size] = Requests(url, token, script, (pid, search, database))
         for name, by_size in loads.items():
-            cost = _by_turns(by_size)
+            cost = {size: one.cpu for size, one in by_turns(by_size).items()}
             label = f"{name}: {' / '.join(f'{size:,}' for size in sizes)}"
             yield _within(label, max(cost.values()), min(cost.values()), json.dumps(cost))
 

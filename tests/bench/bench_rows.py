@@ -23,11 +23,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, select, text
-from webob import Request
 
-from crm_server.app import main
 from crm_server.domain.contacts.models import Contact
-from crm_server.domain.identity.actors import actor_of_user
 from crm_server.kernel import db, rowrules
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.hot import Hot, Prepared
@@ -37,8 +34,8 @@ from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.services import records
 from crm_server.settings import Settings
+from tests.bench import bench_http
 from tests.bench.bench_audit_overhead import product
-from tests.conftest import close
 from tests.integration.api.conftest import make_token
 
 Row = dict[str, Any]
@@ -224,37 +221,33 @@ def telling(settings: Settings, rounds: int) -> Iterator[Row]:
     hot.hot.dispose()
 
 
-def authenticating(settings: Settings, rounds: int) -> Iterator[Row]:
-    """What session, actor, scopes and permission cost a request: the same request with its actor found and given,
-    without the server in front, at both ends of the connection."""
-    made = main(Settings(dict(settings.values) | {"log_level": "warning"}))
-    token, user_id = make_token(made.registry.engine, "Sales")
-    with db.open_session(made.registry.session_factory, system_actor()) as session:
-        actor = actor_of_user(session, user_id)
+def authenticating(settings: Settings) -> Iterator[Row]:
+    """What session, actor, scopes and permission cost a request over HTTP: the benchmark's reading of one record, by
+    turns with an application that knows from the first request who each token stands for."""
+    bench_http.WORK.mkdir(parents=True, exist_ok=True)
+    engine = db.create_app_engine(settings)
+    token, user_id = make_token(engine, "Sales")
+    keys = Keys.open(settings, engine, listen=False)
+    with db.open_session(db.session_factory(engine, settings, keys), system_actor()) as session:
         key = records(session, "contact").create({"family_name": "Bench", "owner_id": str(user_id)}).id
         session.commit()
-
-    def ask(**more: Any) -> None:
-        request = Request.blank(f"https://localhost/api/v1/contacts/{key}", environ=more)
-        answer = request.get_response(made)
-        assert answer.status_int == 200, answer.text
-
-    where = Measured(settings, made.registry.hot)
-    found, given = (
-        (where, lambda _hot: ask(HTTP_AUTHORIZATION=f"Bearer {token}")),
-        (where, lambda _hot: ask(**{"kontor.identity": actor})),
-    )
-    by_turns(50, found, given)
-    (processor, wall), (bare_processor, bare_wall) = by_turns(rounds, found, given)
-    yield _row("read one, with its actor found by token, processor", processor, "ms", "stated", met=True)
-    yield _row("read one, with its actor given, processor", bare_processor, "ms", "stated", met=True)
-    for words, share in (
-        ("processor", 1 - bare_processor / processor),
-        ("by the clock", 1 - bare_wall / wall),
-    ):
-        name = f"share of authenticating in a request, {words}"
-        yield _row(name, share * 100, "%", "<= 25", met=share <= 0.25)
-    close(made)
+    engine.dispose()
+    script = bench_http.asking("authenticated", f"/api/v1/contacts/{key}")
+    (pid_file,) = settings.state_dir.glob("postgres/*/postmaster.pid")
+    database = bench_http.postmaster(pid_file.parent)
+    with bench_http.server(settings) as usual, bench_http.server(settings, "known") as known:
+        loads = {
+            kind: bench_http.Requests(url, token, script, (pid, database))
+            for kind, (url, pid) in {"found": usual, "known": known}.items()
+        }
+        for clients, who in {1: "one client", bench_http.CLIENTS: f"{bench_http.CLIENTS} clients"}.items():
+            cost = bench_http.by_turns(loads, clients)
+            for part, what in (("latency", "latency"), ("cpu", "CPU of application and database")):
+                found, given = (getattr(cost[kind], part) for kind in ("found", "known"))
+                yield _row(f"read one, {what} of {who}", found, "ms", "stated", met=True)
+                share = 1 - given / found
+                name = f"share of authenticating in it, {what} of {who}"
+                yield _row(name, share * 100, "%", "<= 25", met=share <= 0.25)
 
 
 def load(settings: Settings, statement: str) -> None:
@@ -296,7 +289,7 @@ def run(rounds: int = 150) -> list[Row]:
             settle(settings)
             found += [*lists(settings, size, rounds)]
             if place == 0:
-                found += [*telling(settings, rounds * 5), *authenticating(settings, rounds * 3)]
+                found += [*telling(settings, rounds * 5), *authenticating(settings)]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ import psycopg2.errors
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.errors import Unavailable
@@ -52,6 +54,31 @@ class TestHot:
         assert hot.run(WHO, ("b",))[0][2] != first
 
 
+    def test_who_finds_all_connections_in_use_waits_for_one_and_no_longer_than_told(
+        self, settings: Settings
+    ) -> None:
+        made = Hot(replace(settings, values={**settings.values, "pool_size": 1, "pool_timeout": 1}))
+        first = made.run(WHO, ("a",))[0][2]
+        held = made._take()
+        with pytest.raises(PoolTimeout):
+            made.run(WHO, ("b",))
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(made.run, WHO, ("c",))
+            made._stack.put(held)
+            assert waiting.result()[0][2] == first
+        made.dispose()
+        assert made.run(WHO, ("d",))[0][2] != first, "what is disposed of opens anew when it is used again"
+        made.dispose()
+
+    def test_a_connection_that_has_served_for_long_is_opened_anew(
+        self, hot: Hot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = hot.run(WHO, ("a",))[0][2]
+        assert hot.run(WHO, ("b",))[0][2] == first
+        monkeypatch.setattr("crm_server.kernel.hot._RENEWED", 0)
+        assert hot.run(WHO, ("c",))[0][2] != first
+
+
 class TestEventsOfReads:
     """# AUD-10"""
 
@@ -76,11 +103,9 @@ class TestEventsOfReads:
         self, settings: Settings
     ) -> None:
         made = Hot(replace(settings, values={**settings.values, "pool_size": 1}))
-        with made.engine.connect() as connection:
-            connection.exec_driver_sql("set default_transaction_read_only = on")
+        made.run_once("set default_transaction_read_only = on", {}, system_actor())
         Reading(system_actor(), "read").tell(made, {})  # through another connection
-        with made.engine.connect() as connection:
-            connection.exec_driver_sql("set default_transaction_read_only = on")
+        made.run_once("set default_transaction_read_only = on", {}, system_actor())
         write = Prepared("test_refused", "delete from identity.session where false", ())
         with pytest.raises(Unavailable):
             made.run(write, (), system_actor(), deadline=0)
@@ -110,8 +135,7 @@ class TestEventsOfReads:
         made = Hot(replace(settings, values={**settings.values, "pool_size": 1, "audit_reads_wait": waits}))
         asked = Prepared("test_waits", "select current_setting('synchronous_commit')", ())
         # Throw-away clusters of tests don't wait at all; this connection does.
-        with made.engine.connect() as connection:
-            connection.exec_driver_sql("set synchronous_commit = on")
+        made.run_once("set synchronous_commit = on", {}, system_actor())
         assert made.run(asked, (), system_actor()) == [(mode,)]
         assert made.run(asked, ()) == [("on",)], "for that statement alone"
         made.dispose()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -31,27 +31,26 @@ if TYPE_CHECKING:
 
 COOKIE = "__Host-kontor"
 
-_USER = """
-    u.id, u.name, u.state, u.locale, u.timezone, u.theme,
-    array(select ur.role_id::text || ':' || (select r.version from identity.role r where r.id = ur.role_id)
-                 || coalesce('@' || extract(epoch from ur.expires_at)::bigint, '')
-            from identity.user_role ur
-           where ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now()))
+_USER = "u.id, u.name, u.state, u.locale, u.timezone, u.theme, ur.role_id, r.version, ur.expires_at"
+_FROM = """
+    join identity."user" u on u.id = o.user_id
+    left join (identity.user_role ur join identity.role r on r.id = ur.role_id)
+           on ur.user_id = u.id and (ur.expires_at is null or ur.expires_at > now())
 """
-_ABOUT_USER = 7
-"""Columns of `_USER`."""
+_ABOUT_USER = 9
+"""Columns of `_USER`. A user of several roles comes in several rows."""
+_ROLE, _UNTIL = slice(6, 8), 8
 BY_SESSION = Prepared(
     "identity_session",
-    f"select {_USER}, s.id, s.created_at, s.last_seen_at, s.authenticated_at, s.auth_method, "  # noqa: S608
-    "s.revoked_at, s.must_enrol, s.must_change_password "
-    'from identity.session s join identity."user" u on u.id = s.user_id where s.token_hash = $1',
+    f"select {_USER}, o.id, o.created_at, o.last_seen_at, o.auth_method, "  # noqa: S608
+    "o.revoked_at, o.must_enrol, o.must_change_password "
+    f"from identity.session o {_FROM} where o.token_hash = $1",
     ("bytea",),
 )
 BY_TOKEN = Prepared(
     "identity_token",
-    f"select {_USER}, t.id, t.expires_at, t.revoked_at, t.permissions, t.last_used_at, t.fields "  # noqa: S608
-    'from identity.api_token t join identity."user" u on u.id = t.user_id '
-    "where t.token_hash = $1 and t.prefix = $2",
+    f"select {_USER}, o.id, o.expires_at, o.revoked_at, o.permissions, o.last_used_at, o.fields "  # noqa: S608
+    f"from identity.api_token o {_FROM} where o.token_hash = $1 and o.prefix = $2",
     ("bytea", "text"),
 )
 TOUCH = Prepared(
@@ -80,9 +79,13 @@ def _nowhere() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one version of a role grants."""
+    """What one version of a role grants.
 
-    key: str
+    Attributes:
+        key: The role and its version.
+    """
+
+    key: tuple[UUID, int]
     name: str
     permissions: frozenset[str]
     scopes: frozenset[str]
@@ -111,8 +114,8 @@ class Authenticator:
             idle_administrator=timedelta(seconds=settings.session_idle_admin),
             absolute=timedelta(seconds=settings.session_absolute),
         )
-        self._grants: dict[str, Grant] = {}
-        self._held: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Held] = {}
+        self._grants: dict[tuple[UUID, int], Grant] = {}
+        self._held: dict[tuple[tuple[tuple[UUID, int], ...], tuple[str, ...] | None], Held] = {}
 
     def by_session(self, cookie: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
         """The actor of a session cookie, or None when it opens nothing.
@@ -127,11 +130,8 @@ class Authenticator:
         rows = self._hot.run(BY_SESSION, (digest,)) if digest else []
         if not rows:
             return None
-        user, (key, created, seen, _proved, method, revoked, enrol, change) = (
-            rows[0][:_ABOUT_USER],
-            rows[0][_ABOUT_USER:],
-        )
-        grants = self._load(user[6])
+        user, (key, created, seen, method, revoked, enrol, change) = rows[0], rows[0][_ABOUT_USER:]
+        grants = self._load(rows)
         verdict = judge_session(
             SessionFacts(
                 created_at=created,
@@ -152,7 +152,7 @@ class Authenticator:
             actor = _actor(user, self._together([]), Origin.WEB, method, key, request_id)
             return replace(actor, reduced="second_factor_required" if enrol else "password_expired")
         here = _here(grants, address)
-        actor = _actor(user, self._together(here), Origin.WEB, method, key, request_id)
+        actor = _actor(user, self._together(here), Origin.WEB, method, key, request_id, _emergency(rows))
         return actor if len(here) == len(grants) else replace(actor, reduced="network")
 
     def by_token(self, text: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
@@ -164,12 +164,13 @@ class Authenticator:
         rows = self._hot.run(BY_TOKEN, (presented.digest, presented.public_id)) if presented else []
         if not rows:
             return None
-        user, (key, expires, revoked, limited, used, fields) = rows[0][:_ABOUT_USER], rows[0][_ABOUT_USER:]
+        user, (key, expires, revoked, limited, used, fields) = rows[0], rows[0][_ABOUT_USER:]
         if revoked is not None or user[2] != "active" or (expires is not None and expires <= now()):
             return None
-        grants = self._load(user[6])
+        grants = self._load(rows)
         here = _here(grants, address)
-        actor = _actor(user, self._together(here, limited), Origin.API, "token", key, request_id)
+        held = self._together(here, limited)
+        actor = _actor(user, held, Origin.API, "token", key, request_id, _emergency(rows))
         if len(here) < len(grants):
             actor = replace(actor, reduced="network")
         if fields is not None:
@@ -178,30 +179,37 @@ class Authenticator:
             self._hot.run(TOUCH_TOKEN, (key,), actor)
         return actor
 
-    def _load(self, keys: Iterable[str]) -> list[Grant]:
+    def _load(self, rows: Iterable[tuple[Any, ...]]) -> list[Grant]:
         found = []
-        for entry in keys:
-            key = entry.partition("@")[0]
+        for row in rows:
+            key = row[_ROLE]
+            if key[0] is None:
+                continue
             grant = self._grants.get(key)
             if grant is None:
-                rows = self._hot.run(ROLE, (UUID(key.partition(":")[0]),))
-                if not rows:
+                grant = self._read(key)
+                if grant is None:
                     continue
-                name, permissions, scopes, fields, networks = rows[0]
-                grant = Grant(
-                    key,
-                    name,
-                    frozenset(permissions),
-                    rowrules.flat(scopes),
-                    fields,
-                    parse_networks(networks),
-                    bool(administration(permissions)),
-                )
-                if len(self._grants) > _MOST:
-                    self._grants.clear()
-                self._grants[key] = grant
             found.append(grant)
         return found
+
+    def _read(self, key: tuple[UUID, int]) -> Grant | None:
+        rows = self._hot.run(ROLE, (key[0],))
+        if not rows:
+            return None
+        name, permissions, scopes, fields, networks = rows[0]
+        if len(self._grants) > _MOST:
+            self._grants.clear()
+        grant = self._grants[key] = Grant(
+            key,
+            name,
+            frozenset(permissions),
+            rowrules.flat(scopes),
+            fields,
+            parse_networks(networks),
+            bool(administration(permissions)),
+        )
+        return grant
 
     def _together(self, grants: list[Grant], limited: list[str] | None = None) -> Held:
         """What roles grant together; of it what a token's permissions leave, if it is limited to some."""
@@ -235,8 +243,14 @@ def _here(grants: list[Grant], address: Address) -> list[Grant]:
     return [grant for grant in grants if not grant.networks or contains(grant.networks, known)]
 
 
-def _actor(
-    user: tuple[Any, ...], held: Held, origin: Origin, method: str, session: UUID, request_id: UUID
+def _actor(  # noqa: PLR0917 - what an actor is made of
+    user: tuple[Any, ...],
+    held: Held,
+    origin: Origin,
+    method: str,
+    session: UUID,
+    request_id: UUID,
+    emergency: datetime | None = None,
 ) -> Actor:
     return Actor(
         id=user[0],
@@ -252,11 +266,10 @@ def _actor(
         auth_method=method,
         session_ref=session,
         request_id=request_id,
-        emergency_until=_emergency(user[6]),
+        emergency_until=emergency,
     )
 
 
-def _emergency(roles: list[str]) -> datetime | None:
+def _emergency(rows: Iterable[tuple[Any, ...]]) -> datetime | None:
     """Until when a role of emergency access counts, if one does."""
-    ends = [int(end) for _key, at, end in (entry.partition("@") for entry in roles) if at]
-    return datetime.fromtimestamp(max(ends), UTC) if ends else None
+    return max((row[_UNTIL] for row in rows if row[_UNTIL] is not None), default=None)

@@ -176,7 +176,7 @@ trees = st.one_of(
 bounds = st.fixed_dictionaries(
     {
         "_NAMED": st.sampled_from([0, 1, 10_000]),
-        "_STRETCH": st.sampled_from([0, 10_000]),
+        "_STRETCH": st.sampled_from([0.001, 10_000]),
         "_STEPS": st.sampled_from([0, 100_000]),
     }
 )
