@@ -22,6 +22,7 @@ from crm_server.kernel.opening import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
     from sqlalchemy.orm import Session
 
     from compliance.datamap import EntityDef
