@@ -32,6 +32,8 @@ TEXTS: dict[str, tuple[str, Text]] = {
     "restored": ("success", _("Restored from the bin.")),
     "purged": ("success", _("Removed for good.")),
     "removed": ("success", _("Removed.")),
+    "search_without_name": ("warning", _("Nothing was saved: the search needs a name.")),
+    "too_many_searches": ("warning", _("Nothing was saved: you have ${n} searches. Remove one first.")),
     "converted": ("success", _("The lead was converted.")),
     "reverted": ("success", _("The conversion was taken back. What it had made lies in the bin.")),
     "moved": ("success", _("Moved to another stage.")),

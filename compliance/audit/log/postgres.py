@@ -133,8 +133,10 @@ class PostgresSource:
             with self.connection.cursor() as sql:
                 sql.execute("set synchronous_commit = on")
                 sql.execute("set idle_in_transaction_session_timeout = '60s'")
-                # A round touches the newest rows of large tables whose statistics are always behind them.
+                # A round touches the newest rows of large tables whose statistics are always behind them. Indexes give
+                # them in the order of the log: nothing is sorted, on disk or by workers that take other processors.
                 sql.execute("set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
+                sql.execute("set enable_bitmapscan = off; set max_parallel_workers_per_gather = 0")
                 sql.execute("select pg_is_in_recovery(), pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
                 in_recovery, locked = sql.fetchone() or (True, False)
                 sql.execute("select system_identifier::text from pg_control_system()")

@@ -108,8 +108,11 @@ def save_search(request: Request) -> Response:
     name = str(request.POST.get("name", "")).strip()[:100]
     wanted = {key: str(request.POST.get(key, "")).strip()[:LONGEST_FILTER] for key in FILTERS}
     wanted = {key: text for key, text in wanted.items() if text}
-    if name and wanted:
-        keep(request.db, request.actor.id, name, wanted)
+    if not name:
+        flash.add(request, "search_without_name")
+    elif wanted and keep(request.db, request.actor.id, name, wanted) is None:
+        flash.add(request, "too_many_searches", n=MOST_SEARCHES)
+    elif wanted:
         flash.add(request, "saved")
     return HTTPSeeOther(f"/audit?{urlencode(wanted)}" if wanted else "/audit")
 

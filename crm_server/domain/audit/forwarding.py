@@ -111,7 +111,7 @@ class Delivery:
     _told_at: float = 0.0
     _failing_since: datetime | None = None
     _sent: int = 0
-    _last: tuple[int, int, str | None] | None = None
+    _last: tuple[str | None, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         self.version = self.sink.version
@@ -183,9 +183,9 @@ class Delivery:
         ]
         if ends:
             metrics.SIEM_CERTIFICATE.labels(self.sink.name).set((min(ends) - now).total_seconds())
-        told = (progress.cursor, progress.size, progress.error)
+        told = (progress.error, progress.cursor, progress.sent, progress.size)
         due = time.monotonic() - self._told_at > _TELL_SECONDS and told != self._last
-        if not log or not (due or (self._last is not None and self._last[2] != progress.error)):
+        if not log or not (due or (self._last is not None and self._last[0] != progress.error)):
             return
         self._told_at, self._last = time.monotonic(), told
         values = {

@@ -557,7 +557,9 @@ class TestAdministration:
         team = create.submit().follow()
         unknown = having(team, "login")
         unknown["login"] = "nobody of this name"
-        assert "Nobody has this log-in name" in unknown.submit(status=404).text
+        refused = unknown.submit(status=404)
+        assert "Nobody has this log-in name" in refused.text
+        assert having(refused, "login")["login"].value == "nobody of this name"
         adding = having(team, "login")
         adding["login"] = member.login
         team = adding.submit().follow()

@@ -100,6 +100,8 @@ def group_page(request: Request, error: Any = None) -> dict[str, Any]:
         "address": request.path,
         "members": kind.members(request.db, group.id),
         "error": error,
+        # What was refused stays, to be corrected.
+        "login": str(request.POST.get("login", ""))[:100] if error else "",
     }
     if kind.tree:
         nodes = [node for node in queries.territories(request.db) if node.id != group.id]

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crm_server.domain.audit.codes import ORIGINS, method_words, reason_word
+from crm_server.kernel.actor import Origin
+from security.identity.ldap.outcome import Outcome
+from security.identity.totp import TotpState
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
 
@@ -70,6 +74,31 @@ class TestFinding:
         wrong = "since=never", "person=me", "class=nothing", "outcome=maybe", "limit=0", "after=x", "else=1"
         for query in (*wrong, "until=", f"purpose={'x' * 101}"):
             assert auditor.get(f"/audit/events?{query}").status_int == 400, query
+
+
+class TestWords:
+    def test_codes_of_an_event_stand_beside_their_words_in_the_language_of_the_reader(
+        self, site: Site, login: Callable[..., Client]
+    ) -> None:
+        auditor = login("Audit administrator")
+        auditor.get("/contacts", status=403)
+        (denied,) = auditor.get(f"/audit/events?outcome=denied&person={auditor.user_id}").json["data"]
+        english = page(auditor, f"/audit/{denied['id']}").html.select_one("main").text
+        for words in ("Refused deny", "The permission is missing crm:contact:read", "API token token"):
+            assert words in english
+        site.run(f"update identity.\"user\" set locale = 'zh_Hans' where id = '{auditor.user_id}'")
+        chinese = page(auditor, f"/audit/{denied['id']}").html.select_one("main").text
+        for words in ("缺少权限 crm:contact:read", "程序接口", "API 令牌 token"):
+            assert words in chinese
+
+    def test_reasons_have_words_as_far_as_they_are_known(self) -> None:
+        known = {item.value for item in (*Outcome, *TotpState)} - {"signed_in", "matched"}
+        assert [code for code in known if reason_word(code) is None] == []
+        assert str(reason_word("row:contact:update")) == "The record is not theirs to change"
+        assert reason_word("something_new") is None
+        assert [str(word) for word in method_words("password+totp")] == ["Password", "Code of an app"]
+        assert method_words("password+something") == []
+        assert set(ORIGINS) == set(Origin)
 
 
 class TestRights:

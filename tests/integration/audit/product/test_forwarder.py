@@ -142,6 +142,7 @@ class TestDelivery:
             threading.Thread(target=_collect, args=(server, got), daemon=True).start()
             start_forwarder(site)
             until(lambda: b"".join(got).count(b'"index":') >= size)
+            until(lambda: states(site)["back"]["backlog"] == 0)  # although the log doesn't grow any more
         lines = b"".join(got)
         assert all(f'"index":"{number}"'.encode() in lines for number in range(size))
 

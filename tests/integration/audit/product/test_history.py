@@ -100,6 +100,25 @@ class TestSearches:
         mine.app.post(f"/audit-searches/{key}/remove", headers=headers, status=303)
         assert site.run("select count(*) from audit.saved_search") == [(0,)]
 
+    def test_a_search_that_is_not_saved_says_why(self, site: Site, login: Callable[..., Client]) -> None:
+        auditor = login("Audit administrator")
+        headers = {"Authorization": f"Bearer {auditor.token}", "Accept": "text/html"}
+
+        def save(name: str) -> str:
+            answer = auditor.app.post(
+                "/audit-searches", {"name": name, "action": "create"}, headers=headers, status=303
+            )
+            return str(answer.follow(headers=headers).text)
+
+        assert "the search needs a name" in save(" ")
+        assert "Saved." in save("First")
+        rows = "insert into audit.saved_search (id, user_id, name, filters, version, event_id)"
+        made = "select gen_random_uuid(), user_id, n::text, filters, 1, gen_random_uuid()"
+        site.run(f"{rows} {made} from audit.saved_search, generate_series(2, 50) n")
+        assert "you have 50 searches" in save("One too many")
+        assert "Saved." in save("First")
+        assert site.run("select count(*) from audit.saved_search") == [(50,)]
+
     @pytest.mark.parametrize(
         "path", ["/audit-alerts", "/audit-retention", "/audit-sinks", "/audit-sinks/new"]
     )
