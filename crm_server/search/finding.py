@@ -100,9 +100,10 @@ class Finder:
         total, size = len(self._store.records), None if self._pool is None else len(self._pool)
         if size is not None and size <= looked_at:
             return tiers[-1:] if self._digits is None else [()]
-        # Each tier lies within the next one: what is before one that is looked at wholly can be left out.
+        # Each tier lies within the next one: what is before one that is looked at wholly can be left out. One or two
+        # letters begin so much that the first one fills a page.
         most = looked_at if size is None else looked_at * total // max(size, 1)
-        for at in range(len(tiers) - 1, 0, -1):
+        for at in range(len(tiers) - 1, 1, -1):
             where = self._where(tiers[at])
             if where is not None and where.most <= most:
                 del tiers[:at]
