@@ -166,9 +166,13 @@ def use_vault(engine: Engine, vault: PayloadVault) -> None:
     _vaults[engine] = vault
 
 
-def salted(payload: dict[str, Any]) -> tuple[bytes, bytes]:
-    """(commitment, content to seal) of a payload."""
-    salt, body = os.urandom(SALT_BYTES), canonical(payload)
+def salted(payload: dict[str, Any], salt: bytes | None = None) -> tuple[bytes, bytes]:
+    """(commitment, content to seal) of a payload.
+
+    Args:
+        salt: 32 fresh random bytes; by default they are got here.
+    """
+    salt, body = salt or os.urandom(SALT_BYTES), canonical(payload)
     return commitment(salt, body), salt + body
 
 
@@ -217,11 +221,13 @@ def _told_of(
     payloads: list[Payload | None] = [None] * number
     commits: list[bytes | None] = [None] * number
     if new.payloads is not None:
+        random = os.urandom(SALT_BYTES * number)
         for place, (event, subject, payload) in enumerate(
             zip(new.event_ids, new.subjects, new.payloads, strict=True)
         ):
             if payload is not None:
-                commits[place], content = salted(payload)
+                salt = random[SALT_BYTES * place : SALT_BYTES * (place + 1)]
+                commits[place], content = salted(payload, salt)
                 payloads[place] = Payload(event, subject, None, content)
     columns = _given(actor, number) | {
         "event_id": new.event_ids,

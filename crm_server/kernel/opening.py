@@ -8,8 +8,9 @@ subselect a document, which needs no second round trip and tells the state of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -48,8 +49,12 @@ UNREADABLE: Final = "unreadable"
 
 _NOBODY: Final = bytes(16)
 _HAS_KEY, _ERASED_KEY = ord("a"), ord("e")
-# Where things stand in a packed document: record 0, subject 16, version 32, state of the key 40; with a key its subject
-# 41, generation 57, epoch 61, check value 65, class 73, wrapped key 85, document 125; else the document 41.
+# A packed document begins with record, subject and version; the state of the key stands at 40. With a key follow its
+# subject, generation and epoch, check value, class and the wrapped key, then the document, which names the key after
+# two bytes. Without one the document begins at 41.
+_place = Struct(">16s16sQ").unpack_from
+_key_parts = Struct(">16s8s8s12s40s2x16s").unpack_from
+_BODY, _KID = 125, slice(127, 143)
 _KEY_PARTS: Final = (
     "'a'::bytea || uuid_send(k.subject) || int4send(k.generation::integer) || int4send(k.epoch) || k.kcv "
     "|| convert_to(rpad(k.class, 12), 'UTF8') || k.wrapped"
@@ -99,117 +104,102 @@ class Opener:
 
     Attributes:
         keys: Where keys are unwrapped.
-        once: Keys are needed for this answer alone and aren't put into the cache, where whoever reads very many rows
-            would drive out what others need again.
         troubles: Documents that did not open; `raise_alarms` tells of them.
     """
 
     keys: Keys
-    once: bool = False
     troubles: list[Trouble] = field(default_factory=list)
-    _mark: int | None = None
-    _known: dict[bytes, DocumentKey] = field(default_factory=dict)
+    _mark: int = 0
+    _wrapped_by: dict[tuple[bytes, bytes], tuple[KeyWrapper, KeyContext]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.once:
-            self._mark = self.keys.cache.mark()
+        self._mark = self.keys.cache.mark()
 
-    def prefetch(self, blobs: Iterable[bytes]) -> None:
-        """Get the keys of many packed documents at once: from the cache, else unwrapped together."""
-        wanted = {blob[127:143]: blob for blob in blobs if blob[40] == _HAS_KEY}
-        found = self.keys.cache.get_many(wanted)
-        missing = [_key_row(self.keys.tenant, blob) for kid, blob in wanted.items() if kid not in found]
-        if missing:
-            try:
-                opened = self.keys.unwrap(missing, self._mark)
-            except CryptoError:
-                # One of them is damaged. Which one is told when its document is opened; the others still do.
-                opened = {}
-            found |= {kid: key for kid, key in opened.items() if key is not None}
-        self._known |= found
-
-    def open(self, entity: EntityDef, document: DocumentDef, blob: bytes | None) -> Mapping[int, Any] | str:
-        """The fields of a packed document by number.
+    def open_all(
+        self, entity: EntityDef, document: DocumentDef, blobs: Sequence[bytes | None]
+    ) -> list[Mapping[int, Any] | str]:
+        """The fields of packed documents by number, whose keys are got together: from the cache, else unwrapped.
 
         Returns:
-            The fields; or `ERASED`; or, when it doesn't open, the code of the reason.
+            For each its fields; or `ERASED`; or, when it doesn't open, the code of the reason.
         """
-        if blob is None:
-            return {}
-        state = blob[40]
-        if state == _ERASED_KEY:
-            return ERASED
-        record = blob[:16]
-        try:
-            if state != _HAS_KEY:
-                raise KeyMissing(blob[43:59])
-            key = self._known.get(blob[127:143]) or self._unwrap(blob)
-            subject = blob[16:32]
-            if subject == _NOBODY:
-                subject = self.keys.tenant.bytes
-            return self.keys.column(entity.number, document.key_class).open(
-                key, blob[125:], record, subject, int.from_bytes(blob[32:40], "big")
-            )
-        except CryptoError as error:
-            self.troubles.append(Trouble(entity.number, UUID(bytes=record), document.key_class, error))
-            return error.code
+        keys = self._keys_of(blobs)
+
+        def key_of(blob: bytes) -> DocumentKey:
+            key = keys[blob[_KID]]
+            if isinstance(key, CryptoError):
+                raise key
+            return key
+
+        return list(self._open(entity, document, blobs, key_of))
 
     def open_each(
         self, entity: EntityDef, document: DocumentDef, blobs: Iterable[bytes | None]
     ) -> Iterator[Mapping[int, Any] | str]:
-        """What `open` gives, for many documents of which nearly each has a key of its own, without `prefetch`.
+        """What `open_all` gives, one by one, for many documents of which nearly each has a key of its own.
 
         No key is kept: whoever reads everything would drive out of the cache all that others need again.
         """
         self.keys.listen()
-        opening = self.keys.column(entity.number, document.key_class).open
-        nobody, tenant = _NOBODY, self.keys.tenant.bytes
-        known: dict[tuple[bytes, bytes], tuple[KeyWrapper, KeyContext]] = {}
-        for blob in blobs:
-            if blob is None or blob[40] != _HAS_KEY:
-                yield self.open(entity, document, blob)
-                continue
-            try:
-                names = blob[57:65], blob[73:85]
-                wrapper, context = known.get(names) or known.setdefault(names, self._wrapped_by(*names))
-                key = wrapper.open(blob[85:125], context, blob[41:57], blob[127:143], blob[65:73])
-                subject = blob[16:32]
-                yield opening(
-                    key,
-                    blob[125:],
-                    blob[:16],
-                    subject if subject != nobody else tenant,
-                    int.from_bytes(blob[32:40], "big"),
-                )
-            except CryptoError as error:
-                self.troubles.append(Trouble(entity.number, UUID(bytes=blob[:16]), document.key_class, error))
-                yield error.code
+        return self._open(entity, document, blobs, self._unwrap)
 
-    def _wrapped_by(self, numbers: bytes, key_class: bytes) -> tuple[KeyWrapper, KeyContext]:
+    def _open(
+        self,
+        entity: EntityDef,
+        document: DocumentDef,
+        blobs: Iterable[bytes | None],
+        key_of: Callable[[bytes], DocumentKey],
+    ) -> Iterator[Mapping[int, Any] | str]:
+        opening, tenant = self.keys.column(entity.number, document.key_class).open, self.keys.tenant.bytes
+        found: Mapping[int, Any] | str
+        for blob in blobs:
+            if blob is None:
+                found = {}
+            elif (state := blob[40]) == _ERASED_KEY:
+                found = ERASED
+            else:
+                try:
+                    if state != _HAS_KEY:
+                        raise KeyMissing(blob[43:59])
+                    record, subject, version = _place(blob)
+                    owner = subject if subject != _NOBODY else tenant
+                    found = opening(key_of(blob), blob[_BODY:], record, owner, version)
+                except CryptoError as error:
+                    place = UUID(bytes=blob[:16])
+                    self.troubles.append(Trouble(entity.number, place, document.key_class, error))
+                    found = error.code
+            yield found
+
+    def _keys_of(self, blobs: Iterable[bytes | None]) -> dict[bytes, DocumentKey | CryptoError]:
+        """The keys of packed documents by their ids; for one that doesn't unwrap the reason."""
+        wanted = {blob[_KID]: blob for blob in blobs if blob is not None and blob[40] == _HAS_KEY}
+        found: dict[bytes, DocumentKey | CryptoError] = {**self.keys.cache.get_many(wanted)}
+        fresh: dict[bytes, DocumentKey] = {}
+        if len(found) < len(wanted):
+            self.keys.listen()
+            for kid, blob in wanted.items():
+                if kid not in found:
+                    try:
+                        fresh[kid] = self._unwrap(blob)
+                    except CryptoError as error:
+                        found[kid] = error
+        if fresh:
+            self.keys.cache.put_many(fresh, self._mark)
+        return found | fresh
+
+    def _unwrap(self, blob: bytes) -> DocumentKey:
+        """The key of a packed document. Raises KeyCorrupt."""
+        subject, numbers, check, key_class, wrapped, kid = _key_parts(blob, 41)
+        wrapper, context = self._wrapped_by.get((numbers, key_class)) or self._wrapping(numbers, key_class)
+        return wrapper.open(wrapped, context, subject, kid, check)
+
+    def _wrapping(self, numbers: bytes, key_class: bytes) -> tuple[KeyWrapper, KeyContext]:
         """What unwraps the keys of a generation (4 bytes), an epoch (4 bytes) and a class."""
         generation, epoch = int.from_bytes(numbers[:4], "big"), int.from_bytes(numbers[4:], "big")
         word = key_class.decode("ascii").rstrip()
-        return self.keys.wrapper(epoch), KeyContext(self.keys.tenant.bytes, word, generation)
-
-    def _unwrap(self, blob: bytes) -> DocumentKey:
-        kid = blob[127:143]
-        key = self.keys.unwrap((_key_row(self.keys.tenant, blob),), self._mark)[kid]
-        if key is None:
-            raise KeyMissing(kid)
-        self._known[kid] = key
-        return key
-
-    def fill(
-        self, row: dict[str, Any], entity: EntityDef, wanted: Wanted, blobs: Sequence[bytes | None]
-    ) -> None:
-        """Put sealed fields into a row, or None and the reason.
-
-        Args:
-            wanted: Which fields of which documents, in the order of `blobs`.
-            blobs: The packed documents.
-        """
-        for one, blob in zip(wanted, blobs, strict=True):
-            put(row, one, self.open(entity, one.document, blob))
+        found = self.keys.wrapper(epoch), KeyContext(self.keys.tenant.bytes, word, generation)
+        self._wrapped_by[numbers, key_class] = found
+        return found
 
     def raise_alarms(self, source: Hot | Session | Connection, actor: Actor, *, strict: bool = False) -> None:
         """Tell of documents that did not open: metric, log, audit event.
@@ -242,14 +232,6 @@ class WantedFields:
 Wanted = Sequence[WantedFields]
 
 
-def put(row: dict[str, Any], wanted: WantedFields, fields: Mapping[int, Any] | str) -> None:
-    """Put the fields of an opened document into a row; where it didn't open, None and the reason."""
-    if isinstance(fields, str):
-        row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
-        fields = {}
-    row.update(zip(wanted.names, map(fields.get, wanted.numbers), strict=True))
-
-
 def wanted_documents(
     entity: EntityDef, names: Iterable[str], more: Mapping[KeyClass, Sequence[tuple[int, str]]] | None = None
 ) -> Wanted:
@@ -266,19 +248,12 @@ def wanted_documents(
     )
 
 
-def _key_row(tenant: UUID, blob: bytes) -> tuple[Any, ...]:
-    """The data key of a packed document as a row that `Keys.unwrap` reads."""
-    return (
-        blob[127:143],
-        tenant,
-        UUID(bytes=blob[41:57]),
-        blob[73:85].decode("ascii").rstrip(),
-        int.from_bytes(blob[57:61], "big"),
-        int.from_bytes(blob[61:65], "big"),
-        None,
-        blob[85:125],
-        blob[65:73],
-    )
+def fill(row: dict[str, Any], one: WantedFields, fields: Mapping[int, Any] | str) -> None:
+    """Put the wanted fields of an opened document into a row; None and the reason where it didn't open."""
+    if isinstance(fields, str):
+        row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
+        fields = {}
+    row.update(zip(one.names, map(fields.get, one.numbers), strict=True))
 
 
 def as_bytes(blobs: Iterable[Any]) -> list[bytes | None]:
@@ -313,7 +288,7 @@ def read_rows(
 
     Args:
         more: Sealed custom fields by key class: (number, name in the row).
-        once: Each key is needed for this answer alone; see `Opener`.
+        once: Each key is needed for this answer alone and isn't put into the cache; see `Opener.open_each`.
     """
     chosen, keys = tuple(dict.fromkeys(("id", *names))), list(record_ids)
     if not keys:
@@ -323,27 +298,20 @@ def read_rows(
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
     blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
-    opener = Opener(keys_for(session), once=once) if wanted else None
+    opener = Opener(keys_for(session)) if wanted else None
     query = select(*(table.c[name] for name in plain), *blobs).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )
-    found = {}
     rows = session.execute(query).all()
-    for values in rows:
-        found[values[0]] = dict(zip(plain, values, strict=False))
-    if opener is None:
-        return found
-    if once:
-        for place, one in enumerate(wanted, start=len(plain)):
-            documents = opener.open_each(entity, one.document, [values[place] for values in rows])
-            for row, fields in zip(found.values(), documents, strict=True):
-                put(row, one, fields)
-    else:
-        opener.prefetch(blob for values in rows for blob in values[len(plain) :] if blob is not None)
-        for values in rows:
-            opener.fill(found[values[0]], entity, wanted, values[len(plain) :])
-    opener.raise_alarms(session, actor_of(session))
-    return found
+    found = [dict(zip(plain, values, strict=False)) for values in rows]
+    if opener is not None:
+        opening = opener.open_each if once else opener.open_all
+        for place, one in enumerate(wanted, len(plain)):
+            opened = opening(entity, one.document, [values[place] for values in rows])
+            for row, fields in zip(found, opened, strict=True):
+                fill(row, one, fields)
+        opener.raise_alarms(session, actor_of(session))
+    return {row["id"]: row for row in found}
 
 
 def report(session: Session, trouble: Trouble) -> None:

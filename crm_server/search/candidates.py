@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Grams = Callable[[str, "Where"], "Candidates | None"]
 
+COMMON = 8
+"""A set that is so many times as large as the smallest one costs more to look into than it spares."""
 _FRAMES = {"contains": ("", ""), "starts_with": (" ", ""), "eq": (" ", " "), "in": (" ", " ")}
 
 
@@ -64,13 +66,14 @@ def candidates(tree: Tree, entity: IndexedEntity, grams: Grams) -> Candidates | 
 
 
 def every(parts: list[Candidates | None]) -> Candidates | None:
-    """What lies in all of some sets, as far as they are known."""
+    """What lies in all of some sets, as far as they are known and not too common."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
     if any(not part.expression for part in known):
         return Candidates("", 0)
-    return Candidates(_joined("AND", known), min(part.most for part in known))
+    least = min(part.most for part in known)
+    return Candidates(_joined("AND", [part for part in known if part.most <= COMMON * least]), least)
 
 
 def either(parts: list[Candidates | None]) -> Candidates | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from crm_server.search.candidates import Candidates, Where, either
+from crm_server.search.candidates import COMMON, Candidates, Where, either
 from crm_server.search.fields import Kind
 from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from crm_server.search.texts import Batch, Doc
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
-_MOST_GRAMS, _COMMON = 4, 8
-"""A trigram that so many times as many records hold as the rarest one costs more than it spares."""
+_MOST_GRAMS = 4
 _RARE = 20_000
 _STRETCHES, _HIGHEST = 16, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
@@ -307,7 +306,7 @@ class Store:
         known = list(dict.fromkeys(grams(text)))
         if known:
             known.sort(key=self._grams.__getitem__)
-            common = _COMMON * self._grams[known[0]]
+            common = COMMON * self._grams[known[0]]
             rare = [gram for gram in known[:_MOST_GRAMS] if self._grams[gram] <= common]
             expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare)
             return Candidates(expression, self._about(known[0]))

@@ -156,7 +156,7 @@ KEY_KINDS: Final = (
         "One for each tenant, subject, key class and generation",
         "Until the subject's erasure",
     ),
-    KeyKind("document key", 256, "DEK", "Derived for each document, never stored", "Microseconds"),
+    KeyKind("document key", 256, "DEK", "Derived for each document, never stored", "As its DEK in memory"),
     KeyKind(
         "handover key",
         256,

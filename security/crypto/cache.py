@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, Generic, NoReturn, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -69,12 +69,17 @@ class BoundedCache(Generic[K, V]):
 
     def put(self, key: K, value: V, mark: int) -> None:
         """Keep a value that was fetched after ``mark``, unless something was dropped since."""
+        self.put_many({key: value}, mark)
+
+    def put_many(self, values: Mapping[K, V], mark: int) -> None:
+        """Keep values that were fetched after ``mark``, unless something was dropped since."""
         with self._lock:
             if mark != self._drops or self._suspended:
                 return
-            now = self._clock()
-            self._items[key] = (now + self._seconds, value)
-            self._items.move_to_end(key)
+            until = self._clock() + self._seconds
+            for key, value in values.items():
+                self._items[key] = (until, value)
+                self._items.move_to_end(key)
             while len(self._items) > self._entries:
                 self._items.popitem(last=False)
 

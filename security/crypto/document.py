@@ -5,8 +5,9 @@ Suite 2   ``0x01 | 0x02 | kid 16 | salt 16 | commitment 32 | IV 16 | ciphertext 
 
 Both derive a key for each document and a commitment from the data key (KBKDF, label ``kontor/doc/v1``, context
 salt ‖ SHA-256(AAD)). The commitment is compared in constant time before anything is decrypted, so no document opens
-under two keys (ENC-4) or at two places (ENC-3). Callers: the sealed attributes of the ORM, the bulk readers of lists
-and of the search service, jobs and exports.
+under two keys (ENC-4) or at two places (ENC-3). Opening the same document again takes the key that was derived for
+that commitment, and the cipher itself authenticates the place. Callers: the sealed attributes of the ORM, the bulk
+readers of lists and of the search service, jobs and exports.
 
 :meth:`SealedColumn.open` and :meth:`SealedColumn.seal` are a hot path; ``tests/bench/bench_crypto.py`` holds them to
 a multiple of bare AES-GCM. That is why suite 1 derives inline from prepared HMAC states.
@@ -77,7 +78,7 @@ class DocumentKey:
     ``kid``, ``tenant`` and ``subject`` are 16 bytes each. It lives in memory only: it is neither shown nor pickled.
     """
 
-    __slots__ = ("_dek", "generation", "hmac_state", "key_class", "kid", "subject", "tenant")
+    __slots__ = ("_dek", "generation", "hmac_state", "key_class", "kid", "opened", "subject", "tenant")
 
     def __init__(
         self, dek: bytes, kid: bytes, tenant: bytes, subject: bytes, key_class: str, generation: int = 1
@@ -92,6 +93,9 @@ class DocumentKey:
         self.generation = generation
         # One keyed state for both blocks of the derivation: half the memory of two, and the second copy is warm.
         self.hmac_state: Callable[[], HMAC] = HMAC(dek, hashes.SHA256()).copy
+        # Salt and commitment of the document that was opened last, and its key: lists open the same ones again and
+        # again. One tuple, so that threads see both or neither.
+        self.opened: tuple[bytes, bytes] = (b"", b"")
 
     def okm(self, label: bytes, salt: bytes, aad: bytes, length: int) -> bytes:
         """Derive keys for one document or stream through the library's own KBKDF."""
@@ -239,18 +243,22 @@ class SealedColumn:
         except KeyError:
             number = cbor.uint(version)
         aad = b"".join((self._gcm_head, record, b"\x50", subject, self._after_subject, kid, number))
-        message = salt + _sha256(aad).digest() + _GCM_TAIL
-        derive = key.hmac_state()
-        derive.update(_COMMIT_BLOCK + message)
-        if not _equal(derive.finalize(), commitment):
-            raise self._diagnose(key, blob, record, subject, version)
-        derive = key.hmac_state()
-        derive.update(_KEY_BLOCK + message)
+        header, (known, derived) = salt + commitment, key.opened
+        if not _equal(header, known):
+            message = salt + _sha256(aad).digest() + _GCM_TAIL
+            derive = key.hmac_state()
+            derive.update(_COMMIT_BLOCK + message)
+            if not _equal(derive.finalize(), commitment):
+                raise self._diagnose(key, blob, record, subject, version)
+            derive = key.hmac_state()
+            derive.update(_KEY_BLOCK + message)
+            derived = derive.finalize()
+            key.opened = header, derived
         try:
             # CBOR ends by itself, so the authenticated padding behind it needs no cutting.
-            fields = _loads(AESGCM(derive.finalize()).decrypt(nonce, blob[78:], aad))
+            fields = _loads(AESGCM(derived).decrypt(nonce, blob[78:], aad))
         except InvalidTag:
-            raise DocumentAltered("The body of a sealed document was altered.") from None
+            raise self._refused(key, blob, aad, record, subject, version) from None
         except (CBORDecodeError, ValueError):
             fields = None  # The library's own message may quote a value.
         if type(fields) is not dict:
@@ -280,6 +288,14 @@ class SealedColumn:
         salt = os.urandom(16)
         okm = key.okm(LABEL, salt, aad, cbc.OKM_SIZE)
         return _CBC + key.kid + salt + okm[32:64] + cbc.encrypt(okm, padded, aad)
+
+    def _refused(
+        self, key: DocumentKey, blob: bytes, aad: bytes, record: bytes, subject: bytes, version: int
+    ) -> DocumentAltered | CommitmentMismatch:
+        """Say why the cipher refused a body: with the key of an earlier opening, the place may be what is wrong."""
+        if _equal(key.okm(LABEL, blob[18:34], aad, 64)[32:], blob[34:66]):
+            return DocumentAltered("The body of a sealed document was altered.")
+        return self._diagnose(key, blob, record, subject, version)
 
     def _diagnose(
         self, key: DocumentKey, blob: bytes, record: bytes, subject: bytes, version: int

@@ -11,6 +11,7 @@ Called by `existing`, inside the transaction of each batch.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -21,7 +22,6 @@ from crm_server.kernel.opening import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from uuid import UUID
 
     from sqlalchemy.orm import Session
 
@@ -30,11 +30,16 @@ if TYPE_CHECKING:
 _CHUNK: Final = 5_000
 _HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text"
 # Of transactions that were not over when the run looked last; it meets its own again, by record and version.
-_CHANGED: Final = "select record_id, version from kontor.changed_since(%s::smallint, %s::text::xid8)"
+_CHANGED: Final = (
+    "select encode(uuid_send(record_id), 'hex'), version "
+    "from kontor.changed_since(%s::smallint, %s::text::xid8)"
+)
 
 
 class SealedKeys:
     """The values that records have in one sealed field, as far as a run has asked for them.
+
+    Records are known by their keys in hex: the driver gives a text many times faster than a UUID, and it hashes so.
 
     Args:
         entity: The kind of record.
@@ -46,11 +51,11 @@ class SealedKeys:
         self._asked: set[tuple[int, int]] = set()
         self._read_all = False
         # Changed by others and not opened yet, by token.
-        self._waiting: dict[tuple[int, int], set[UUID]] = {}
+        self._waiting: dict[tuple[int, int], set[str]] = {}
         # Record → its version and its value in normal form; the other way round by value.
-        self._known: dict[UUID, tuple[int, str | None]] = {}
-        self._having: dict[str, set[UUID]] = {}
-        self._made: list[UUID] = []
+        self._known: dict[str, tuple[int, str | None]] = {}
+        self._having: dict[str, set[str]] = {}
+        self._made: list[str] = []
         self._horizon: str | None = None
 
     def find(self, session: Session, wanted: Collection[str]) -> list[UUID]:
@@ -63,7 +68,7 @@ class SealedKeys:
             for record, token in tokens.stored(self._name, changed):
                 self._waiting.setdefault(token, set()).add(record)
             asked = tokens.asked(self._name, wanted)
-            candidates = set(tokens.having(asked - self._asked))
+            candidates = {record.hex for record in tokens.having(asked - self._asked)}
             candidates.update(*(self._waiting.get(token, ()) for token in asked))
             self._open(session, candidates - self._known.keys())
             self._asked |= asked
@@ -72,16 +77,18 @@ class SealedKeys:
         elif self._read_all:
             self._open(session, changed)
         else:
-            self._open(session, session.execute(select(self._entity.table.c.id)).scalars())
+            everything = session.execute(select(self._entity.table.c.id)).scalars()
+            self._open(session, [record.hex for record in everything])
             self._read_all = True
         # Last, so that a search that is broken off is done again as a whole.
         self._horizon = horizon
         having = self._having
-        return [record for value in wanted for record in having.get(value, ())]
+        return [UUID(record) for value in wanted for record in having.get(value, ())]
 
     def made(self, records: Iterable[tuple[UUID, str]]) -> None:
         """Note new records, given with their value in normal form."""
-        for record, value in records:
+        for key, value in records:
+            record = key.hex
             self._note(record, 1, value)
             self._made.append(record)
 
@@ -91,36 +98,36 @@ class SealedKeys:
             self._drop(record)
         self._made.clear()
 
-    def _changed(self, session: Session) -> list[UUID]:
+    def _changed(self, session: Session) -> list[str]:
         """Forget what other transactions have changed since the last look, and return it."""
         if self._horizon is None:
             return []
         rows = session.connection().exec_driver_sql(_CHANGED, (self._entity.number, self._horizon))
         changed = [
             record
-            for record, version in rows
+            for record, version in rows.all()
             if (known := self._known.get(record)) is None or known[0] < version
         ]
         for record in changed:
             self._drop(record)
         return changed
 
-    def _open(self, session: Session, records: Iterable[UUID]) -> None:
-        unknown = list(records)
+    def _open(self, session: Session, records: Iterable[str]) -> None:
+        unknown = list(map(UUID, records))
         live = ("deleted_at",) if "deleted_at" in self._entity.fields else ()
         for start in range(0, len(unknown), _CHUNK):
             part = unknown[start : start + _CHUNK]
             names = ("version", self._name, *live)
             for record, row in read_rows(session, self._entity, names, part, once=True).items():
                 value = None if row.get("deleted_at") else row[self._name]
-                self._note(record, row["version"], normal_of(self._entity, self._name, value))
+                self._note(record.hex, row["version"], normal_of(self._entity, self._name, value))
 
-    def _note(self, record: UUID, version: int, value: str | None) -> None:
+    def _note(self, record: str, version: int, value: str | None) -> None:
         self._known[record] = (version, value)
         if value is not None:
             self._having.setdefault(value, set()).add(record)
 
-    def _drop(self, record: UUID) -> None:
+    def _drop(self, record: str) -> None:
         _version, value = self._known.pop(record, (0, None))
         if value is not None:
             self._having[value].discard(record)

@@ -47,7 +47,8 @@ _HITS: Final = (
     "join unnest(%s::int[], %s::int[]) as asked (index_id, token) using (index_id, token)"
 )
 _STORED: Final = (
-    "select record_id, index_id, token from search.token where record_id = any(%s) and index_id = any(%s)"
+    "select encode(uuid_send(record_id), 'hex'), index_id, token from search.token "
+    "where record_id = any(%s::uuid[]) and index_id = any(%s)"
 )
 
 Tokens = list[tuple[int, int]]
@@ -154,13 +155,13 @@ class EntityTokens:
         """Records that may have one of the values in the field: open them and compare."""
         return self.having(self.asked(name, normals))
 
-    def stored(self, name: str, records: Collection[UUID]) -> list[tuple[UUID, tuple[int, int]]]:
-        """(record, (id of the index, token)) of records, in all indexes that there are of the field."""
+    def stored(self, name: str, records: Collection[str]) -> list[tuple[str, tuple[int, int]]]:
+        """(record, (id of the index, token)) of records, given by their keys in hex, in all indexes of the field."""
         if not records:
             return []
         indexes = [one.id for one in self.live if one.name == name]
         rows = self._connection.exec_driver_sql(_STORED, (list(records), indexes))
-        return [(record, (index, token)) for record, index, token in rows]
+        return [(record, (index, token)) for record, index, token in rows.all()]
 
     def asked(self, name: str, normals: Collection[str]) -> set[tuple[int, int]]:
         """(id of the index, token) of values in normal form, in all indexes that there are of the field."""
@@ -177,7 +178,7 @@ class EntityTokens:
             return []
         indexes, numbers = zip(*tokens, strict=True)
         rows = self._connection.exec_driver_sql(_HITS, (list(indexes), list(numbers)))
-        return [row[0] for row in rows]
+        return [row[0] for row in rows.all()]
 
     def _read(self) -> None:
         number, tenant = self._model.__layout__.number, self.keys.tenant.bytes

@@ -20,6 +20,7 @@ from crm_server.kernel.opening import (
     Wanted,
     as_bytes,
     document_columns,
+    fill,
     packed,
     wanted_documents,
 )
@@ -64,39 +65,30 @@ class Selection:
         Args:
             opener: Needed where the selection `seals`.
         """
-        plain, empty, documents = self.plain, dict.fromkeys(self.names), len(self.sealed)
-        first = len(plain) + documents
-        opened: Sequence[Sequence[Any]] = rows
-        if opener is not None:
-            opened = [as_bytes(values[len(plain) : first]) for values in rows]
-            opener.prefetch(blob for blobs in opened for blob in blobs if blob is not None)
-        names = self._labels_of(rows, first, opener)
-        stored, found = self.stored_custom, []
-        for place, values in enumerate(rows):
+        plain, empty = self.plain, dict.fromkeys(self.names)
+        first = len(plain) + len(self.sealed)
+        found = []
+        for values in rows:
             row = empty.copy()
             row.update(zip(plain, values, strict=False))
-            if documents and opener is not None:
-                opener.fill(row, self.entity, self.sealed, opened[place])
-            if names:
-                row.update((item.name, item.show(shown[place], opener)) for item, shown in names)
-            if self.custom:
-                self._customise(row, values[first + len(self.labels)] if stored else None)
-            if self.shown.masks:
-                self.shown.masked(row)
             found.append(row)
-        return found
-
-    def _labels_of(
-        self, rows: Sequence[Sequence[Any]], first: int, opener: Opener | None
-    ) -> list[tuple[Label, list[Any]]]:
-        """The values of each label, row by row; sealed titles as bytes, their keys at hand."""
-        found = []
-        for offset, item in enumerate(self.labels, first):
-            values = [row[offset] for row in rows]
-            if item.document is not None and opener is not None:
-                values = as_bytes(values)
-                opener.prefetch(value[16:] for value in values if value is not None and len(value) > 16)
-            found.append((item, values))
+        if opener is not None:
+            for place, one in enumerate(self.sealed, len(plain)):
+                blobs = as_bytes(values[place] for values in rows)
+                opened = opener.open_all(self.entity, one.document, blobs)
+                for row, fields in zip(found, opened, strict=True):
+                    fill(row, one, fields)
+        for place, item in enumerate(self.labels, first):
+            shown = item.show([values[place] for values in rows], opener)
+            for row, value in zip(found, shown, strict=True):
+                row[item.name] = value
+        if self.custom:
+            place = first + len(self.labels)
+            for row, values in zip(found, rows, strict=True):
+                self._customise(row, values[place] if self.stored_custom else None)
+        if self.shown.masks:
+            for row in found:
+                self.shown.masked(row)
         return found
 
     def _customise(self, row: dict[str, Any], stored: Any) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from compliance.datamap import Semantic
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
-from crm_server.kernel.opening import WantedFields, packed
+from crm_server.kernel.opening import WantedFields, as_bytes, fill, packed
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
@@ -49,20 +49,29 @@ class Label:
             return None
         return self.target.documents[title.policy.handling.key_class]
 
-    def show(self, value: Any, opener: Opener | None) -> Any:
-        """The embedded value for a client; a sealed title comes as bytes: the record's id and its packed document."""
-        if isinstance(value, bytes):
-            value = self._opened(value, opener)
-        if value is not None and isinstance(self.masked, MaskKind):
-            value["name"] = mask(value["name"], self.masked)
-        return value
+    def show(self, values: Sequence[Any], opener: Opener | None) -> list[Any]:
+        """The embedded values of a page for a client, and the documents of sealed titles opened."""
+        found = list(values)
+        if self.document is not None and opener is not None:
+            found = self._opened(self.document, as_bytes(values), opener)
+        if isinstance(self.masked, MaskKind):
+            for value in found:
+                if value is not None:
+                    value["name"] = mask(value["name"], self.masked)
+        return found
 
-    def _opened(self, value: bytes, opener: Opener | None) -> dict[str, Any]:
-        found: dict[str, Any] = {"id": str(UUID(bytes=value[:16])), "name": None}
-        if len(value) > 16 and opener is not None and self.document is not None:
-            number = self.target.fields[self.target.policy.title].number
-            wanted = WantedFields(self.document, (number,), ("name",))
-            opener.fill(found, self.target, (wanted,), (value[16:],))
+    def _opened(
+        self, document: DocumentDef, values: Sequence[bytes | None], opener: Opener
+    ) -> list[dict[str, Any] | None]:
+        """Sealed titles come as bytes: the id of the record, and behind it its packed document if it has one."""
+        title = WantedFields(document, (self.target.fields[self.target.policy.title].number,), ("name",))
+        blobs = [(value or b"")[16:] or None for value in values]
+        found: list[dict[str, Any] | None] = []
+        for value, fields in zip(values, opener.open_all(self.target, document, blobs), strict=True):
+            row = None if value is None else {"id": str(UUID(bytes=value[:16])), "name": None}
+            if row is not None:
+                fill(row, title, fields)
+            found.append(row)
         return found
 
 

@@ -127,13 +127,16 @@ def test_a_context_is_encoded_as_by_the_library():
     [
         Decimal("1200.50"),
         Decimal("-0.1"),
+        b"bytes" * 100,
         date(2026, 2, 28),
         UUID(int=77),
         datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     ],
 )
-def test_business_types_come_back_as_they_were(value):
-    decoded = cbor.decode_fields(cbor.encode_fields({5: value}))[5]
+def test_business_types_are_deterministic_and_come_back_as_they_were(value):
+    encoded = cbor.encode_fields({5: value})
+    assert encoded == b"\xa1\x05" + cbor2.dumps(value, canonical=True)
+    decoded = cbor.decode_fields(encoded)[5]
     assert decoded == value
     assert type(decoded) is type(value)
 
@@ -165,7 +168,7 @@ def test_a_bottomless_value_is_refused():
         cbor.encode_fields({1: value})
 
 
-@pytest.mark.parametrize("number", [-1, 2**32, "1", 1.0, None])
+@pytest.mark.parametrize("number", [-1, 2**32, "1", 1.0, None, True])
 def test_field_numbers_are_unsigned_integers(number):
     with pytest.raises((UnsealableValue, TypeError)):
         cbor.encode_fields({number: "x"})

@@ -34,6 +34,7 @@ from tests.unit.crypto.crypto_helpers import FIELDS, PATIENT, TENANT, column, ke
 
 RECORD, SUBJECT = b"r" * 16, b"s" * 16
 SUITES = pytest.mark.parametrize("suite", [1, 2])
+OPENED = pytest.mark.parametrize("opened", [False, True], ids=["anew", "opened-before"])
 FROZEN = json.loads((Path(__file__).parent / "vectors/documents.json").read_text())["vectors"]
 
 
@@ -108,6 +109,20 @@ def test_any_fields_and_versions_come_back(suite, fields, version):
     assert place.open(owner, blob, record, subject, version) == fields
 
 
+def test_a_document_that_was_opened_before_costs_no_derivation_and_a_sealed_anew_one_does(monkeypatch):
+    record, subject = os.urandom(16), os.urandom(16)
+    owner, place = key(subject), column()
+    first, second = (place.seal(owner, {1: text}, record, subject, 1) for text in ("one", "two"))
+    derived = []
+    prepared = owner.hmac_state
+    owner.hmac_state = lambda: derived.append(1) or prepared()
+    opened = [
+        place.open(owner, blob, record, subject, 1)[1] for blob in (first, first, second, second, first)
+    ]
+    assert opened == ["one", "one", "two", "two", "one"]
+    assert len(derived) == 3 * 2
+
+
 # ENC-3: the worlds are small on purpose, so that two documents often share all but one part of their place.
 places = st.fixed_dictionaries(
     {
@@ -141,9 +156,11 @@ def seal_at(place):
 
 
 @settings(PATIENT, max_examples=300)
-@given(places, places)
-def test_enc_3_any_two_documents_that_are_swapped_fail_with_an_error_of_their_own(here, there):
-    _where, other_owner, blob, _record, _subject = seal_at(there)
+@given(places, places, st.booleans())
+def test_enc_3_any_two_documents_that_are_swapped_fail_with_an_error_of_their_own(here, there, opened):
+    home, other_owner, blob, record, subject = seal_at(there)
+    if opened:  # The key remembers the document; its new place must fail none the less.
+        assert home.open(other_owner, blob, record, subject, there["version"]) == {1: "x"}
     where, owner, _blob, record, subject = seal_at(here)
     # The suite is no part of the place: both may be there while a change of profile re-seals.
     same = all(here[part] == there[part] for part in here if part != "suite")
@@ -297,10 +314,13 @@ def test_enc_5_no_salt_and_no_nonce_comes_twice():
 
 
 @SUITES
-def test_a_flipped_bit_anywhere_is_noticed(suite):
+@OPENED
+def test_a_flipped_bit_anywhere_is_noticed(suite, opened):
     record, subject = os.urandom(16), os.urandom(16)
     owner, place = key(subject), column(suite)
     blob = place.seal(owner, FIELDS, record, subject, 1)
+    if opened:
+        place.open(owner, blob, record, subject, 1)
     for position in range(len(blob)):
         broken = bytearray(blob)
         broken[position] ^= 1 << position % 8
@@ -311,10 +331,13 @@ def test_a_flipped_bit_anywhere_is_noticed(suite):
 
 
 @SUITES
-def test_a_document_cut_anywhere_is_noticed(suite):
+@OPENED
+def test_a_document_cut_anywhere_is_noticed(suite, opened):
     record, subject = os.urandom(16), os.urandom(16)
     owner, place = key(subject), column(suite)
     blob = place.seal(owner, FIELDS, record, subject, 1)
+    if opened:
+        place.open(owner, blob, record, subject, 1)
     for length in range(len(blob)):
         with pytest.raises((MalformedDocument, DocumentAltered)):
             place.open(owner, blob[:length], record, subject, 1)
