@@ -85,7 +85,7 @@ def request_tween(
 def _refused_host(request: Request) -> Response:
     """The API answers as it answers any error; people get plain text without a link."""
     sentence = _("This host name is not served here.")
-    if not request.environ["PATH_INFO"].startswith("/api/") or not _is_text(request):
+    if not request.environ.get("PATH_INFO", "").startswith("/api/") or not _is_text(request):
         return HTTPBadRequest(sentence)
     return request.invoke_exception_view((BadRequest, BadRequest(sentence), None))
 

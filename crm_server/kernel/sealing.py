@@ -110,15 +110,17 @@ class Sealer:
         }
         self.columns = {str(key_class): document.column for key_class, document in entity.documents.items()}
         self._names = {place: name for name, place in self.places.items()}
+        self._fields: dict[str, list[tuple[str, int]]] = {key_class: [] for key_class in self.columns}
+        for name, (key_class, number) in self.places.items():
+            self._fields[key_class].append((name, number))
 
     def contents(self, values: Mapping[str, Any]) -> Contents:
         """The sealed ones among the values, those that are None left out."""
-        found: Contents = {key_class: {} for key_class in self.columns}
-        for name, (key_class, number) in self.places.items():
-            value = values.get(name)
-            if value is not None:
-                found[key_class][number] = value
-        return found
+        get = values.get
+        return {
+            key_class: {number: value for name, number in fields if (value := get(name)) is not None}
+            for key_class, fields in self._fields.items()
+        }
 
     def fresh(
         self,

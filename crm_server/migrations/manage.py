@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url, pool, text
 
 from compliance.datamap import Base
 from crm_server.kernel import rowsql
+from crm_server.kernel.rowrules import GUARDED
 from crm_server.migrations import HEAD
 from crm_server.models import datamap
 
@@ -153,7 +154,7 @@ def current(owner_url: str) -> tuple[str | None, str | None]:
 
 
 def drift(owner_url: str) -> list[Drift]:
-    """What the database and the models disagree about: tables, columns, indexes, triggers. Empty when they agree."""
+    """What the database and the models disagree about: tables, columns, indexes, triggers, views. Empty: nothing."""
     datamap()
     engine = owner_engine(owner_url)
     with engine.connect() as connection:
@@ -184,6 +185,16 @@ def drift(owner_url: str) -> list[Drift]:
                 )
             )
         }
+        views = set(
+            connection.scalars(
+                text("select schemaname || '.' || viewname from pg_views where schemaname = 'kontor'")
+            )
+        )
+    found += [
+        Drift(f"{name}: the view that lists read is missing")
+        for name in (rowsql.mine(datamap()[kind]) for kind in GUARDED)
+        if name not in views
+    ]
     found += [
         Drift(f"{name}: the policies of row rules are missing")
         for name in sorted(rowsql.guarded_tables(datamap()) - ruled)

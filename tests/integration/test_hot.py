@@ -53,7 +53,6 @@ class TestHot:
             connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": first})
         assert hot.run(WHO, ("b",))[0][2] != first
 
-
     def test_who_finds_all_connections_in_use_waits_for_one_and_no_longer_than_told(
         self, settings: Settings
     ) -> None:

@@ -23,10 +23,12 @@ class TestSchema:
             connection.execute(text("alter table crm.account add column surprise text"))
             connection.execute(text("drop index crm.ix_account_live_name"))
             connection.execute(text("drop trigger capture_update on crm.tag"))
+            connection.execute(text("drop view kontor.my_contact"))
         found = " ".join(item.text for item in manage.drift(cluster.url_for(manage.OWNER, "kontor_drift")))
         assert "surprise" in found
         assert "ix_account_live_name" in found
         assert "crm.tag: the triggers of audit capture are missing" in found
+        assert "kontor.my_contact: the view that lists read is missing" in found
 
     def test_the_newest_revision_is_named_for_the_health_check(self) -> None:
         assert ScriptDirectory.from_config(manage.config("")).get_current_head() == HEAD

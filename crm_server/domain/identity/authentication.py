@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 COOKIE = "__Host-kontor"
 
-_USER = "u.id, u.name, u.state, u.locale, u.timezone, u.theme, ur.role_id, r.version, ur.expires_at"
+_USER = "u.id, u.name, u.state, u.locale, u.timezone, u.theme, ur.role_id::text, r.version, ur.expires_at"
 _FROM = """
     join identity."user" u on u.id = o.user_id
     left join (identity.user_role ur join identity.role r on r.id = ur.role_id)
@@ -85,7 +85,7 @@ class Grant:
         key: The role and its version.
     """
 
-    key: tuple[UUID, int]
+    key: tuple[str, int]
     name: str
     permissions: frozenset[str]
     scopes: frozenset[str]
@@ -114,8 +114,8 @@ class Authenticator:
             idle_administrator=timedelta(seconds=settings.session_idle_admin),
             absolute=timedelta(seconds=settings.session_absolute),
         )
-        self._grants: dict[tuple[UUID, int], Grant] = {}
-        self._held: dict[tuple[tuple[tuple[UUID, int], ...], tuple[str, ...] | None], Held] = {}
+        self._grants: dict[tuple[str, int], Grant] = {}
+        self._held: dict[tuple[tuple[tuple[str, int], ...], tuple[str, ...] | None], Held] = {}
 
     def by_session(self, cookie: str, request_id: UUID, address: Address = _nowhere) -> Actor | None:
         """The actor of a session cookie, or None when it opens nothing.
@@ -193,7 +193,7 @@ class Authenticator:
             found.append(grant)
         return found
 
-    def _read(self, key: tuple[UUID, int]) -> Grant | None:
+    def _read(self, key: tuple[str, int]) -> Grant | None:
         rows = self._hot.run(ROLE, (key[0],))
         if not rows:
             return None

@@ -31,7 +31,8 @@ _CHUNK: Final = 5_000
 _HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text"
 # Of transactions that were not over when the run looked last; it meets its own again, by record and version.
 _CHANGED: Final = (
-    "select encode(uuid_send(record_id), 'hex'), version from kontor.changed_since(%s::smallint, %s::text::xid8)"
+    "select encode(uuid_send(record_id), 'hex'), version "
+    "from kontor.changed_since(%s::smallint, %s::text::xid8)"
 )
 
 

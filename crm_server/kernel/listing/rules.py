@@ -2,7 +2,7 @@
 
 The policy alone makes PostgreSQL walk the whole index in the order of the list and throw away what the actor may not
 see: for somebody who sees a hundred of a million rows that is most of the table. So when few rows are reached a list
-reads a view that names them by key, found with one indexed branch a scope; when many are reached the walk through the
+reads a view that names their places, found with one indexed branch a scope; when many are reached the walk through the
 table finds a page soon. Which of the two it is, is counted up to `MOST_SEEN` and remembered for a minute: it decides
 about speed alone, since PostgreSQL holds the same rule either way.
 """

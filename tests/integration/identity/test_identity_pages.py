@@ -554,7 +554,10 @@ class TestAdministration:
         page = admin.get("/teams")
         create = having(page, "description")
         create["name"] = "Team of the test"
+        create["description"] = "Tests"
         team = create.submit().follow()
+        again = having(create.submit(status=422), "description")
+        assert (again["name"].value, again["description"].value) == ("Team of the test", "Tests")
         unknown = having(team, "login")
         unknown["login"] = "nobody of this name"
         refused = unknown.submit(status=404)

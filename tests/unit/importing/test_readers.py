@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import io
 import tracemalloc
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from crm_server.importing.detect import FileProfile, inspect_file
 from crm_server.importing.readers import open_rows
-from crm_server.importing.readers.csv_reader import read_rows
+from crm_server.importing.readers.csv_reader import read_records, read_rows
 from crm_server.importing.rows import SourceRow
 from crm_server.importing.writers.csv_writer import write_csv
 from crm_server.importing.writers.vcard_writer import write_card
@@ -41,6 +42,17 @@ class TestCsv:
             (3, None, "Bob"),
             (4, None, "Cleo"),
         ]
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.text(alphabet=',; \t\r\n"aé漢\x0b\x85\u2028', max_size=60))
+    def test_lines_without_quotes_are_read_as_the_standard_library_reads_them(self, text: str) -> None:
+        text = text.replace('"', '"x, y"') if text.startswith('"') else text.replace('"', "")
+        told = read_records(io.BytesIO(text.encode()), encoding="utf-8", delimiter=",", quote='"')
+        try:
+            expected = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        except csv.Error:
+            return
+        assert [cells for _number, cells, _sound in told] == expected
 
     def test_an_open_quote_in_the_last_row_is_found(self, as_file: AsFile) -> None:
         rows = rows_of(as_file('Name,City\nAnn,Bern\nBob,"Basel\n'))

@@ -65,7 +65,10 @@ def _kind(request: Request) -> _Kind:
 def groups_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
     """All groups, and a form for a new one."""
     kind = _kind(request)
-    found = {"rows": kind.listed(request.db), "errors": errors or []}
+    found = {"rows": kind.listed(request.db), "errors": errors or [], "given": {}}
+    if errors:
+        # What was refused stays, to be corrected.
+        found["given"] = {name: str(value)[:500] for name, value in request.POST.items()}
     return found | ({"nodes": queries.territories(request.db)} if kind.tree else {})
 
 
