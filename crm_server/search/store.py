@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from crm_server.search.texts import Batch, Doc
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
-_MOST_GRAMS = 4
+_MOST_GRAMS, _LETTERS = 4, 3
 _RARE = 20_000
 _STRETCHES, _HIGHEST = 16, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
@@ -305,11 +305,14 @@ class Store:
     def _holding(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
         known = list(dict.fromkeys(grams(text)))
         if known:
-            known.sort(key=self._grams.__getitem__)
-            common = COMMON * self._grams[known[0]]
+            rarest = min(known, key=self._grams.__getitem__)
+            # Those that share no letter with it tell more: its neighbours stand nearly wherever it does.
+            near = {gram for at, gram in enumerate(known) if abs(at - known.index(rarest)) < _LETTERS}
+            known.sort(key=lambda gram: (gram in near and gram != rarest, self._grams[gram]))
+            common = COMMON * self._grams[rarest]
             rare = [gram for gram in known[:_MOST_GRAMS] if self._grams[gram] <= common]
-            expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare)
-            return Candidates(expression, self._about(known[0]))
+            expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare or [rarest])
+            return Candidates(expression, self._about(rarest))
         if self._about(text) > _RARE:
             return None
         terms = self._beginning(connection, text)
