@@ -61,24 +61,32 @@ def condition(entity: EntityDef, scope: Scope, act: RowAction | None, alias: str
         act: A share for reading is none for changing; None is the making of records.
         alias: Alias of the record's table.
     """
+    if scope is Scope.OWN:
+        return f"{alias}.owner_id = {ME}"
+    if scope is Scope.RELATED:
+        return " or ".join(
+            f"exists (select 1 from {_table(entity.fields[name].policy.target or '')} l where l.id = {alias}.{name})"
+            for name in GUARDED[entity.name]
+        )
+    column, wanted = _set(entity, scope, act)
+    return f"{alias}.{column} in ({wanted})"
+
+
+def _set(entity: EntityDef, scope: Scope, act: RowAction | None) -> tuple[str, str]:
+    """A column, and the query of the values that it has in records within the scope."""
     level = "" if act is RowAction.READ else " and level = 'write'"
-    team = "team_id in (select team_id from kontor.my_team)"
+    team = "team_id", "select team_id from kontor.my_team"
     if "team_id" not in entity.fields:
-        team = "owner_id in (select user_id from kontor.my_teammate)"
-    related = " or ".join(
-        f"exists (select 1 from {_table(entity.fields[name].policy.target or '')} l where l.id = {alias}.{name})"
-        for name in GUARDED[entity.name]
-    )
+        team = "owner_id", "select user_id from kontor.my_teammate"
     return {
-        Scope.OWN: f"{alias}.owner_id = {ME}",
-        Scope.TEAM: f"{alias}.{team}",
-        Scope.TERRITORY: f"{alias}.territory_id in (select territory_id from kontor.my_territory)",
-        Scope.MANAGED: f"{alias}.owner_id in (select user_id from kontor.my_report)",
+        Scope.OWN: ("owner_id", "select kontor.actor_id()"),
+        Scope.TEAM: team,
+        Scope.TERRITORY: ("territory_id", "select territory_id from kontor.my_territory"),
+        Scope.MANAGED: ("owner_id", "select user_id from kontor.my_report"),
         Scope.SHARED: (
-            f"{alias}.id in (select record_id from kontor.my_share "
-            f"where record_type = {entity.number}::smallint{level})"
+            "id",
+            f"select record_id from kontor.my_share where record_type = {entity.number}::smallint{level}",
         ),
-        Scope.RELATED: related,
     }[scope]
 
 
@@ -250,33 +258,40 @@ def _reached_function(entity: EntityDef, name: str, column: str, kind: str) -> s
     limits, since it asks what the policy asks; the scopes RELATED and ALL have no index and aren't named. A row
     within several scopes comes several times, which costs less than looking for it. It never joins by reading a whole
     index, nor by processes that take longer to start than the answer takes.
+
+    Where all records belong to a handful of people, statistics say that whoever reaches anybody's reaches most, and
+    that the table may as well be read. So each value is looked up by itself (`offset 0` keeps it so), as a range from
+    the value to itself: of a range whose ends it doesn't know, PostgreSQL always expects little.
     """
     branches = " union all ".join(
-        f"select b.{column} from {_table(entity.name)} b "
-        f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}')) "
-        f"and {condition(entity, scope, RowAction.READ, 'b')} and b.deleted_at is null"
+        f"select b.{column} from (select unnest(array({wanted}))) m(x) cross join lateral (select {column} "
+        f"from {_table(entity.name)} where {within} between m.x and m.x and deleted_at is null offset 0) b "
+        f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}'))"
         for scope in available(entity.name)
         if scope not in {Scope.ALL, Scope.RELATED}
+        for within, wanted in (_set(entity, scope, RowAction.READ),)
     )
     return (
         f"create or replace function kontor.{name}_{entity.name}(most integer) returns {kind}[] "
         "language plpgsql stable security definer set search_path = pg_catalog "
-        "set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 "
+        "set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off "
+        "set max_parallel_workers_per_gather = 0 "
         f"as $$ begin return array({branches} limit most); end $$"
     )
 
 
 def _view_of_mine(entity: EntityDef) -> Iterator[str]:
     """Its rows are named by where they lie, which spares the way through the index of keys: the function sees what the
-    statement sees, whose rows stay where they are for as long as it runs. A condition that a reader adds is asked of no
-    other row. The view is made anew rather than replaced, since the columns of the table may have changed.
+    statement sees, whose rows stay where they are for as long as it runs. What a reader asks besides is asked of no
+    other row (`offset 0`), or PostgreSQL might begin with an index for that. The view is made anew rather than
+    replaced, since the columns of the table may have changed.
     """
     view = mine(entity)
     yield _reached_function(entity, "places", "ctid", "tid")
     yield f"drop view if exists {view}"
     yield (
         f"create view {view} with (security_barrier) as select b.* from {_table(entity.name)} b "
-        f"where b.ctid = any ((select kontor.places_{entity.name}({MOST + 1}))::tid[]) and b.deleted_at is null"
+        f"where b.ctid = any ((select kontor.places_{entity.name}({MOST + 1}))::tid[]) offset 0"
     )
     yield f"grant select on {view} to kontor_app"
 
