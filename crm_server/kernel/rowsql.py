@@ -259,13 +259,14 @@ def _reached_function(entity: EntityDef, name: str, column: str, kind: str) -> s
     within several scopes comes several times, which costs less than looking for it. It never joins by reading a whole
     index, nor by processes that take longer to start than the answer takes.
 
-    Where all records belong to a handful of people, statistics say that whoever reaches anybody's reaches most, and
-    that the table may as well be read. So each value is looked up by itself (`offset 0` keeps it so), as a range from
-    the value to itself: of a range whose ends it doesn't know, PostgreSQL always expects little.
+    Where all records belong to a handful of people, statistics say that whoever reaches anybody's reaches most of them,
+    and that the table may as well be read. So nothing is left to choose: each value is looked up by itself (`offset 0`
+    keeps it so), as a range from the value to itself in the order of its column, which one index alone can give.
     """
     branches = " union all ".join(
-        f"select b.{column} from (select unnest(array({wanted}))) m(x) cross join lateral (select {column} "
-        f"from {_table(entity.name)} where {within} between m.x and m.x and deleted_at is null offset 0) b "
+        f"select b.{column} from (select unnest(array({wanted}))) m(x) cross join lateral "
+        f"(select {column} from {_table(entity.name)} "
+        f"where {within} between m.x and m.x and deleted_at is null order by {within} offset 0) b "
         f"where (select kontor.reaches('{token(entity.name, RowAction.READ, scope)}'))"
         for scope in available(entity.name)
         if scope not in {Scope.ALL, Scope.RELATED}
@@ -274,8 +275,8 @@ def _reached_function(entity: EntityDef, name: str, column: str, kind: str) -> s
     return (
         f"create or replace function kontor.{name}_{entity.name}(most integer) returns {kind}[] "
         "language plpgsql stable security definer set search_path = pg_catalog "
-        "set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off "
-        "set max_parallel_workers_per_gather = 0 "
+        "set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off "
+        "set max_parallel_workers_per_gather = 0 set plan_cache_mode = force_generic_plan "
         f"as $$ begin return array({branches} limit most); end $$"
     )
 
