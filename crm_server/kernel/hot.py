@@ -167,7 +167,9 @@ class Hot:
             raise PoolTimeout from None
         now = time.monotonic()
         if connection is not None:
-            if now - connection.info[_SINCE] < _RENEWED:
+            raw: Any = connection.dbapi_connection
+            # The last one given back is the first one taken: one that broke would meet every request.
+            if not raw.closed and now - connection.info[_SINCE] < _RENEWED:
                 return connection
             connection.invalidate()
         try:

@@ -69,6 +69,13 @@ class TestHot:
         assert made.run(WHO, ("d",))[0][2] != first, "what is disposed of opens anew when it is used again"
         made.dispose()
 
+    def test_a_connection_that_broke_without_a_word_meets_no_request(self, hot: Hot) -> None:
+        first = hot.run(WHO, ("a",))[0][2]
+        held: Any = hot._take()
+        held.dbapi_connection.close()
+        hot._stack.put(held)
+        assert hot.run(WHO, ("b",))[0][2] != first
+
     def test_a_connection_that_has_served_for_long_is_opened_anew(
         self, hot: Hot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
