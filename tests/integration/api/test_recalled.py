@@ -88,7 +88,7 @@ OUT = [
 
 
 class TestChanges:
-    @pytest.mark.parametrize(("statement", "status"), OUT)
+    @pytest.mark.parametrize("statement, status", OUT)
     def test_what_is_taken_away_counts_for_the_next_request(
         self, asker: Client, change: Callable[..., None], statements: list[str], statement: str, status: int
     ) -> None:
