@@ -165,7 +165,7 @@ class TestChanges:
 class TestRecalled:
     def test_a_session_of_an_actor_who_is_outdated_does_nothing(self, wsgi: Any) -> None:
         hot = wsgi.registry.hot
-        recalled = Recalled(hot, TOKEN.look, ("00" * 32, "00" * 32))
+        recalled = Recalled(hot, TOKEN.look, ("00" * 32, "61"))
         actor = Actor(id=uuid4(), name="Anna", recalled=recalled)
         with db.open_session(wsgi.registry.session_factory, actor) as session, pytest.raises(Outdated):
             session.scalar(text("select 1"))
