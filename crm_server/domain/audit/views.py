@@ -16,9 +16,9 @@ from crm_server.api.answers import answer
 from crm_server.api.context import named
 from crm_server.domain.audit import (
     api,
-    codes,
     events,
     explorer_views,
+    facts,
     queries,
     services,
     settings_views,
@@ -66,7 +66,6 @@ def audit_page(request: Request) -> dict[str, Any]:
             for one in explorer_views.searches(request.db, request.actor.id)
         ],
         "people": queries.people(request.db, request.registry.datamap),
-        "codes": codes,
         "words": words,
     }
 
@@ -80,7 +79,7 @@ def table(request: Request) -> Response:
 
 def event_page(request: Request) -> dict[str, Any]:
     """One event with everything that the reader may see of it."""
-    return {"event": _found(request), "codes": codes, "words": words}
+    return {"event": _found(request), "facts": facts.FACTS, "words": words}
 
 
 def proof(request: Request) -> Response:

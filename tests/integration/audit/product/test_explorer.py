@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crm_server.domain.audit.codes import ORIGINS, method_words, reason_word
+from crm_server.domain.audit.words import ORIGINS, method_words, reason_word
 from crm_server.kernel.actor import Origin
 from security.identity.ldap.outcome import Outcome
+from security.identity.throttle import ThrottleState
 from security.identity.totp import TotpState
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
@@ -92,10 +93,21 @@ class TestWords:
             assert words in chinese
 
     def test_reasons_have_words_as_far_as_they_are_known(self) -> None:
-        known = {item.value for item in (*Outcome, *TotpState)} - {"signed_in", "matched"}
+        known = {item.value for item in (*Outcome, *ThrottleState, *TotpState)} - {
+            "allowed",
+            "signed_in",
+            "matched",
+        }
         assert [code for code in known if reason_word(code) is None] == []
         assert str(reason_word("row:contact:update")) == "The record is not theirs to change"
-        assert reason_word("something_new") is None
+        assert str(reason_word("audit:log:read")) == "The permission is missing"
+        for code in (
+            "something_new",
+            "provider:server_error",
+            "crm:contact:something",
+            "row:contact:something",
+        ):
+            assert reason_word(code) is None
         assert [str(word) for word in method_words("password+totp")] == ["Password", "Code of an app"]
         assert method_words("password+something") == []
         assert set(ORIGINS) == set(Origin)
@@ -106,6 +118,23 @@ class TestRights:
         manager = login("Manager")
         manager.get("/audit/events", status=403)
         page(manager, "/audit", 403)
+        auditor = login("Audit administrator")
+        denied = auditor.get(f"/audit/events?person={manager.user_id}&outcome=denied").json["data"]
+        assert [item["reason"] for item in denied] == ["audit:log:read"] * 2
+        assert [item["facts"]["route"] for item in denied] == ["audit", "api_audit_events"]
+
+    def test_what_the_rules_beyond_permissions_refuse_is_in_the_log_too(
+        self, login: Callable[..., Client]
+    ) -> None:
+        product = login("Manager").post("/products", {"name": "Example"}, status=201).json["id"]
+        narrow = login(own={"permissions": ["crm:product:read"], "field_rules": {"financial": "hidden"}})
+        narrow.get(f"/products/{product}/price?currency=EUR", status=403)
+        found = (
+            login("Audit administrator")
+            .get(f"/audit/events?person={narrow.user_id}&action=deny")
+            .json["data"]
+        )
+        assert [item["reason"] for item in found] == ["field:financial"]
 
     def test_values_are_shown_to_those_alone_whose_roles_include_reading_them(
         self, login: Callable[..., Client]
