@@ -1,12 +1,16 @@
-"""The names of an event's facts, of those in the log and of those in its sealed payload."""
+"""The words for an event's facts, for those in the log and for those in its sealed payload."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from compliance.datamap.text import _
+from crm_server.domain.approvals.services import known
+from crm_server.domain.audit import alerts, words
+from crm_server.domain.sharing.services import LEVELS
 
 if TYPE_CHECKING:
+    from compliance.datamap import DataMap
     from compliance.datamap.text import Text
 
 FACTS: dict[str, Text] = {
@@ -100,3 +104,19 @@ FACTS: dict[str, Text] = {
     "version": _("Version"),
     "wrapped": _("Keys wrapped anew"),
 }
+
+
+def value_word(datamap: DataMap, name: str, value: object) -> Text | None:
+    """The words for the value of a fact that is a code; None where it is none."""
+    if not isinstance(value, str):
+        return None
+    if name == "entity":
+        entity = datamap.entities.get(value)
+        return entity.policy.label if entity else None
+    if name == "kind":
+        kind = known().get(value)
+        return kind.label if kind else words.METHODS.get(value)
+    if name == "rule":
+        rule = alerts.RULES.get(value)
+        return rule.label if rule else None
+    return {"class": words.CLASSES, "level": LEVELS}.get(name, {}).get(value)

@@ -290,6 +290,7 @@ CAUSES: dict[str, Text] = {
     Cause.WRONG_NAME: _("Its certificate is for another name. Check the name in the certificate."),
     Cause.CERTIFICATE: _("Its certificate can't be accepted."),
     Cause.REFUSES_US: _("It doesn't accept our certificate."),
+    Cause.ASKS_FOR_OURS: _("It asks for a certificate of ours, and this sink has none."),
     Cause.NO_TLS: _("No secure connection came about. Does this port speak TLS?"),
     Cause.CLOSED: _("It closed the connection."),
     Cause.ANSWERED: _("It answered, and refused the events."),

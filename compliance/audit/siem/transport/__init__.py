@@ -30,6 +30,8 @@ class Cause(StrEnum):
     """Anything else that is wrong with the certificate of the sink."""
     REFUSES_US = "refuses_us"
     """The sink doesn't accept our certificate."""
+    ASKS_FOR_OURS = "asks_for_ours"
+    """The sink asks for a certificate of ours, and there is none."""
     NO_TLS = "no_tls"
     CLOSED = "closed"
     ANSWERED = "answered"

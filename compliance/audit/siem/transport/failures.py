@@ -53,7 +53,7 @@ def cause_of(error: Exception) -> Cause:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _OF_CERTIFICATES.get(error.verify_code, Cause.CERTIFICATE)
     if isinstance(error, ssl.SSLError) and _is_about_us(error):
-        return Cause.REFUSES_US
+        return Cause.ASKS_FOR_OURS if _said(error).endswith("certificate required") else Cause.REFUSES_US
     for kind, cause in _OF_KINDS:
         if isinstance(error, kind):
             return cause
@@ -65,7 +65,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError) and error.reason:
-        text = error.reason.lower().replace("_", " ")
+        text = _said(error)
         return f"the sink refused our certificate ({text})" if _is_about_us(error) else text
     if isinstance(error, TimeoutError):
         return "timed out"
@@ -73,5 +73,9 @@ def reason_of(error: Exception) -> str:
 
 
 def _is_about_us(error: ssl.SSLError) -> bool:
-    text = (error.reason or "").lower().replace("_", " ")
+    text = _said(error)
     return "certificate" in text or "unknown ca" in text
+
+
+def _said(error: ssl.SSLError) -> str:
+    return (error.reason or "").lower().replace("_", " ")

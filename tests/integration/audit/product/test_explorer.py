@@ -9,9 +9,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from compliance.audit.events import Event, write
+from crm_server.domain.approvals import events as approvals
 from crm_server.domain.audit.words import ORIGINS, method_words, reason_word
-from crm_server.kernel.actor import Origin
+from crm_server.domain.identity import events as identity
+from crm_server.kernel.actor import Origin, system_actor
 from security.identity.ldap.outcome import Outcome
 from security.identity.throttle import ThrottleState
 from security.identity.totp import TotpState
@@ -73,6 +77,7 @@ class TestFinding:
     def test_what_can_not_be_understood_is_refused(self, login: Callable[..., Client]) -> None:
         auditor = login("Audit administrator")
         wrong = "since=never", "person=me", "class=nothing", "outcome=maybe", "limit=0", "after=x", "else=1"
+        wrong = (*wrong, "since=2026-02-02&until=2026-02-01")
         for query in (*wrong, "until=", f"purpose={'x' * 101}"):
             assert auditor.get(f"/audit/events?{query}").status_int == 400, query
 
@@ -91,6 +96,42 @@ class TestWords:
         chinese = page(auditor, f"/audit/{denied['id']}").html.select_one("main").text
         for words in ("缺少权限 crm:contact:read", "程序接口", "API 令牌 token"):
             assert words in chinese
+
+    def test_facts_read_in_words_whatever_they_are(self, login: Callable[..., Client]) -> None:
+        auditor = login("Audit administrator")
+        differences = {"personal": ["masked", "read"]}
+        rights: dict[str, Any] = {
+            "gained": [],
+            "lost": ["crm:contact:read"],
+            "fields": differences,
+            "scopes": {},
+        }
+        about = uuid4()
+        asked = approvals.APPROVAL, {"kind": "audit.sink", "digest": "0" * 64}
+        with auditor.app.app.registry.engine.begin() as connection:
+            told = [
+                identity.role("role_changed", about, members=2, **rights),
+                identity.token("token_created", about, about, permissions=None, fields=["contact.email"]),
+                Event(
+                    "authorization",
+                    "approval_requested",
+                    object_type=asked[0],
+                    object_ref=about,
+                    meta=asked[1],
+                ),
+            ]
+            write(connection, system_actor(), told)
+        shown = {
+            row["action"]: page(auditor, f"/audit/{row['id']}")
+            .html.select_one("main")
+            .get_text(" ", strip=True)
+            for row in auditor.get(f"/audit/events?record={about}", status=200).json["data"]
+        }
+        page(auditor, f"/audit?record={about}")
+        assert "personal masked → read" in shown["role_changed"]
+        assert "Taken away lost crm:contact:read" in shown["role_changed"]
+        assert "Fields fields contact.email" in shown["token_created"]
+        assert "SIEM sink that gets nothing more audit.sink" in shown["approval_requested"]
 
     def test_reasons_have_words_as_far_as_they_are_known(self) -> None:
         known = {item.value for item in (*Outcome, *ThrottleState, *TotpState)} - {
