@@ -194,6 +194,7 @@ REASONS: dict[str, Text] = {
     "entry_without_immutable_id": _("The directory knows no lasting id of them"),
     "factors_removed": _("The second factors were removed"),
     "field:financial": _("Their roles hide financial fields"),
+    "field:personal": _("Their roles hide personal fields"),
     "given_back": _("Given back"),
     "handover-refused": _("It was asked for without proof"),
     "held_keys": _("Keys are under a legal hold"),
@@ -271,6 +272,7 @@ _FAMILIES: dict[str, Text] = {
 """Reasons that end in what a library or another system said, by how they begin."""
 _ROWS: dict[str, Text] = {
     "create": _("Their roles don't let them make records there"),
+    "share": _("The record is not theirs to share"),
     RowAction.READ: _("The record is not theirs to see"),
     RowAction.UPDATE: _("The record is not theirs to change"),
     RowAction.DELETE: _("The record is not theirs to delete"),
