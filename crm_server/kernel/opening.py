@@ -1,9 +1,9 @@
 # ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
 """Opens the sealed documents of rows that a statement read without the ORM: lists, timelines, the bin, exports.
 
-The statement gives each document together with its place and its data key as one string of bytes (`packed`): one
-subselect a document, which needs no second round trip and tells the state of the key as the database has it. An
-`Opener` unwraps the keys that the cache doesn't have and opens what a shown field needs.
+The statement gives each document together with its place and its data key as one string of bytes (`packed`), or their
+digits (`written`): one subselect a document, which needs no second round trip and tells the state of the key as the
+database has it. An `Opener` unwraps the keys that the cache doesn't have and opens what a shown field needs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _BODY = 125
 _KID, _STATE, _WITH_KEY = slice(254, 286), slice(80, 82), f"{_HAS_KEY:02x}"
 _NOTHING: Final[tuple[None, None, str]] = (None, None, "")
 _MOST_REMEMBERED: Final = 4096
-"""Digits of a document that a key remembers; with its fields that is at most 25 MB for all keys of the cache."""
+"""Digits of a document that a key remembers: a contact has a thousand, which is 10 MB for a full cache."""
 _FIXED: Final = frozenset((str, int, bool, type(None), bytes, float, Decimal, date, datetime, UUID))
 _KEY_PARTS: Final = (
     "'a'::bytea || uuid_send(k.subject) || int4send(k.generation::integer) || int4send(k.epoch) || k.kcv "
