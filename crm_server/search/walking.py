@@ -41,10 +41,16 @@ _STEPS = 6
 
 
 class Sieve:
-    """Which records of a store a condition lets through."""
+    """Which records of a store a condition lets through; `few` where they are cut with few that a reader sees."""
 
     def __init__(
-        self, store: Store, connection: sqlite3.Connection, tree: Tree | None, deleted: bool | None
+        self,
+        store: Store,
+        connection: sqlite3.Connection,
+        tree: Tree | None,
+        deleted: bool | None,
+        *,
+        few: bool = False,
     ) -> None:
         self._store, self._connection = store, connection
         wanted = LIVE | BIN if deleted is None else BIN if deleted else LIVE
@@ -55,7 +61,7 @@ class Sieve:
             self._starting = starting(tree, store)
             if self._starting is None or self._starting[0] > _ENOUGH:
                 self._where = candidates(
-                    tree, store.entity, lambda text, where: store.candidates(connection, text, where)
+                    tree, store.entity, lambda text, where: store.candidates(connection, text, where, few=few)
                 )
 
     @property
