@@ -43,7 +43,9 @@ select xid::text::bigint, import_id, body from crm.import_made
  where entity = %s and field_number = %s and import_id <> %s and not pg_visible_in_snapshot(xid, %s::text::pg_snapshot)
    and xid <> all (%s::text[]::xid8[])
 """
-_TELL: Final = "insert into crm.import_made (import_id, xid, entity, field_number, body) values (%s, %s::text::xid8, %s, %s, %s)"
+_TELL: Final = """
+insert into crm.import_made (import_id, xid, entity, field_number, body) values (%s, %s::text::xid8, %s, %s, %s)
+"""
 # A run meets what it changes itself again, by record and version.
 _CHANGED: Final = (
     "select encode(uuid_send(record_id), 'hex'), version "
