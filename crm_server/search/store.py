@@ -17,16 +17,16 @@ from crm_server.search.candidates import COMMON, Candidates, Where, either
 from crm_server.search.fields import Kind
 from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
-from crm_server.search.records import NONE, SEPARATOR, Records, pack, unpack
-from crm_server.search.texts import Folded, written
-from crm_server.search.words import Vocabulary, mistypable
+from crm_server.search.records import NONE, SEPARATOR, Records, unpack
+from crm_server.search.texts import Doc, prepare
+from crm_server.search.words import Vocabulary
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
     from crm_server.search.fields import IndexedEntity
-    from crm_server.search.texts import Batch, Doc
+    from crm_server.search.texts import Batch
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
 _MOST_GRAMS, _LETTERS = 4, 3
@@ -181,7 +181,7 @@ class Store:
             f"insert into {self.trigrams} (rowid, t) values (?, ?)",
             ((slot, text) for slot, text in zip(slots, batch.texts, strict=True) if text),
         )
-        self.words.add_counted(batch.words)
+        self.words.add(batch.words)
         step = self._step(len(slots))
         for at in range(-slots.start % step, len(slots), step):
             self._sample(batch.texts[at])
@@ -206,13 +206,12 @@ class Store:
         """Add a record or take its new values; returns its slot."""
         records = self.records
         slot = records.slot_of(doc.id)
-        text, words, tidy = written(self.entity, doc.values, Folded())
-        packed, letters = pack(doc.values, tidy=tidy)
-        state = doc.state | letters
+        batch = prepare(self.entity, [doc])
+        (state,), (packed,), (text,) = batch.states, batch.values, batch.texts
         if slot is None:
             slot = records.add(doc.id)
         elif records.states[slot]:
-            same = records.raw(slot) == packed[:-1]
+            same = records.raw(slot) == packed
             if same and records.created[slot] == doc.created:
                 records.states[slot] = state
                 return slot
@@ -222,7 +221,7 @@ class Store:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
             if slot % self._step(1) == 0:
                 self._sample(text)
-        self.words.add(filter(mistypable, words))
+        self.words.add(batch.words)
         for order in self.orders.values():
             order.add(slot)
         for order in self._made.values():
@@ -239,13 +238,14 @@ class Store:
         return True
 
     def _unlink(self, connection: sqlite3.Connection, slot: int) -> None:
-        text, words, _tidy_values = written(self.entity, self.values(slot), Folded())
+        batch = prepare(self.entity, [Doc(b"", False, 0, self.values(slot))])
+        (text,) = batch.texts
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
                 (slot, text),
             )
-        self.words.remove(filter(mistypable, words))
+        self.words.remove(batch.words)
         for order in self.orders.values():
             order.remove(slot)
         for order in self._made.values():

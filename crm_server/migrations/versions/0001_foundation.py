@@ -780,6 +780,8 @@ def create_tables() -> None:
         sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("log", sa.Text(), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.CheckConstraint("char_length(cause) <= 30", name=op.f("ck_sink_state_cause_length")),
         sa.CheckConstraint("char_length(error) <= 500", name=op.f("ck_sink_state_error_length")),
         sa.CheckConstraint("char_length(log) <= 200", name=op.f("ck_sink_state_log_length")),
         sa.CheckConstraint("char_length(peer) <= 1000", name=op.f("ck_sink_state_peer_length")),
