@@ -556,7 +556,11 @@ class TestAdministration:
         create["name"] = "Team of the test"
         create["description"] = "Tests"
         team = create.submit().follow()
-        again = having(create.submit(status=422), "description")
+        refused = create.submit(status=422)
+        field = refused.html.select_one("#name")
+        assert "autofocus" in field.attrs
+        assert refused.html.find(id=field["aria-describedby"]).get_text() == "There is a team of this name."
+        again = having(refused, "description")
         assert (again["name"].value, again["description"].value) == ("Team of the test", "Tests")
         unknown = having(team, "login")
         unknown["login"] = "nobody of this name"

@@ -10,11 +10,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 
+class Cause(StrEnum):
+    """Kinds of reasons for which a sink takes no events; pages have words for each in every language."""
+
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    UNKNOWN_NAME = "unknown_name"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted"
+    """Nobody whom we trust signed the certificate of the sink."""
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_NAME = "wrong_name"
+    CERTIFICATE = "certificate"
+    """Anything else that is wrong with the certificate of the sink."""
+    REFUSES_US = "refuses_us"
+    """The sink doesn't accept our certificate."""
+    ASKS_FOR_OURS = "asks_for_ours"
+    """The sink asks for a certificate of ours, and there is none."""
+    NO_TLS = "no_tls"
+    CLOSED = "closed"
+    ANSWERED = "answered"
+    """It answered, and not that it took the events."""
+    UNACKNOWLEDGED = "unacknowledged"
+    TOO_LONG = "too_long"
+    DISK = "disk"
+    LOG = "log"
+    """What is to be sent can't be read here."""
+    OTHER = "other"
+
+
 class DeliveryError(Exception):
-    """The sink did not take events; the message is for the operator and names host, reason and way out."""
+    """The sink did not take events.
+
+    Attributes:
+        cause: The kind of reason.
+
+    The message is for the operator, in English: host, what the network said, and the way out.
+    """
+
+    def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +80,10 @@ class Transport(Protocol):
         ...
 
     def open(self) -> str:
-        """Connect and prove that the sink accepts this sender; returns the peer in words. Raises
-        `DeliveryError`.
+        """Connect and prove that the sink accepts this sender; returns the peer: address, protocol, certificate.
+
+        Raises:
+            DeliveryError: it does not.
         """
         ...
 
