@@ -108,9 +108,9 @@ class Bulk:
             if "id" not in record:
                 record["id"] = new_id()
         keys = [record["id"] for record in records]
-        if self._subject is not None:
-            self._subjects(records)
         event_ids = new_ids(len(records))
+        if self._subject is not None:
+            self._subjects(records, event_ids)
         documents, audit_keys = self._sealed(records)
         cells: dict[str, Column] = {**self._columns(records), **documents, **self._made(keys, event_ids)}
         if "import_id" in self.entity.fields:
@@ -252,16 +252,16 @@ class Bulk:
             table: Any = model.__table__
             copy_columns(self._connection, table, columns)
 
-    def _subjects(self, records: Sequence[dict[str, Any]]) -> None:
-        """A data subject for each new person; keys, requests and consents will hang on it."""
-        entity = self._datamap["data_subject"]
+    def _subjects(self, records: Sequence[dict[str, Any]], event_ids: Sequence[bytes]) -> None:
+        """A data subject for each new person; keys, requests and consents will hang on it.
+
+        It begins with its record and says nothing but that there is somebody, so one event tells of both: that of the
+        record names the person and says that they are new.
+        """
         subjects = [new_id() for _record in records]
         for record, subject in zip(records, subjects, strict=True):
             record[self._subject or ""] = subject
-        event_ids = new_ids(len(records))
-        copy_columns(self._connection, entity.table, self._made(subjects, event_ids))
-        facts = [{"fields": [], "version": 1}] * len(records)
-        self._log(Creations(entity.number, event_ids, subjects, subjects, facts))
+        copy_columns(self._connection, self._datamap["data_subject"].table, self._made(subjects, event_ids))
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """Columns that any record fills, with their default where a record leaves them out."""
@@ -290,7 +290,9 @@ class Bulk:
     def _tell(self, filled: tuple[str, ...]) -> _Told:
         """What the event of a new record tells that has these fields: facts, and which values under which key."""
         known = [(name, *told) for name, told in self._audited.items() if name in filled]
-        meta = {"fields": [number for _name, number, _slot in known], "version": 1}
+        meta: dict[str, Any] = {"fields": [number for _name, number, _slot in known], "version": 1}
+        if self._subject is not None:
+            meta["person"] = "new"
         slots = [(name, slot) for name, _number, slot in known if slot is not None]
         found = self._told[filled] = (meta, slots)
         return found

@@ -970,6 +970,22 @@ def create_tables() -> None:
         schema="crm",
     )
     op.create_table(
+        "import_made",
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("xid", compliance.datamap.sqltypes.Xid8(), autoincrement=False, nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.SmallInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"],
+            ["crm.import_job.id"],
+            name=op.f("fk_import_made_import_id_import_job"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("import_id", "xid", name=op.f("pk_import_made")),
+        schema="crm",
+    )
+    op.create_table(
         "import_row",
         sa.Column("import_id", sa.Uuid(), nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
