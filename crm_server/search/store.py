@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from crm_server.search.texts import Batch
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
-_MOST_GRAMS, _LETTERS = 4, 3
+_MOST_GRAMS, _FEW_GRAMS, _LETTERS = 4, 2, 3
 _RARE = 20_000
 _STRETCHES, _HIGHEST = 16, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
@@ -295,14 +295,24 @@ class Store:
         """The values of a record as texts."""
         return unpack(self.records.parts(slot), len(self.entity.fields))
 
-    def candidates(self, connection: sqlite3.Connection, text: str, where: Where) -> Candidates | None:
-        """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere."""
+    def candidates(
+        self, connection: sqlite3.Connection, text: str, where: Where, *, few: bool = False
+    ) -> Candidates | None:
+        """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere.
+
+        Args:
+            connection: Where trigrams are looked up.
+            text: The piece.
+            where: In which fields.
+            few: Whether the candidates are cut with few records, so that one more in a hundred costs nothing.
+        """
         written = [text] if where is not Where.TITLE else []
         if where is not Where.REST and (title := large(text)) not in written:
             written.append(title)
-        return either([self._holding(connection, piece) for piece in written])
+        most = _FEW_GRAMS if few else _MOST_GRAMS
+        return either([self._holding(connection, piece, most) for piece in written])
 
-    def _holding(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
+    def _holding(self, connection: sqlite3.Connection, text: str, most: int) -> Candidates | None:
         known = list(dict.fromkeys(grams(text)))
         if known:
             rarest = min(known, key=self._grams.__getitem__)
@@ -310,7 +320,7 @@ class Store:
             near = {gram for at, gram in enumerate(known) if abs(at - known.index(rarest)) < _LETTERS}
             known.sort(key=lambda gram: (gram in near and gram != rarest, self._grams[gram]))
             common = COMMON * self._grams[rarest]
-            rare = [gram for gram in known[:_MOST_GRAMS] if self._grams[gram] <= common]
+            rare = [gram for gram in known[:most] if self._grams[gram] <= common]
             expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare or [rarest])
             return Candidates(expression, self._about(rarest))
         if self._about(text) > _RARE:

@@ -188,6 +188,7 @@ trees = st.one_of(
 bounds = st.fixed_dictionaries(
     {
         "_NAMED": st.sampled_from([0, 1, 10_000]),
+        "_ASKED_AFTER": st.sampled_from([1, 100]),
         "_STRETCH": st.sampled_from([0.001, 10_000]),
         "_STEPS": st.sampled_from([0, 100_000]),
     }
