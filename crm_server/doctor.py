@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -352,7 +353,7 @@ def _siem(connection: Connection) -> Iterator[Finding]:
                 "siem",
                 Level.WARNING,
                 f"{said}{row.backlog:,} events wait. {row.error}",
-                "No event is lost: they are sent when the sink is back. Try it: kontor siem test NAME",
+                f"No event is lost: they are sent when the sink is back. Try it: kontor siem test {quote(row.name)}",
             )
         elif row.backlog > MOST_BACKLOG:
             yield Finding(

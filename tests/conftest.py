@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from compliance.audit.events import Event
 from compliance.audit.vocabulary import EVENT_TYPES
+from crm_server.domain.audit.facts import FACTS
+from crm_server.domain.audit.words import reason_word
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor, system_actor
 from crm_server.kernel.keys import Keys
@@ -48,7 +50,8 @@ def key_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def events_are_known() -> Iterator[None]:
-    """Fail where an event is made that the catalogue (`compliance.audit.vocabulary`) doesn't know. # SIEM-5"""
+    """Fail where an event is made that the catalogue (`compliance.audit.vocabulary`) doesn't know, or one that the
+    explorer has no words for. # SIEM-5"""
     made = Event.__init__
 
     def checked(self: Event, event_class: str, action: str, *rest: Any, **more: Any) -> None:
@@ -56,6 +59,9 @@ def events_are_known() -> Iterator[None]:
         assert action in EVENT_TYPES.get(event_class, ()), (
             f"no event of the catalogue: {event_class} {action}"
         )
+        strange = (set(self.meta) | set(self.payload or ())) - set(FACTS) - {"changes"}
+        assert not strange, f"no words for facts of {action} in crm_server/domain/audit/facts.py: {strange}"
+        assert self.reason is None or reason_word(self.reason), f"no words for the reason {self.reason}"
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Event, "__init__", checked)

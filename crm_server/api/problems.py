@@ -9,10 +9,10 @@ from pyramid.csrf import BadCSRFOrigin, BadCSRFToken
 from pyramid.exceptions import PredicateMismatch
 from pyramid.httpexceptions import HTTPException
 
-from compliance.audit.events import Event, write
 from compliance.datamap.text import _
 from crm_server.api.answers import answer
 from crm_server.api.texts import language_tag, translate
+from crm_server.kernel import denials
 from crm_server.kernel.errors import (
     AppError,
     BadRequest,
@@ -91,7 +91,9 @@ def problem_document(error: AppError, request: Request) -> dict[str, Any]:
 
 
 def app_error(error: AppError, request: Request) -> Response:
-    """An error that the application raised on purpose."""
+    """An error that the application raised on purpose. What is not allowed is told to the audit log."""
+    if isinstance(error, NotAllowed):
+        denials.tell(request, error.reason)
     return problem(error, request)
 
 
@@ -115,9 +117,7 @@ def forbidden(context: Any, request: Request) -> Response:
     if actor is None:
         return problem(NotAuthenticated(), request)
     reason = str(getattr(getattr(context, "result", None), "msg", "") or "permission")
-    event = Event("authorization", "deny", outcome="denied", reason=reason, severity=2)
-    with request.registry.engine.begin() as connection:
-        write(connection, actor, [event])
+    denials.tell(request, reason)
     return problem(NotAllowed(reason), request)
 
 

@@ -118,6 +118,7 @@ def list_(*, as_json: bool) -> None:
 def set_(*, name: str, as_json: bool, **options: Any) -> None:
     """Set up the sink NAME, or change it. It gets events after `kontor siem enable NAME`."""
     from crm_server.domain.audit.services import reader
+    from crm_server.domain.audit.sinks import UNSAFE
     from crm_server.kernel.errors import NotFound
 
     values = {key: value for key, value in options.items() if value is not None}
@@ -135,7 +136,9 @@ def set_(*, name: str, as_json: bool, **options: Any) -> None:
         saved = service.save(
             values | {"name": name}, sink, size=reader(session, settings).status().signed_size or 0
         )
-        key = saved.id
+        key, warning = saved.id, UNSAFE.get(saved.transport)
+    if warning is not None:
+        click.echo(f"Warning: {warning.interpolate()}", err=True)
     _say(
         {"id": str(key), "name": name}, f"{name} is set up. Try it: kontor siem test {name}", as_json=as_json
     )

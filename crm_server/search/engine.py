@@ -165,7 +165,7 @@ class Engine:
             pool = self._pool(store, asked)
             if isinstance(pool, Refused):
                 return pool
-            sieve = Sieve(store, connection, asked.tree, asked.deleted)
+            sieve = Sieve(store, connection, asked.tree, asked.deleted, few=pool is not None)
             found = walk(Way(order, asked, place), sieve, pool, store.records.count, asked.count + 1)
             return Ids(store.records.ids_of(found[: asked.count]), more=len(found) > asked.count)
 

@@ -226,7 +226,7 @@ class Feed:
             return
         for start in range(0, len(keys), _WRITE):
             part = keys[start : start + _WRITE]
-            docs = list(reader.by_ids(cursor, part))
+            docs = reader.by_ids(cursor, part)
             self._engine.put(entity, docs)
             gone = set(part) - {doc.id for doc in docs}
             if gone:

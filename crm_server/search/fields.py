@@ -74,6 +74,7 @@ class IndexedEntity:
         found_title: Where the title stands in a row of values, if finding looks into it.
         found_others: Where the other fields stand that finding looks into.
         found_words: Where those stand of which words may be mistyped.
+        found: Where all fields stand that finding looks into.
     """
 
     number: int
@@ -85,12 +86,14 @@ class IndexedEntity:
     found_title: int | None = field(init=False)
     found_others: tuple[int, ...] = field(init=False)
     found_words: tuple[int, ...] = field(init=False)
+    found: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         found = [(at, item) for at, item in enumerate(self.fields) if item.found]
         title = next((at for at, item in found if item.number == self.title), None)
         object.__setattr__(self, "found_title", title)
         object.__setattr__(self, "found_others", tuple(at for at, _item in found if at != title))
+        object.__setattr__(self, "found", tuple(at for at, _item in found))
         words = tuple(at for at, item in found if item.kind is Kind.TEXT)
         object.__setattr__(self, "found_words", words)
 

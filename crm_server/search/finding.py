@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crm_server.search.candidates import Candidates, Where, every
 from crm_server.search.fields import Kind
-from crm_server.search.folding import forms, has_han, plain
+from crm_server.search.folding import has_han, plain, plain_all, romanised, tidied
 from crm_server.search.matching import digits
 from crm_server.search.records import ASCII, BIN, LIVE, NONE, SEPARATOR
 
@@ -49,13 +49,14 @@ class Finder:
         self._state = BIN if deleted else LIVE
         entity = store.entity
         self._places = [
-            (place, item.number == entity.title)
+            (place, item.number == entity.title, item.kind is Kind.PHONE)
             for place, item in enumerate(entity.fields, 1)
             if item.number in fields and item.found
         ]
-        self._numbers = {place for place, item in enumerate(entity.fields, 1) if item.kind is Kind.PHONE}
         self._needle = plain(text)
         self._words = self._needle.split()
+        # Who types Chinese alone finds nothing of what it is in Latin letters.
+        self._spelled = romanised if any(map(str.isascii, self._words)) else lambda _form: ()
         self._digits = digits(text)
 
     def best(self, limit: int) -> tuple[list[tuple[float, int]], bool]:
@@ -111,7 +112,8 @@ class Finder:
         return tiers if self._digits is None else [*tiers, (self._digits,)]
 
     def _where(self, tier: tuple[str, ...]) -> Candidates | None:
-        return every([self._store.candidates(self._connection, part, Where.ANY) for part in tier])
+        few = self._pool is not None
+        return every([self._store.candidates(self._connection, part, Where.ANY, few=few) for part in tier])
 
     def _candidates(self, tier: tuple[str, ...], count: int) -> Iterator[int]:
         """Records that may hold the pieces, at most so many."""
@@ -148,26 +150,24 @@ class Finder:
         return test
 
     def _score(self, slot: int) -> float | None:
-        best: float | None = None
-        known: list[str] = []
-        forms_of = self._forms(slot)
-        for place, title in self._places:
-            for number, form in enumerate(forms_of(place)):
-                known.append(form)
-                level = self._level(form, phone=place in self._numbers)
-                if level is None:
-                    continue
-                level += (
-                    (_ROMANISED if number else 0.0)
-                    + (0.0 if title else _NOT_TITLE)
-                    + _LENGTH * min(len(form), 99)
-                )
-                if best is None or level < best:
-                    best = level
-        if best is None and len(self._words) > 1:
-            spread = all(any(_stands(word, form) for form in known) for word in self._words)
-            best = SPREAD if spread else None
-        return best
+        forms_of, needle, number = self._forms(slot), self._needle, self._digits
+        levels = [
+            level
+            + (_ROMANISED if at else 0.0)
+            + (0.0 if title else _NOT_TITLE)
+            + _LENGTH * min(len(form), 99)
+            for place, title, phone in self._places
+            for at, form in enumerate(forms_of(place))
+            if (needle in form or (phone and number is not None))
+            and (level := self._level(form, phone=phone)) is not None
+        ]
+        if levels:
+            return min(levels)
+        if len(self._words) > 1:
+            known = [form for place, _title, _phone in self._places for form in forms_of(place)]
+            if all(any(_stands(word, form) for form in known) for word in self._words):
+                return SPREAD
+        return None
 
     def _forms(self, slot: int) -> Callable[[int], Sequence[str]]:
         """The forms of each value of a record, by its place; none of an empty one."""
@@ -177,9 +177,12 @@ class Finder:
             values = records.raw(slot).lower().decode("latin-1").split(_SEPARATOR)
             return lambda place: (values[place],) if place < len(values) and values[place] != _NONE else ()
         parts = records.parts(slot)
-        return lambda place: (
-            forms(parts[place].decode()) if place < len(parts) and parts[place] != NONE else ()
-        )
+        there = [
+            place for place, _title, _phone in self._places if place < len(parts) and parts[place] != NONE
+        ]
+        known = plain_all(tidied([parts[place].decode() for place in there]))
+        found = {place: (form, *self._spelled(form)) for place, form in zip(there, known, strict=True)}
+        return lambda place: found.get(place, ())
 
     def _level(self, form: str, *, phone: bool) -> float | None:
         needle = self._needle
@@ -198,7 +201,7 @@ class Finder:
         """Look again for the words that may have been meant."""
         choices = [[(word, 0), *self._store.words.similar(word)] for word in self._words]
         tried = 0
-        fields = [self._store.entity.fields[place - 1].number for place, _title in self._places]
+        fields = [self._store.entity.fields[place - 1].number for place, _title, _phone in self._places]
         for chosen in sorted(product(*choices), key=lambda words: sum(distance for _word, distance in words)):
             distance = sum(number for _word, number in chosen)
             if distance == 0:

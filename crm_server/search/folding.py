@@ -14,7 +14,10 @@ import os
 import re
 import unicodedata
 from functools import cache, lru_cache
-from string import ascii_lowercase, ascii_uppercase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 _SPACE = re.compile(r"\s+")
@@ -35,8 +38,6 @@ asked for is judged by its letters afterwards."""
 _ACCENTED = re.compile("[\xc0-\u017f]")
 _KEY_BYTES = 120
 _BEFORE_HAN = "\ue000"
-
-_LARGE = str.maketrans(ascii_lowercase, ascii_uppercase)
 
 # Characters that are read otherwise as a surname (GB/T 28039-2011, appendix).
 _SURNAMES = {
@@ -73,6 +74,28 @@ def plain(text: str) -> str:
         # A letter at a time gives the same here, at a third of the cost.
         return " ".join(_ACCENTED.sub(_bare, text).lower().split())
     return _plain(text)
+
+
+def tidied(texts: list[str]) -> list[str]:
+    """Texts with each run of white space as one space; the same list where nothing is changed by that."""
+    whole = "\n".join(texts)
+    # Text that was split at white space and joined again has single spaces alone; the ends of line became some.
+    if whole.count("\n") < len(texts) and " ".join(whole.split()) == whole.replace("\n", " "):
+        return texts
+    return [" ".join(text.split()) for text in texts]
+
+
+def plain_all(texts: Sequence[str]) -> list[str]:
+    """`plain` of many tidied texts: at once where their letters are folded one by one, else of each half of them."""
+    if len(texts) < 2:
+        return [plain(text) for text in texts]
+    whole = "\n".join(texts)
+    if whole.isascii():
+        return whole.lower().split("\n")
+    if _LETTERWISE.fullmatch(whole) is not None:
+        return _ACCENTED.sub(_bare, whole).lower().split("\n")
+    half = len(texts) // 2
+    return plain_all(texts[:half]) + plain_all(texts[half:])
 
 
 def _plain(text: str) -> str:
@@ -128,7 +151,8 @@ def romanised(text: str) -> tuple[str, ...]:
 
 def forms(text: str) -> tuple[str, ...]:
     """All forms under which a text is found: plain, and romanised if it is Chinese."""
-    return (plain(text),) if text.isascii() else (plain(text), *romanised(text))
+    bare = plain(text)
+    return (bare, *romanised(bare))
 
 
 def grams(text: str) -> list[str]:
@@ -138,7 +162,8 @@ def grams(text: str) -> list[str]:
 
 def large(text: str) -> str:
     """The same with large Latin letters: how titles are written where trigrams are cut, unlike other fields."""
-    return text.upper() if text.isascii() else text.translate(_LARGE)
+    # Bytes have no large letters but those of ASCII.
+    return text.encode("utf-8", "surrogatepass").upper().decode("utf-8", "surrogatepass")
 
 
 def beginning(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("kontor.search")
 
-_PART, _TOGETHER = 5_000, 4
+_PART, _TOGETHER = 2_000, 10
 _WORTH_PROCESSES = 20_000
 
 Part = tuple[int, "UUID | None", "UUID | None"]
@@ -44,9 +45,12 @@ class Loader:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Load until done, or until `stopped` says so."""
+        # Nothing here is left in cycles, and each batch would bring several collections of all that is new.
+        gc.disable()
         try:
             self._run(stopped)
         finally:
+            gc.enable()
             self._database.end()
 
     def _run(self, stopped: Callable[[], bool]) -> None:
@@ -129,6 +133,7 @@ def _begin(values: dict[str, Any]) -> None:
     from crm_server.settings import Settings
 
     harden()
+    gc.disable()  # As in `Loader.run`.
     _child = Database(Settings(values))
 
 

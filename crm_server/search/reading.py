@@ -18,7 +18,7 @@ from crm_server.search.fields import IndexedEntity, Kind, custom_field, indexed_
 from crm_server.search.texts import Doc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Engine
 
@@ -88,7 +88,10 @@ class RowReader:
         for item in held.fields:
             if item.number not in custom and entity.fields[item.name].sealed:
                 classes[item.number] = entity.fields[item.name].policy.handling.key_class
-        self._documents = [entity.documents[key_class] for key_class in dict.fromkeys(classes.values())]
+        self._sealed: dict[KeyClass, list[int]] = {}
+        for number, key_class in classes.items():
+            self._sealed.setdefault(key_class, []).append(number)
+        self._documents = [entity.documents[key_class] for key_class in self._sealed]
         plain = [item for item in held.fields if item.number not in classes]
         columns = [f't."{item.name}"::text' for item in plain]
         columns += [packed(entity, document, "t") for document in self._documents]
@@ -120,11 +123,11 @@ class RowReader:
         """Whether it opens documents."""
         return bool(self._documents)
 
-    def by_ids(self, cursor: Cursor, keys: Iterable[bytes]) -> Iterator[Doc]:
+    def by_ids(self, cursor: Cursor, keys: Iterable[bytes]) -> list[Doc]:
         """The records of the given ids that there are."""
         return self._docs(cursor, f"where t.id = any('{{{','.join(key.hex() for key in keys)}}}'::uuid[])")
 
-    def between(self, cursor: Cursor, low: UUID | None, high: UUID | None) -> Iterator[Doc]:
+    def between(self, cursor: Cursor, low: UUID | None, high: UUID | None) -> list[Doc]:
         """The records with ids above `low` up to `high`, in the order of ids."""
         tests = [
             f"t.id {symbol} '{edge}'::uuid" for symbol, edge in ((">", low), ("<=", high)) if edge is not None
@@ -157,42 +160,33 @@ class RowReader:
         found: int = cursor.fetchone()[0]
         return found
 
-    def _docs(self, cursor: Cursor, where: str) -> Iterator[Doc]:
+    def _docs(self, cursor: Cursor, where: str) -> list[Doc]:
         opener = self._vault.opener() if self._documents else None
         stream = io.BytesIO()
         # As ordinary rows they would cost six times as much: documents as hexadecimal digits, then read from those.
         cursor.copy_expert(f"copy ({self._select} {where}) to stdout with (format binary)", stream)
         heads, cells = _parsed(stream.getvalue(), len(self._plain) + len(self._documents))
-        found: Iterable[dict[int, Any]] = ({} for _head in heads)
+        columns = {
+            number: [None if cell is None else cell.decode() for cell in column]
+            for number, column in zip(self._plain, cells, strict=False)
+        }
         if opener is not None:
-            blobs = cells[len(self._plain) :]
-            opened = [
-                opener.open_each(self.entity, document, column)
-                for document, column in zip(self._documents, blobs, strict=True)
-            ]
-            found = map(_joined, zip(*opened, strict=True))
-        plain = list(zip(self._plain, cells, strict=False))
-        numbers, odd = self._numbers, self._odd
-        for at, ((key, deleted, created), fields) in enumerate(zip(heads, found, strict=True)):
-            for number, column in plain:
-                value = column[at]
-                if value is not None:
-                    fields[number] = value.decode()
-            for number in odd:
-                if number in fields:
-                    fields[number] = _text(fields[number])
-            yield Doc(key, deleted, created, tuple(map(fields.get, numbers)))
-        if opener is not None:
+            for document, blobs in zip(self._documents, cells[len(self._plain) :], strict=True):
+                # One whose key was erased has no fields, nor has one that does not open.
+                opened = [
+                    {} if isinstance(fields, str) else fields
+                    for fields in opener.open_each(self.entity, document, blobs)
+                ]
+                for number in self._sealed[document.key_class]:
+                    columns[number] = [fields.get(number) for fields in opened]
+            for number in self._odd:
+                columns[number] = list(map(_text, columns[number]))
             self._vault.report(opener)
-
-
-def _joined(documents: Sequence[Mapping[int, Any] | str]) -> dict[int, Any]:
-    """The fields of all documents of a record. One whose key was erased has none, nor has one that does not open."""
-    found: dict[int, Any] = {}
-    for fields in documents:
-        if not isinstance(fields, str):
-            found |= fields
-    return found
+        values = zip(*map(columns.__getitem__, self._numbers), strict=True)
+        return [
+            Doc(key, deleted, created, row)
+            for (key, deleted, created), row in zip(heads, values, strict=True)
+        ]
 
 
 def _text(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from itertools import accumulate
+from itertools import accumulate, islice, repeat
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -28,29 +28,36 @@ GONE, LIVE, BIN, ASCII, SIMPLE = 0, 1, 2, 4, 8
 """States of a slot: nobody, a record, one in the bin. `ASCII` is added to those with tidy ASCII values alone, `SIMPLE`
 to those whose values are folded (`folding.fold`) by making their letters small."""
 _SEPARATOR, _NONE, _LAST = (sign.decode("utf-8", "surrogateescape") for sign in (SEPARATOR, NONE, END))
-_COMMON = bytes(range(128)) + SEPARATOR + NONE + END
+_COMMON = bytes(range(128)) + SEPARATOR + NONE
+_NOTHING = SEPARATOR + NONE
 _ID = Struct(">QQ")
 _ID_BYTES = _ID.size
 _WASTE = 4_000_000
 
 
-def pack(values: Sequence[str | None], *, tidy: bool) -> tuple[bytes, int]:
-    """The values of a record as bytes, and what their letters add to its state.
+def pack(columns: Sequence[Sequence[str | None]]) -> list[bytes]:
+    """The values of records as bytes, without their end.
 
     Args:
-        values: Texts, None for those that are empty.
-        tidy: Whether there is no white space in them but single spaces.
+        columns: For each field its values, None for those that are empty.
     """
-    end = len(values)
-    while end and values[end - 1] is None:
-        end -= 1
-    written = [_NONE if value is None else value for value in values[:end]]
+    signed = [[_NONE if value is None else value for value in column] for column in columns]
+    rows = map(_SEPARATOR.join, zip(repeat(""), *signed))
     # Signs that no text holds are written as lone surrogates, which stand for bytes: one encoding does for all values.
-    packed = f"{_SEPARATOR.join(('', *written))}{_LAST}".encode("utf-8", "surrogateescape")
-    others = packed.translate(None, _COMMON)
-    if not others:
-        return packed, SIMPLE | ASCII if tidy else SIMPLE
-    return packed, SIMPLE if is_simple(others.decode()) else 0
+    packed = _LAST.join(rows).encode("utf-8", "surrogateescape").split(END)
+    return [row if row[-2:] != _NOTHING else _without_end(row) for row in packed]
+
+
+def _without_end(packed: bytes) -> bytes:
+    while packed.endswith(_NOTHING):
+        packed = packed[: -len(_NOTHING)]
+    return packed
+
+
+def letters(packed: Sequence[bytes]) -> list[int]:
+    """What the letters of packed records add to their states."""
+    others = [row.translate(None, _COMMON) for row in packed]
+    return [SIMPLE | ASCII if not other else SIMPLE if is_simple(other.decode()) else 0 for other in others]
 
 
 def unpack(parts: Sequence[bytes | bytearray], count: int) -> tuple[str | None, ...]:
@@ -155,7 +162,7 @@ class Records:
             ids: 16 bytes each.
             states: One byte each.
             created: Microseconds since 1970.
-            values: Packed values.
+            values: Packed values, without their ends.
         """
         first, count = len(self.states), len(states)
         words = array("Q", ids)
@@ -163,8 +170,9 @@ class Records:
             words.byteswap()
         self._high += words[::2]
         self._low += words[1::2]
-        self._starts.extend(accumulate(map(len, values[:-1]), initial=len(self._values)))
-        self._values += b"".join(values)
+        starts = accumulate((len(packed) + 1 for packed in values), initial=len(self._values))
+        self._starts.extend(islice(starts, count))
+        self._values += END.join((*values, b""))
         self.states += states
         self.created.extend(created)
         if self._sorted == first:
@@ -192,7 +200,7 @@ class Records:
         self._wipe(slot)
         self.states[slot], self.created[slot] = state, created
         self._starts[slot] = len(self._values)
-        self._values += values
+        self._values += values + END
         if self._wasted > max(_WASTE, len(self._values) // 4):
             self._compact()
 

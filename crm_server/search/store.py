@@ -17,19 +17,19 @@ from crm_server.search.candidates import COMMON, Candidates, Where, either
 from crm_server.search.fields import Kind
 from crm_server.search.folding import beginning, grams, large, sort_key
 from crm_server.search.orders import Order
-from crm_server.search.records import NONE, SEPARATOR, Records, pack, unpack
-from crm_server.search.texts import Folded, written
-from crm_server.search.words import Vocabulary, mistypable
+from crm_server.search.records import NONE, SEPARATOR, Records, unpack
+from crm_server.search.texts import Doc, prepare
+from crm_server.search.words import Vocabulary
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
     from crm_server.search.fields import IndexedEntity
-    from crm_server.search.texts import Batch, Doc
+    from crm_server.search.texts import Batch
 
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
-_MOST_GRAMS, _LETTERS = 4, 3
+_MOST_GRAMS, _FEW_GRAMS, _LETTERS = 4, 2, 3
 _RARE = 20_000
 _STRETCHES, _HIGHEST = 16, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
@@ -181,7 +181,7 @@ class Store:
             f"insert into {self.trigrams} (rowid, t) values (?, ?)",
             ((slot, text) for slot, text in zip(slots, batch.texts, strict=True) if text),
         )
-        self.words.add_counted(batch.words)
+        self.words.add(batch.words)
         step = self._step(len(slots))
         for at in range(-slots.start % step, len(slots), step):
             self._sample(batch.texts[at])
@@ -206,13 +206,12 @@ class Store:
         """Add a record or take its new values; returns its slot."""
         records = self.records
         slot = records.slot_of(doc.id)
-        text, words, tidy = written(self.entity, doc.values, Folded())
-        packed, letters = pack(doc.values, tidy=tidy)
-        state = doc.state | letters
+        batch = prepare(self.entity, [doc])
+        (state,), (packed,), (text,) = batch.states, batch.values, batch.texts
         if slot is None:
             slot = records.add(doc.id)
         elif records.states[slot]:
-            same = records.raw(slot) == packed[:-1]
+            same = records.raw(slot) == packed
             if same and records.created[slot] == doc.created:
                 records.states[slot] = state
                 return slot
@@ -222,7 +221,7 @@ class Store:
             connection.execute(f"insert into {self.trigrams} (rowid, t) values (?, ?)", (slot, text))
             if slot % self._step(1) == 0:
                 self._sample(text)
-        self.words.add(filter(mistypable, words))
+        self.words.add(batch.words)
         for order in self.orders.values():
             order.add(slot)
         for order in self._made.values():
@@ -239,13 +238,14 @@ class Store:
         return True
 
     def _unlink(self, connection: sqlite3.Connection, slot: int) -> None:
-        text, words, _tidy_values = written(self.entity, self.values(slot), Folded())
+        batch = prepare(self.entity, [Doc(b"", False, 0, self.values(slot))])
+        (text,) = batch.texts
         if text:
             connection.execute(
                 f"insert into {self.trigrams} ({self.trigrams}, rowid, t) values ('delete', ?, ?)",
                 (slot, text),
             )
-        self.words.remove(filter(mistypable, words))
+        self.words.remove(batch.words)
         for order in self.orders.values():
             order.remove(slot)
         for order in self._made.values():
@@ -295,14 +295,24 @@ class Store:
         """The values of a record as texts."""
         return unpack(self.records.parts(slot), len(self.entity.fields))
 
-    def candidates(self, connection: sqlite3.Connection, text: str, where: Where) -> Candidates | None:
-        """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere."""
+    def candidates(
+        self, connection: sqlite3.Connection, text: str, where: Where, *, few: bool = False
+    ) -> Candidates | None:
+        """Where a piece of plain text can be: its rarest trigrams. None where a short piece stands nearly anywhere.
+
+        Args:
+            connection: Where trigrams are looked up.
+            text: The piece.
+            where: In which fields.
+            few: Whether the candidates are cut with few records, so that one more in a hundred costs nothing.
+        """
         written = [text] if where is not Where.TITLE else []
         if where is not Where.REST and (title := large(text)) not in written:
             written.append(title)
-        return either([self._holding(connection, piece) for piece in written])
+        most = _FEW_GRAMS if few else _MOST_GRAMS
+        return either([self._holding(connection, piece, most) for piece in written])
 
-    def _holding(self, connection: sqlite3.Connection, text: str) -> Candidates | None:
+    def _holding(self, connection: sqlite3.Connection, text: str, most: int) -> Candidates | None:
         known = list(dict.fromkeys(grams(text)))
         if known:
             rarest = min(known, key=self._grams.__getitem__)
@@ -310,7 +320,7 @@ class Store:
             near = {gram for at, gram in enumerate(known) if abs(at - known.index(rarest)) < _LETTERS}
             known.sort(key=lambda gram: (gram in near and gram != rarest, self._grams[gram]))
             common = COMMON * self._grams[rarest]
-            rare = [gram for gram in known[:_MOST_GRAMS] if self._grams[gram] <= common]
+            rare = [gram for gram in known[:most] if self._grams[gram] <= common]
             expression = " AND ".join(f'"{quoted(gram)}"' for gram in rare or [rarest])
             return Candidates(expression, self._about(rarest))
         if self._about(text) > _RARE:

@@ -34,15 +34,23 @@ _STRETCH = 4
 """Naming so many records of a stretch of an order costs what naming one by trigrams costs."""
 _ENOUGH = 100
 """So many records are looked at before trigrams are asked who among them may fit."""
+_ASKED_AFTER, _TELLING = 100, 4
+"""After each so many looks it is asked whether to go on; so many records that fit tell how far apart they are."""
 _STEPS = 6
 """So many steps along an order cost what putting one record in its place costs."""
 
 
 class Sieve:
-    """Which records of a store a condition lets through."""
+    """Which records of a store a condition lets through; `few` where they are cut with few that a reader sees."""
 
     def __init__(
-        self, store: Store, connection: sqlite3.Connection, tree: Tree | None, deleted: bool | None
+        self,
+        store: Store,
+        connection: sqlite3.Connection,
+        tree: Tree | None,
+        deleted: bool | None,
+        *,
+        few: bool = False,
     ) -> None:
         self._store, self._connection = store, connection
         wanted = LIVE | BIN if deleted is None else BIN if deleted else LIVE
@@ -53,7 +61,7 @@ class Sieve:
             self._starting = starting(tree, store)
             if self._starting is None or self._starting[0] > _ENOUGH:
                 self._where = candidates(
-                    tree, store.entity, lambda text, where: store.candidates(connection, text, where)
+                    tree, store.entity, lambda text, where: store.candidates(connection, text, where, few=few)
                 )
 
     @property
@@ -169,12 +177,9 @@ def _walked(way: Way, sieve: Sieve, total: int, count: int) -> Iterator[int]:
     holds, most, slots = sieve.holds, sieve.most, way.slots()
     if most is None:
         return filter(holds, slots)
-    looks = _looks(most, total, count)
-    if most > _NAMED * looks:
-        found = list(islice(filter(holds, islice(slots, looks)), count))
-        if len(found) == count or next(slots, None) is None:
-            return iter(found)
-        # Those that fit lie far away, or are fewer than it seemed.
+    if most > _NAMED * _looks(most, total, count):
+        with suppress(_Enough):
+            return iter(list(islice(filter(_patient(holds, most, count), slots), count)))
     return way.arranged(sieve.named(), holds)
 
 
@@ -188,26 +193,40 @@ def _pooled(way: Way, sieve: Sieve, pool: set[int] | frozenset[int], total: int,
             if len(found) == count or next(slots, None) is None:
                 return iter(found)
         return way.arranged(pool, holds)
-    looks = _looks(most, total, count)
-    if sieve.price > _NAMED * min(looks, len(pool)):
+    if sieve.price > _NAMED * min(_looks(most, total, count), len(pool)):
         with suppress(_Enough):
-            return iter(list(islice(way.arranged(pool, _for_a_while(holds, looks)), count)))
+            patient = _patient(holds, sieve.price, count)
+            return iter(list(islice(way.arranged(pool, patient), count)))
     return way.arranged(pool.intersection(sieve.named()), holds)
 
 
 class _Enough(Exception):
-    """So many records were looked at that naming candidates costs less than going on."""
+    """Naming candidates costs less than going on."""
 
 
-def _for_a_while(holds: Callable[[int], bool], looks: int) -> Callable[[int], bool]:
-    left = iter(range(looks))
+def _patient(holds: Callable[[int], bool], price: float, count: int) -> Callable[[int], bool]:
+    """A condition that is judged until `_Enough` is raised: when looking at records has cost what naming them costs, or
+    when so few of them fit that it will.
 
-    def limited(slot: int) -> bool:
-        if next(left, None) is None:
-            raise _Enough
-        return holds(slot)
+    Args:
+        holds: The condition.
+        price: What naming candidates costs; see `Sieve.price`.
+        count: How many are wanted.
+    """
+    looked = found = 0
 
-    return limited
+    def judged(slot: int) -> bool:
+        nonlocal looked, found
+        fits = holds(slot)
+        looked += 1
+        found += fits
+        if not looked % _ASKED_AFTER:
+            cost = looked * _NAMED
+            if cost > price or (found >= _TELLING and cost * (count - found) > price * found):
+                raise _Enough
+        return fits
+
+    return judged
 
 
 def _looks(most: int, total: int, count: int) -> int:

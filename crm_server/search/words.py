@@ -11,7 +11,7 @@ from rapidfuzz.distance import OSA
 from crm_server.search.folding import has_han
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 SHORTEST = 4
 _LONG = 8
@@ -24,28 +24,22 @@ def mistypable(word: str) -> bool:
 
 
 class Vocabulary:
-    """How often each word stands in the records, by length."""
+    """How often each word stands in the values of records, by length."""
 
     def __init__(self) -> None:
         self._known: dict[int, dict[str, int]] = {}
 
-    def add(self, words: Iterable[str]) -> None:
-        """Count words once more."""
-        for word in words:
-            bucket = self._known.setdefault(len(word), {})
-            bucket[word] = bucket.get(word, 0) + 1
-
-    def add_counted(self, counts: Mapping[str, int]) -> None:
-        """Count words that were counted elsewhere."""
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count words so many times more."""
         for word, count in counts.items():
             bucket = self._known.setdefault(len(word), {})
             bucket[word] = bucket.get(word, 0) + count
 
-    def remove(self, words: Iterable[str]) -> None:
-        """Count words once less; one that stands nowhere any more is forgotten."""
-        for word in words:
+    def remove(self, counts: Mapping[str, int]) -> None:
+        """Count words so many times less; one that stands nowhere any more is forgotten."""
+        for word, count in counts.items():
             bucket = self._known.get(len(word), {})
-            left = bucket.get(word, 0) - 1
+            left = bucket.get(word, 0) - count
             if left > 0:
                 bucket[word] = left
             else:

@@ -16,6 +16,7 @@ from pyramid.renderers import render_to_response
 from pyramid.response import Response
 
 from compliance.datamap.text import _
+from crm_server.kernel import denials
 from crm_server.kernel.errors import AppError, LostUpdate, NotAllowed, NotAuthenticated, TooManyRequests
 from crm_server.kernel.views import allowed_methods
 
@@ -100,6 +101,8 @@ def app_error(error: AppError, request: Request) -> Response:
     if isinstance(error, NotAuthenticated):
         return login(request)
     reason = error.reason if isinstance(error, NotAllowed) else None
+    if reason is not None:
+        denials.tell(request, reason)
     detail = error.detail or (None if isinstance(error, LostUpdate) else error.title)
     response = page(request, error.status, detail, reason)
     if isinstance(error, TooManyRequests):
@@ -114,8 +117,9 @@ def forbidden(error: HTTPForbidden, request: Request) -> Response:
     waits = WAITS_FOR.get(request.ui.actor.reduced or "")
     if waits is not None:
         return HTTPSeeOther(waits)
-    result = getattr(error, "result", None)
-    return page(request, 403, reason=getattr(result, "msg", None))
+    reason = str(getattr(getattr(error, "result", None), "msg", "") or "permission")
+    denials.tell(request, reason)
+    return page(request, 403, reason=reason)
 
 
 def login(request: Request) -> Response:

@@ -16,7 +16,8 @@ from typing import Protocol
 from compliance.audit.log.files import write_atomically
 from compliance.audit.siem.event import AuditEvent, Policy
 from compliance.audit.siem.formats import Sender, render
-from compliance.audit.siem.transport import DeliveryError, Item, Transport
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal, Transport
+from security.network import Cause
 
 Leaves = Callable[[int, int], Iterable[tuple[int, bytes]]]
 """`leaves(start, stop)` yields (index, leaf) of sealed events; `Mirror.leaves` fits."""
@@ -71,8 +72,9 @@ class Progress:
         cursor: First event that the sink is not certain to have; delivery goes on here after a break.
         sent: First event that was not handed over yet.
         size: Events in the log.
-        error: Why delivery stands still, in words.
-        peer: Whom it goes to, in words.
+        error: Why delivery stands still, for the operator.
+        peer: Whom it goes to.
+        cause: The kind of error.
     """
 
     cursor: int
@@ -80,6 +82,7 @@ class Progress:
     size: int
     error: str | None
     peer: str | None
+    cause: Cause | Refusal | None = None
 
     @property
     def backlog(self) -> int:
@@ -105,13 +108,13 @@ class Forwarder:
         self._next = cursor.read()
         self._peer: str | None = None
         self._retry_at, self._pause = 0.0, 1.0
-        self._error: str | None = None
+        self._failure: DeliveryError | None = None
 
     def step(self, leaves: Leaves, size: int) -> Progress:
         """Deliver one batch of what is sealed; after an error waits 1, 2, 4 … 60 seconds before the next
         try.
         """
-        if self._error is not None and self._now() < self._retry_at:
+        if self._failure is not None and self._now() < self._retry_at:
             return self.progress(size)
         try:
             if self._peer is None:
@@ -121,10 +124,10 @@ class Forwarder:
             items = [self._item(index, leaf) for index, leaf in leaves(self._next, stop)]
             self._transport.send(items)
             self._next = stop
-            self._error, self._pause = None, 1.0
+            self._failure, self._pause = None, 1.0
             self._settle()
         except DeliveryError as error:
-            self._error, self._peer = str(error), None
+            self._failure, self._peer = error, None
             self._retry_at, self._pause = self._now() + self._pause, min(self._pause * 2, 60.0)
         return self.progress(size)
 
@@ -137,7 +140,9 @@ class Forwarder:
 
     def progress(self, size: int) -> Progress:
         """State for metrics, alarms and the set-up page."""
-        return Progress(self._cursor.read(), self._next, size, self._error, self._peer)
+        why = self._failure
+        error, cause = (str(why), why.cause) if why else (None, None)
+        return Progress(self._cursor.read(), self._next, size, error, self._peer, cause)
 
     def _settle(self) -> None:
         if self._transport.confirmed >= self._cursor.read():

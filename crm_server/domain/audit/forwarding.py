@@ -23,6 +23,7 @@ from compliance.audit.log import checkpoint as checkpoints
 from compliance.audit.log.note import NoteError
 from compliance.audit.log.tiles import Mirror, MirrorDamaged
 from compliance.audit.siem.forwarder import Forwarder, Progress
+from compliance.audit.siem.transport import Refusal
 from crm_server.domain.audit import queries
 from crm_server.domain.audit.models import Sink, SinkState
 from crm_server.domain.audit.places import places
@@ -146,7 +147,9 @@ class Delivery:
                 except (OSError, NoteError, MirrorDamaged, ValueError, SQLAlchemyError) as error:
                     mirror = None
                     size = position.index if forwarder is None else forwarder.progress(position.index).size
-                    progress = Progress(position.index, position.index, size, _reason(error), None)
+                    progress = Progress(
+                        position.index, position.index, size, _reason(error), None, Refusal.LOG
+                    )
                     self.stop.wait(_TELL_SECONDS)
                 self._tell(log, progress, transport)
                 if progress.error or progress.sent >= progress.size:
@@ -193,6 +196,7 @@ class Delivery:
             "sent": progress.sent,
             "size": progress.size,
             "error": progress.error[:500] if progress.error else None,
+            "cause": progress.cause,
             "failing_since": self._failing_since,
             "peer": progress.peer[:1000] if progress.peer else None,
             "certificate_until": transport.certificate_until,

@@ -170,6 +170,7 @@ class SinkState(Base):
         9, Semantic.DATETIME, _("Changed"), TECHNICAL, required=True, server_default=text("now()")
     )
     log: Mapped[str | None] = field(10, Semantic.TEXT, _("Name of the log"), TECHNICAL)
+    cause: Mapped[str | None] = field(11, Semantic.TEXT, _("Kind of error"), TECHNICAL, max_length=30)
 
 
 class RetentionRule(Audited, Base):

@@ -52,6 +52,8 @@ _LATEST_READS = 200
 _NEVER = frozenset({Access.SYSTEM, Access.SECRET})
 # Columns that each change touches; the database names all that it saw, which says nothing to a reader.
 _BOOKKEEPING = frozenset({"version", "event_id", "created_at", "created_by", "updated_at", "updated_by"})
+# What a change tells of fields is shown as changes. Other events mean something else by the same words.
+_CHANGED = frozenset({"fields", "columns"})
 _CLEAR = frozenset({"read", "write"})
 # Keys are made a moment before the event's time, and events of an import may be older than their key by hours.
 _MARGIN = timedelta(days=1)
@@ -343,7 +345,7 @@ def _row(
     entity = None if row.object_type is None else datamap.by_number(row.object_type)
     meta = dict(row.meta)
     values = (payload or {}).get("changes", {})
-    changes = _changes(session, actor, entity, meta, values)
+    changes = _changes(session, actor, entity, meta, values) if _is_change(row) else ()
     details = {name: value for name, value in (payload or {}).items() if name != "changes"}
     sees = actor.field_level(Access.PERSONAL) in _CLEAR
     return EventRow(
@@ -365,11 +367,15 @@ def _row(
         record=row.object_ref,
         readable=entity is not None and _may_read(actor, entity) and entity.exposed,
         changes=changes,
-        facts={name: value for name, value in meta.items() if name not in {"fields", "columns"}},
+        facts={name: value for name, value in meta.items() if not (name in _CHANGED and _is_change(row))},
         details=details if details and sees else None,
         withheld=bool(details and not sees) or any(not item.shown for item in changes if values),
         index=index,
     )
+
+
+def _is_change(row: AuditEvent) -> bool:
+    return row.event_class == "change"
 
 
 def _may_read(actor: Actor, entity: EntityDef) -> bool:
@@ -386,8 +392,7 @@ def _changes(
     """The changed fields by name, with old and new value where the reader's roles allow it."""
     if entity is None:
         return ()
-    told = meta.get("fields")  # events of every release are read, whatever they called "fields"
-    numbers: list[int] = told if isinstance(told, list) else []
+    numbers: list[int] = meta.get("fields") or []
     columns = [
         name for name in (meta.get("columns") or ()) if name in entity.fields and name not in _BOOKKEEPING
     ]

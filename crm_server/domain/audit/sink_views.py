@@ -17,7 +17,7 @@ from crm_server.api.answers import answer, empty
 from crm_server.api.body import json_object
 from crm_server.api.context import named
 from crm_server.domain.approvals.services import ApprovalRequired
-from crm_server.domain.audit import releasing, services, sinks
+from crm_server.domain.audit import releasing, services, sinks, words
 from crm_server.domain.audit.models import FORMATS, POLICIES, TRANSPORTS
 from crm_server.domain.audit.settings_views import releasing_page
 from crm_server.domain.audit.sinks import SinkService, SinkView
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = "crm_server.domain.audit:templates/audit"
 _CHOICES = {"transports": TRANSPORTS, "formats": FORMATS, "policies": POLICIES}
-UDP_AND_TCP = {
-    "udp": _(
-        "UDP loses events without anyone noticing and shows them to the network. Use TLS wherever possible."
-    ),
-    "tcp": _("Without TLS everybody on the way can read and change the events. Use it on one machine only."),
-}
 
 
 def _service(request: Request) -> SinkService:
@@ -64,8 +58,9 @@ def sinks_page(request: Request) -> dict[str, Any]:
 def sink_page(request: Request, **more: Any) -> dict[str, Any]:
     """One sink: how far it is, a test event, and sending again."""
     view = _view(request)
-    said = {"line": None, "peer": None, "error": None, "reason_error": None}
-    return {"view": view, "warning": UDP_AND_TCP.get(view.sink.transport), **_CHOICES, **said, **more}
+    said = {"line": None, "peer": None, "error": None, "failure": None, "reason_error": None}
+    shown = {"view": view, "warning": sinks.UNSAFE.get(view.sink.transport), "causes": words.CAUSES}
+    return {**shown, **_CHOICES, **said, **more}
 
 
 def new_sink(request: Request) -> dict[str, Any] | Response:
@@ -104,7 +99,7 @@ def try_sink(request: Request) -> dict[str, Any]:
     try:
         line, peer = _service(request).try_out(_view(request).sink)
     except DeliveryError as failure:
-        return sink_page(request, error=str(failure))
+        return sink_page(request, failure=failure)
     return sink_page(request, line=line, peer=peer)
 
 
@@ -207,8 +202,9 @@ def api_try_sink(request: Request) -> Response:
     try:
         line, peer = _service(request).try_out(_view(request).sink)
     except DeliveryError as failure:
-        return answer({"taken": False, "line": None, "peer": None, "error": str(failure)})
-    return answer({"taken": True, "line": line, "peer": peer, "error": None})
+        refused = {"taken": False, "line": None, "peer": None, "error": str(failure), "cause": failure.cause}
+        return answer(refused)
+    return answer({"taken": True, "line": line, "peer": peer, "error": None, "cause": None})
 
 
 def text_of(body: dict[str, Any], name: str, errors: Errors) -> str:

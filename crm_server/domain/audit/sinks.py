@@ -91,6 +91,7 @@ class SinkView:
             "backlog": self.backlog,
             "position": state.position if state else None,
             "error": state.error if state else None,
+            "cause": state.cause if state else None,
             "failing_since": state.failing_since if state else None,
             "peer": state.peer if state else None,
             "certificates_until": self.certificates_until,
@@ -288,6 +289,14 @@ ADDRESS_HELP = {
     "hec": _("An address that begins with https://"),
     "file": _("A plain name such as audit.log; the file lies in the folder for SIEM files."),
 }
+
+UNSAFE = {
+    "udp": _(
+        "UDP loses events without anyone noticing and shows them to the network. Use TLS wherever possible."
+    ),
+    "tcp": _("Without TLS everybody on the way can read and change the events. Use it on one machine only."),
+}
+"""What is said of a transport that shows or loses events."""
 
 
 def _cleaned(value: Any) -> Any:

@@ -16,9 +16,9 @@ from crm_server.api.answers import answer
 from crm_server.api.context import named
 from crm_server.domain.audit import (
     api,
-    codes,
     events,
     explorer_views,
+    facts,
     queries,
     services,
     settings_views,
@@ -66,7 +66,6 @@ def audit_page(request: Request) -> dict[str, Any]:
             for one in explorer_views.searches(request.db, request.actor.id)
         ],
         "people": queries.people(request.db, request.registry.datamap),
-        "codes": codes,
         "words": words,
     }
 
@@ -80,7 +79,7 @@ def table(request: Request) -> Response:
 
 def event_page(request: Request) -> dict[str, Any]:
     """One event with everything that the reader may see of it."""
-    return {"event": _found(request), "codes": codes, "words": words}
+    return {"event": _found(request), "facts": facts, "words": words}
 
 
 def proof(request: Request) -> Response:
@@ -127,10 +126,13 @@ def filters_of(given: dict[str, str], zone: ZoneInfo) -> Filters:
     Raises:
         BadQuery: one that can't be understood.
     """
-    until = given.get("until")
+    since = _moment("since", given["since"], zone) if "since" in given else None
+    until = _moment("until", given["until"], zone, days=1) if given.get("until") else None
+    if since is not None and until is not None and since >= until:
+        raise BadQuery("until", _("The end lies before the beginning."))
     return Filters(
-        since=_moment("since", given["since"], zone) if "since" in given else None,
-        until=_moment("until", until, zone, days=1) if until else None,
+        since=since,
+        until=until,
         person=_key("person", given["person"]) if "person" in given else None,
         record=_key("record", given["record"]) if "record" in given else None,
         action=given.get("action"),

@@ -338,7 +338,8 @@ class Batch:
         moved = [there.change for _work, there in changes if there.change is not None]
         self._rules.begin(connection, records, moved)
         bulk.insert(records, self._import_id)
-        self._finder.made([(work.values["id"], work.key) for work, _fresh in creates if work.key is not None])
+        made = [(work.values["id"], work.key) for work, _fresh in creates if work.key is not None]
+        self._finder.made(session, made)
         for _work, there in changes:
             change = there.change
             if change is None:

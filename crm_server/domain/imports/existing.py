@@ -64,7 +64,7 @@ class Finder:
         ]
         first = key[0] if key else None
         sealed = first is not None and entity.fields[first].sealed
-        self._seals = SealedKeys(entity, first) if first is not None and sealed else None
+        self._seals = SealedKeys(entity, first, import_id) if first is not None and sealed else None
 
     def normal(self, name: str, value: Any) -> str:
         """A value as it counts in a key."""
@@ -117,10 +117,10 @@ class Finder:
         rows = session.execute(query) if versions else ()
         return {record for record, version in rows if versions[record] == version}
 
-    def made(self, records: Sequence[tuple[UUID, Key]]) -> None:
+    def made(self, session: Session, records: Sequence[tuple[UUID, Key]]) -> None:
         """Told of new records and of what they are recognised by, so that nobody need open them."""
         if self._seals is not None:
-            self._seals.made([(record, key[0]) for record, key in records])
+            self._seals.made(session, ((record, key[0]) for record, key in records))
 
     def forget(self) -> None:
         """Takes back what was made by a batch that was rolled back."""

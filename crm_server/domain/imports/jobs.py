@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from crm_server.domain.imports.models import Import
 from crm_server.domain.imports.run import Runner
+from crm_server.domain.imports.sealing import forget_made
 from crm_server.domain.imports.storage import drop_file
 from crm_server.domain.imports.undo import Undo
 from crm_server.importing.errors import ImportFileError
@@ -57,6 +58,7 @@ def work(job: Job, import_id: str) -> None:
             with db.open_session(job.factory, job.actor) as session:
                 values = {"state": "failed", "error": "internal", "finished_at": now()}
                 session.execute(update(Import).where(Import.id == key).values(values))
+                forget_made(session, key)
                 db.commit(session)
         raise
 

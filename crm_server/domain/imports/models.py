@@ -24,6 +24,7 @@ from compliance.datamap import (
     Withheld,
     field,
 )
+from compliance.datamap.sqltypes import Xid8
 from compliance.datamap.text import _
 from crm_server.kernel.clock import now
 from crm_server.kernel.handling import TECHNICAL
@@ -169,6 +170,32 @@ class ImportRow(Base):
     record_version: Mapped[int | None] = field(6, Semantic.INTEGER, _("Version"), TECHNICAL)
     problems: Mapped[list[dict[str, Any]] | None] = field(7, Semantic.JSON, _("Problems"), TECHNICAL)
     before: Mapped[bytes | None] = field(8, Semantic.BYTES, _("Old values"), _CONTENT)
+
+
+class ImportMade(Base):
+    """What one batch has made, sealed, for imports that run at the same time; gone when this one ends.
+
+    The content are the records and the values by which they are recognised. Whoever made them knows these, and opening
+    one list takes the place of opening each record (``sealedkeys``).
+    """
+
+    __tablename__ = "import_made"
+    __entity__ = EntityPolicy(
+        29, "import_made", "import-made", _("Records of a batch"), _("Records of batches"), EntityKind.TECHNICAL,
+        title="xid", subject="import_id",
+    )  # fmt: skip
+    __table_args__ = ({"schema": "crm"},)
+
+    import_id: Mapped[UUID] = field(
+        1, Semantic.REFERENCE, _("Import"), TECHNICAL, primary_key=True, target="import",
+        references="crm.import_job.id", ondelete="CASCADE",
+    )  # fmt: skip
+    xid: Mapped[int] = field(
+        2, Semantic.INTEGER, _("Transaction"), TECHNICAL, primary_key=True, autoincrement=False, sql=Xid8()
+    )
+    entity: Mapped[int] = field(3, Semantic.SMALL_INTEGER, _("Kind of record"), TECHNICAL, required=True)
+    field_number: Mapped[int] = field(4, Semantic.SMALL_INTEGER, _("Field"), TECHNICAL, required=True)
+    body: Mapped[bytes] = field(5, Semantic.BYTES, _("Content"), _CONTENT, required=True)
 
 
 class SavedMapping(Base):

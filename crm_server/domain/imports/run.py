@@ -29,6 +29,7 @@ from crm_server.domain.imports.models import Import, ImportRow
 from crm_server.domain.imports.plan import Counts, Plan, Work, problem_json
 from crm_server.domain.imports.references import Resolver
 from crm_server.domain.imports.rules import RefusedError, rules_for
+from crm_server.domain.imports.sealing import forget_made
 from crm_server.domain.imports.storage import open_file
 from crm_server.importing.detect import FileProfile
 from crm_server.importing.errors import ImportFileError, _
@@ -137,6 +138,7 @@ class Runner:
                 job.rows_done, job.counts, job.styles = 0, {}, None
                 job.started_at, job.finished_at, job.error, job.error_line = now(), None, None, None
                 session.execute(delete(ImportRow).where(ImportRow.import_id == import_id))
+                forget_made(session, import_id)
             if job.styles is None:
                 file = open_file(session, import_id, job.size)
                 total = 0
@@ -273,6 +275,7 @@ class Runner:
                 raise StoppedError
             job.state = "checked" if dry else "done"
             job.finished_at = now()
+            forget_made(session, import_id)
             counts: Counts = Counter(job.counts)
             if not dry:
                 write(session.connection(), self._actor, [finished(job, counts)])
@@ -286,6 +289,7 @@ class Runner:
                 .where(Import.id == import_id)
                 .values(state="failed", error=error.code, error_line=error.line, finished_at=now())
             )
+            forget_made(session, import_id)
             db.commit(session)
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import orjson
+from sqlalchemy import delete
+
 from compliance.audit.events import Event, write
 from compliance.datamap import KeyClass
-from crm_server.domain.imports.models import Import, ImportChunk, ImportRow
+from crm_server.domain.imports.models import Import, ImportChunk, ImportMade, ImportRow
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.keys import keys_of
 from crm_server.kernel.keystore import SqlKeyStore
@@ -20,15 +23,16 @@ from security.crypto.datakeys import KeyState
 from security.crypto.document import document_kid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
 _CLASS: Final = KeyClass.IDENTITY
 _CHUNKS: Final = ImportChunk.__entity__.number
 _ROWS: Final = ImportRow.__entity__.number
-_BEFORE: Final = 8
-"""Number of the field in the sealed document of a row: its column has the same."""
+_MADE: Final = ImportMade.__entity__.number
+_BEFORE, _BODY = 8, 5
+"""Numbers of the field in the sealed documents of a row and of a batch: their columns have the same."""
 
 
 def begin_file(session: Session, import_id: UUID, file_id: UUID) -> ChunkCipher:
@@ -70,6 +74,27 @@ def old_values(session: Session, note: ImportRow) -> dict[str, Any]:
     return found
 
 
+def seal_made(session: Session, import_id: UUID, xid: int, made: Mapping[str, str]) -> bytes:
+    """The records that a transaction has made, value by record, as a document that only this import's key opens."""
+    vault = keys_of(session)
+    key, column = vault.for_sealing(import_id, _CLASS), vault.column(_MADE, _CLASS)
+    return column.seal(key, {_BODY: orjson.dumps(made)}, _place(xid), import_id.bytes, 1)
+
+
+def open_made(session: Session, import_id: UUID, xid: int, body: bytes) -> dict[str, str]:
+    """The records that a transaction of another import has made, with their values."""
+    vault = keys_of(session)
+    key, column = vault.by_id(document_kid(body)), vault.column(_MADE, _CLASS)
+    content = column.open(key, body, _place(xid), import_id.bytes, 1)[_BODY]
+    found: dict[str, str] = orjson.loads(content)
+    return found
+
+
+def forget_made(session: Session, import_id: UUID) -> None:
+    """Remove what the import has told others of its records: it has come to an end."""
+    session.execute(delete(ImportMade).where(ImportMade.import_id == import_id))
+
+
 def erase_keys(session: Session, job: Import, *owners: UUID | None) -> None:
     """Erase the keys of the owners for good, with their event: nothing that they sealed opens again."""
     vault, store = keys_of(session), SqlKeyStore(session.connection)
@@ -82,6 +107,6 @@ def erase_keys(session: Session, job: Import, *owners: UUID | None) -> None:
         vault.data.erase(key.kid, event.event_id)
 
 
-def _place(ordinal: int) -> bytes:
-    """Rows of notes have a number for a key; a document is bound to 16 bytes."""
-    return UUID(int=ordinal).bytes
+def _place(number: int) -> bytes:
+    """Notes and batches have a number for a key; a document is bound to 16 bytes."""
+    return UUID(int=number).bytes

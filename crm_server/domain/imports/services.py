@@ -17,7 +17,7 @@ from compliance.audit.events import Event, write
 from compliance.datamap import DataMap, EntityDef
 from crm_server.domain.imports.custom import widened
 from crm_server.domain.imports.models import Import, SavedMapping
-from crm_server.domain.imports.sealing import erase_keys
+from crm_server.domain.imports.sealing import erase_keys, forget_made
 from crm_server.domain.imports.storage import drop_file, open_file, store_file
 from crm_server.importing.detect import FileProfile, inspect_file, redo_profile
 from crm_server.importing.errors import ImportFileError, _
@@ -200,6 +200,9 @@ class ImportService:
         if job.state not in _RUNNING or job.phase == "undo":
             raise Conflict(_("The import is not running."))
         job.state, job.finished_at = "stopped", now()
+        # After the batch that is being written, which holds the import.
+        self._session.flush()
+        forget_made(self._session, import_id)
         return job
 
     def undo(self, import_id: UUID) -> Import:

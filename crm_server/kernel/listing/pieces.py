@@ -34,8 +34,6 @@ RANKED_CAP = 1_000
 """Records that fit a text are counted up to here: who finds more looks for something else."""
 _LARGEST, _WALKED = 20_000, 3_000
 _HITS = (300, 3_000, 10_000)
-_HITS_SEEN = 100
-"""So many at first where all that the service finds is seen."""
 
 
 class Pieces:
@@ -158,7 +156,8 @@ class Pieces:
             return []
         found: list[str] | None = None
         known = not part.limited and (part.sees_all or part.names_all)
-        for number in (_HITS_SEEN, *_HITS) if known else _HITS:
+        # Where all that the service finds is seen, little more than a page is enough at first.
+        for number in (first_count(part), *_HITS) if known else _HITS:
             ids, more = self._hits(number)
             visible = self._visible(self._kept(ids))
             found = self._after(visible)

@@ -30,16 +30,20 @@ begin
 end
 $$;
 
--- What has changed of one kind of record in transactions from a number on, for a run of many batches that remembers what it
--- has read. It tells keys and versions, whoever asks; what stands behind a key is read under the row rules like anything else.
-create or replace function kontor.changed_since(kind smallint, since xid8)
+-- What has changed of one kind of record that a snapshot didn't see, for a run of many batches that remembers what it has
+-- read; new records of transactions that it knows are left out. It tells keys and versions, whoever asks; what stands behind a
+-- key is read under the row rules like anything else.
+create or replace function kontor.changed_since(kind smallint, since pg_snapshot, known xid8[])
 returns table (record_id uuid, version integer)
 language sql stable security definer set search_path = pg_catalog, crm
 as $$
-  select c.record_id, max(c.version) from crm.change c where c.xid >= since and c.entity = kind group by c.record_id
+  select c.record_id, max(c.version) from crm.change c
+   where c.xid >= pg_snapshot_xmin(since) and c.entity = kind and not pg_visible_in_snapshot(c.xid, since)
+     and not (c.operation = 'create' and c.xid = any (known))
+   group by c.record_id
 $$;
 
 revoke execute on function kontor.feed_after(xid8, bigint, integer), kontor.feed_newest(bigint, integer),
-  kontor.changed_since(smallint, xid8) from public;
+  kontor.changed_since(smallint, pg_snapshot, xid8[]) from public;
 grant execute on function kontor.feed_after(xid8, bigint, integer), kontor.feed_newest(bigint, integer),
-  kontor.changed_since(smallint, xid8) to kontor_app;
+  kontor.changed_since(smallint, pg_snapshot, xid8[]) to kontor_app;

@@ -780,6 +780,8 @@ def create_tables() -> None:
         sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("log", sa.Text(), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.CheckConstraint("char_length(cause) <= 30", name=op.f("ck_sink_state_cause_length")),
         sa.CheckConstraint("char_length(error) <= 500", name=op.f("ck_sink_state_error_length")),
         sa.CheckConstraint("char_length(log) <= 200", name=op.f("ck_sink_state_log_length")),
         sa.CheckConstraint("char_length(peer) <= 1000", name=op.f("ck_sink_state_peer_length")),
@@ -965,6 +967,22 @@ def create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("import_id", "number", name=op.f("pk_import_chunk")),
+        schema="crm",
+    )
+    op.create_table(
+        "import_made",
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("xid", compliance.datamap.sqltypes.Xid8(), autoincrement=False, nullable=False),
+        sa.Column("entity", sa.SmallInteger(), nullable=False),
+        sa.Column("field_number", sa.SmallInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"],
+            ["crm.import_job.id"],
+            name=op.f("fk_import_made_import_id_import_job"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("import_id", "xid", name=op.f("pk_import_made")),
         schema="crm",
     )
     op.create_table(

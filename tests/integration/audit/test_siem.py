@@ -26,6 +26,7 @@ from compliance.audit.siem.transport import DeliveryError, Item, Window
 from compliance.audit.siem.transport.http import BulkTransport, HecTransport
 from compliance.audit.siem.transport.local import FileTransport, UdpTransport
 from compliance.audit.siem.transport.stream import StreamTransport, TlsSettings
+from security.network import Cause
 
 from .certificates import Authority
 
@@ -237,8 +238,10 @@ class TestTls:
             transport = StreamTransport(
                 "127.0.0.1", receiver.port, tls(authority, certificate=certificate, key=key), probe=2.0
             )
-            with pytest.raises(DeliveryError, match="connection"):
+            with pytest.raises(DeliveryError, match="connection") as refused:
                 transport.open()
+            expected = (Cause.REFUSES_US if certificate else Cause.ASKS_FOR_OURS, Cause.CLOSED)
+            assert refused.value.cause in expected, str(refused.value)
             assert transport.confirmed == -1
         assert receiver.received() == []
 
@@ -280,19 +283,41 @@ class TestTrust:
         (tmp_path / "other").mkdir()
         unknown = Authority(tmp_path / "other", "unknown")
         receiver = rsyslog("ossl")
-        for settings, reason in (
-            (tls(authority, server_name="other.example"), "Hostname mismatch"),
-            (tls(authority, ca=unknown.path), "unable to get local issuer|self-signed"),
+        for settings, reason, cause in (
+            (tls(authority, server_name="other.example"), "Hostname mismatch", Cause.WRONG_NAME),
+            (tls(authority, ca=unknown.path), "unable to get local issuer|self-signed", Cause.UNTRUSTED),
         ):
-            with pytest.raises(DeliveryError, match=reason):
+            with pytest.raises(DeliveryError, match=reason) as refused:
                 StreamTransport("127.0.0.1", receiver.port, settings).open()
+            assert refused.value.cause is cause
 
     def test_an_expired_certificate_is_refused(
         self, rsyslog: Callable[..., Rsyslog], authority: Authority
     ) -> None:
         receiver = rsyslog("gtls", authority.issue("siem.example", days=-1))
-        with pytest.raises(DeliveryError, match="expired"):
+        with pytest.raises(DeliveryError, match="expired") as refused:
             StreamTransport("127.0.0.1", receiver.port, tls(authority)).open()
+        assert refused.value.cause is Cause.EXPIRED
+
+    def test_each_kind_of_failure_is_told_apart(self, authority: Authority) -> None:
+        def greet() -> None:
+            with talking.accept()[0] as connection:
+                connection.sendall(b"220 mail.example\r\n")
+
+        local = ("127.0.0.1", 0)
+        with socket.create_server(local) as silent, socket.create_server(local) as talking:
+            greeting = threading.Thread(target=greet)
+            greeting.start()
+            for host, port, cause in (
+                ("127.0.0.1", free_port(), Cause.REFUSED),
+                ("127.0.0.1", talking.getsockname()[1], Cause.NO_TLS),
+                ("127.0.0.1", silent.getsockname()[1], Cause.TIMED_OUT),
+                ("nobody.invalid", 6514, Cause.UNKNOWN_NAME),
+            ):
+                with pytest.raises(DeliveryError) as refused:
+                    StreamTransport(host, port, tls(authority), timeout=0.5).open()
+                assert refused.value.cause is cause, str(refused.value)
+            greeting.join()
 
     def test_the_set_up_page_shows_the_line_and_the_peer(
         self, rsyslog: Callable[..., Rsyslog], authority: Authority
@@ -302,19 +327,19 @@ class TestTrust:
         transport = StreamTransport("127.0.0.1", receiver.port, tls(authority))
         line, peer = send_test(transport, event, SinkSettings("rfc5424", SENDER))
         assert 'index="5"' in line
-        assert "certificate commonName=siem.example" in peer
+        assert ", commonName=siem.example, " in peer
         assert [item["index"] for item in receiver.received(1)] == ["5"]
 
 
 class TestOthers:
-    def test_tcp_and_udp_arrive_and_say_that_they_are_not_safe(self, rsyslog: Callable[..., Rsyslog]) -> None:
+    def test_tcp_and_udp_arrive(self, rsyslog: Callable[..., Rsyslog]) -> None:
         receiver = rsyslog(None)
         tcp = StreamTransport("127.0.0.1", receiver.port)
-        assert "not encrypted" in tcp.open()
+        assert tcp.open().endswith(", TCP")
         tcp.send(items(0, 50))
         tcp.close()
         udp = UdpTransport("127.0.0.1", receiver.port)
-        assert "loses events" in udp.open()
+        assert udp.open().endswith(", UDP")
         udp.send(items(50, 60))
         udp.close()
         assert len({item["index"] for item in receiver.received(60)}) == 60

@@ -60,9 +60,9 @@ class TestSealing:
     def test_64_kib_of_any_unicode_come_back_as_they_were(self, session: Session) -> None:
         said = "\u0000\u2028\u202e😀שלום\ufeff\r\n" * 3000
         assert len(said.encode()) > 65_536
-        event = Event("change", "update", subjects=(person(session).subject_id,), payload={"said": said})
+        event = Event("change", "update", subjects=(person(session).subject_id,), payload={"text": said})
         write(session.connection(), Actor(new_id(), "Somebody", Origin.WEB), [event])
-        assert payload_of(session, event.event_id)["said"] == said
+        assert payload_of(session, event.event_id)["text"] == said
 
     def test_a_payload_moved_to_another_event_does_not_open(self, session: Session, keys: Keys) -> None:
         one, other = person(session), person(session)
@@ -83,7 +83,7 @@ class TestSealing:
 
     def test_many_events_get_their_keys_in_two_statements(self, session: Session, keys: Keys) -> None:
         subjects = [new_id() for _ in range(50)]
-        events = [Event("change", "update", subjects=(key,), payload={"n": 1}) for key in subjects]
+        events = [Event("change", "update", subjects=(key,), payload={"count": 1}) for key in subjects]
         seen: list[str] = []
 
         from sqlalchemy import event as hooks
@@ -92,7 +92,7 @@ class TestSealing:
         hooks.listen(engine, "before_cursor_execute", lambda *told: seen.append(told[2]))
         write(session.connection(), Actor(new_id(), "X"), events)
         assert sum("data_key" in statement for statement in seen) <= 3
-        assert all(payload_of(session, one.event_id, keys) == {"n": 1} for one in events[::10])
+        assert all(payload_of(session, one.event_id, keys) == {"count": 1} for one in events[::10])
 
 
 class TestErasure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +51,17 @@ def doc(number: int, chance: random.Random, *, deleted: bool = False) -> Doc:
     }
     key = chance.randrange(2**127).to_bytes(16, "big")
     return Doc(key, deleted, chance.randrange(40), tuple(values.get(item.name) for item in HELD.fields))
+
+
+def test_records_are_made_ready_together_as_each_alone() -> None:
+    chance = random.Random(3)
+    docs = [doc(number, chance, deleted=number % 5 == 0) for number in range(60)]
+    together, alone = prepare(HELD, docs), [prepare(HELD, [one]) for one in docs]
+    assert together.ids == b"".join(one.ids for one in alone)
+    assert together.states == b"".join(one.states for one in alone)
+    assert together.values == [value for one in alone for value in one.values]
+    assert together.texts == [text for one in alone for text in one.texts]
+    assert together.words == dict(sum((Counter(one.words) for one in alone), Counter()))
 
 
 class World:
@@ -176,6 +188,7 @@ trees = st.one_of(
 bounds = st.fixed_dictionaries(
     {
         "_NAMED": st.sampled_from([0, 1, 10_000]),
+        "_ASKED_AFTER": st.sampled_from([1, 100]),
         "_STRETCH": st.sampled_from([0.001, 10_000]),
         "_STEPS": st.sampled_from([0, 100_000]),
     }

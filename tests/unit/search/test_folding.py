@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_server.search.folding import SMALL, fold, is_simple, plain, romanised, small
+from crm_server.search.folding import SMALL, fold, is_simple, plain, plain_all, romanised, small, tidied
 
 LETTERS = st.characters(min_codepoint=0x20, max_codepoint=0x180) | st.sampled_from(
     "\t\n\u3000曾伟王小明㐀豈𠀀ﬁ①Ω\u0301"
@@ -26,6 +26,11 @@ def defined(text: str) -> str:
 @given(st.text(LETTERS, max_size=12))
 def test_a_plain_text_is_folded_without_accents_and_with_single_spaces(text: str) -> None:
     assert plain(text) == defined(text)
+
+
+@given(st.lists(st.text(LETTERS, max_size=6), max_size=9))
+def test_many_texts_are_folded_together_as_each_alone(texts: list[str]) -> None:
+    assert plain_all(tidied(texts)) == [plain(text) for text in texts]
 
 
 @given(st.text(LETTERS, max_size=12))

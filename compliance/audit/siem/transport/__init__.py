@@ -7,14 +7,52 @@ least once everywhere.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
+
+from security.network import Cause, cause_of, reason_of
+
+
+class Refusal(StrEnum):
+    """Why a sink takes no events although the network is fine. The rest is a `security.network.Cause`."""
+
+    ANSWERED = "answered"
+    """It answered, and not that it took the events."""
+    UNACKNOWLEDGED = "unacknowledged"
+    TOO_LONG = "too_long"
+    DISK = "disk"
+    LOG = "log"
+    """What is to be sent can't be read here."""
 
 
 class DeliveryError(Exception):
-    """The sink did not take events; the message is for the operator and names host, reason and way out."""
+    """The sink did not take events.
+
+    Attributes:
+        cause: The kind of reason; pages have words for each in every language.
+
+    The message is for the operator, in English: host, what the network said, and the way out.
+    """
+
+    def __init__(self, message: str, cause: Cause | Refusal = Cause.OTHER) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+    @classmethod
+    def of(cls, where: str, what: str, error: Exception) -> DeliveryError:
+        """The error of a sink, from one of the network.
+
+        Args:
+            where: Host, with the port if it isn't plain.
+            what: What went wrong, such as "no connection".
+        """
+        if isinstance(error, ssl.SSLCertVerificationError):
+            what = "the sink's certificate is not acceptable"
+        return cls(f"{where}: {what}: {reason_of(error)}", cause_of(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +77,10 @@ class Transport(Protocol):
         ...
 
     def open(self) -> str:
-        """Connect and prove that the sink accepts this sender; returns the peer in words. Raises
-        `DeliveryError`.
+        """Connect and prove that the sink accepts this sender; returns the peer: address, protocol, certificate.
+
+        Raises:
+            DeliveryError: it does not.
         """
         ...
 

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from compliance.audit.siem.transport import DeliveryError, Item
-from compliance.audit.siem.transport.stream import TlsSettings, describe_peer, peer_until, reason_of
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal
+from compliance.audit.siem.transport.stream import TlsSettings, describe_peer, peer_until
 
 
 class _Https:
@@ -34,12 +33,8 @@ class _Https:
     def connect(self) -> str:
         try:
             self._connection.connect()
-        except ssl.SSLCertVerificationError as error:
-            raise DeliveryError(
-                f"{self.host}: the sink's certificate is not acceptable: {error.verify_message}"
-            ) from error
         except OSError as error:
-            raise DeliveryError(f"{self.host}: no connection: {reason_of(error)}") from error
+            raise DeliveryError.of(self.host, "no connection", error) from error
         self.certificate_until = peer_until(self._connection.sock)
         return f"{self.host}, {describe_peer(self._connection.sock)}"
 
@@ -51,9 +46,9 @@ class _Https:
             content = answer.read(1 << 20)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise DeliveryError(f"{self.host}: the connection broke: {reason_of(error)}") from error
+            raise DeliveryError.of(self.host, "the connection broke", error) from error
         if not 200 <= answer.status < 300:
-            raise DeliveryError(f"{self.host}: answered {answer.status} {answer.reason}")
+            raise DeliveryError(f"{self.host}: answered {answer.status} {answer.reason}", Refusal.ANSWERED)
         return content
 
     def close(self) -> None:
@@ -137,7 +132,8 @@ class HecTransport:
             acknowledgement = answer.get("ackId")
             if not isinstance(acknowledgement, int):
                 raise DeliveryError(
-                    f"{self._http.host}: no ackId: switch on indexer acknowledgement for this token"
+                    f"{self._http.host}: no ackId: switch on indexer acknowledgement for this token",
+                    Refusal.UNACKNOWLEDGED,
                 )
             self._waiting.append((acknowledgement, items[-1].index, time.monotonic()))
         self.poll()
@@ -154,7 +150,9 @@ class HecTransport:
         while self._waiting and done.get(str(self._waiting[0][0])) is True:
             self.confirmed = self._waiting.pop(0)[1]
         if self._waiting and time.monotonic() - self._waiting[0][2] > self._patience:
-            raise DeliveryError(f"{self._http.host}: a batch was accepted but never acknowledged")
+            raise DeliveryError(
+                f"{self._http.host}: a batch was accepted but never acknowledged", Refusal.UNACKNOWLEDGED
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -164,7 +162,7 @@ class HecTransport:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise DeliveryError(f"{self._http.host}: the answer is not JSON") from error
+            raise DeliveryError(f"{self._http.host}: the answer is not JSON", Refusal.ANSWERED) from error
         if not isinstance(answer, dict):
-            raise DeliveryError(f"{self._http.host}: the answer is not a JSON object")
+            raise DeliveryError(f"{self._http.host}: the answer is not a JSON object", Refusal.ANSWERED)
         return answer

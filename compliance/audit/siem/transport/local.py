@@ -1,6 +1,4 @@
-"""UDP and file. UDP may lose any event without a trace: it exists for old receivers and warns when it is
-chosen.
-"""
+"""UDP and file. UDP may lose any event without a trace: it exists for old receivers, and set-up warns of it."""
 
 from __future__ import annotations
 
@@ -10,11 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from compliance.audit.siem.transport import DeliveryError, Item
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal
 
-UDP_WARNING = (
-    "UDP loses events without anyone noticing and shows them to the network; use TLS wherever possible"
-)
 UDP_LIMIT = 65_000
 
 
@@ -35,8 +30,8 @@ class UdpTransport:
             self._socket = socket.socket(family, kind, protocol)
             self._socket.connect(address)
         except OSError as error:
-            raise DeliveryError(f"{self._address[0]}: {error.strerror}") from error
-        return f"{self._address[0]}:{self._address[1]}, UDP; {UDP_WARNING}"
+            raise DeliveryError.of(self._address[0], "not sent", error) from error
+        return f"{self._address[0]}:{self._address[1]}, UDP"
 
     def send(self, items: Sequence[Item]) -> None:
         """Send datagrams."""
@@ -46,12 +41,13 @@ class UdpTransport:
             content = item.line.encode()
             if len(content) > UDP_LIMIT:
                 raise DeliveryError(
-                    f"event {item.index} does not fit a datagram; lower the sink's message limit"
+                    f"event {item.index} does not fit a datagram; lower the sink's message limit",
+                    Refusal.TOO_LONG,
                 )
             try:
                 self._socket.send(content)
             except OSError as error:
-                raise DeliveryError(f"{self._address[0]}: {error.strerror}") from error
+                raise DeliveryError.of(self._address[0], "not sent", error) from error
             self.confirmed = item.index
 
     def close(self) -> None:
@@ -79,7 +75,7 @@ class FileTransport:
             if end and os.pread(self._handle, 1, end - 1) != b"\n":
                 os.write(self._handle, b"\n")
         except OSError as error:
-            raise DeliveryError(f"{self._path}: {error.strerror}") from error
+            raise DeliveryError(f"{self._path}: {error.strerror}", Refusal.DISK) from error
         return str(self._path)
 
     def send(self, items: Sequence[Item]) -> None:
@@ -92,7 +88,7 @@ class FileTransport:
                 view = view[os.write(self._handle, view) :]
             os.fsync(self._handle)
         except OSError as error:
-            raise DeliveryError(f"{self._path}: {error.strerror}") from error
+            raise DeliveryError(f"{self._path}: {error.strerror}", Refusal.DISK) from error
         if items:
             self.confirmed = items[-1].index
 

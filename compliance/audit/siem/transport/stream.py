@@ -12,14 +12,15 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compliance.audit.siem.transport import DeliveryError, Item, Window
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal, Window
+from security.network import Cause, cause_of, reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +118,13 @@ class StreamTransport:
             raw = socket.create_connection(self._address, self._timeout)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is None:
-                self._socket, peer = raw, f"{where}, not encrypted"
+                self._socket, peer = raw, f"{where}, TCP"
             else:
                 wrapped = self._tls.context().wrap_socket(raw, server_hostname=self._tls.server_name)
                 self._socket, peer = wrapped, f"{where}, {describe_peer(wrapped)}"
                 self.certificate_until = peer_until(wrapped)
-        except ssl.SSLCertVerificationError as error:
-            raise DeliveryError(
-                f"{where}: the sink's certificate is not acceptable: {error.verify_message}"
-            ) from error
-        except (OSError, ssl.SSLError) as error:
-            raise DeliveryError(f"{where}: no connection: {reason_of(error)}") from error
+        except OSError as error:
+            raise DeliveryError.of(where, "no connection", error) from error
         self._expect_silence(self._probe)
         return peer
 
@@ -140,8 +137,8 @@ class StreamTransport:
         self._expect_silence(0)
         try:
             self._socket.sendall(b"".join(frame(item.line) for item in items))
-        except (OSError, ssl.SSLError) as error:
-            raise self._broken(reason_of(error)) from error
+        except OSError as error:
+            raise self._broken(reason_of(error), cause_of(error)) from error
         self._window.add(time.monotonic(), [item.index for item in items])
 
     def close(self) -> None:
@@ -172,21 +169,22 @@ class StreamTransport:
             received = self._socket.recv(1)
         except (ssl.SSLWantReadError, BlockingIOError):
             return  # A session ticket or a key update of TLS 1.3: bytes, but nothing for us.
-        except (OSError, ssl.SSLError) as error:
-            raise self._broken(reason_of(error)) from error
+        except OSError as error:
+            raise self._broken(reason_of(error), cause_of(error)) from error
         finally:
             if self._socket is not None:
                 self._socket.settimeout(self._timeout)
-        raise self._broken(
-            "it closed the connection" if not received else "it answered, which syslog never does"
-        )
+        if received:
+            raise self._broken("it answered, which syslog never does", Refusal.ANSWERED)
+        raise self._broken("it closed the connection", Cause.CLOSED)
 
-    def _broken(self, reason: str) -> DeliveryError:
+    def _broken(self, reason: str, cause: Cause | Refusal) -> DeliveryError:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         self._window.broken()
-        return DeliveryError(f"{self._address[0]}:{self._address[1]}: the connection broke: {reason}")
+        where = f"{self._address[0]}:{self._address[1]}"
+        return DeliveryError(f"{where}: the connection broke: {reason}", cause)
 
 
 def _part(connection: socket.socket, timeout: float) -> bool:
@@ -209,24 +207,20 @@ def _part(connection: socket.socket, timeout: float) -> bool:
 
 
 def describe_peer(connection: ssl.SSLSocket) -> str:
-    """Return protocol, cipher, subject and expiry of the peer, for the set-up page (SIEM-8)."""
+    """Protocol, cipher, subject and validity of the peer (ISO 8601), for the set-up page (SIEM-8)."""
     certificate: dict[str, Any] = connection.getpeercert() or {}
     subject = ", ".join("=".join(pair) for part in certificate.get("subject", ()) for pair in part)
     cipher = connection.cipher() or ("?",)
-    return f"{connection.version()} {cipher[0]}, certificate {subject}, valid until {certificate.get('notAfter')}"
+    begin, end = (_moment(certificate, name) for name in ("notBefore", "notAfter"))
+    valid = f"{begin:%Y-%m-%d}/{end:%Y-%m-%d}" if begin and end else "?"
+    return f"{connection.version()} {cipher[0]}, {subject}, {valid}"
 
 
 def peer_until(connection: ssl.SSLSocket) -> datetime | None:
     """When the peer's certificate ends."""
-    end = (connection.getpeercert() or {}).get("notAfter")
-    return None if not end else datetime.fromtimestamp(ssl.cert_time_to_seconds(str(end)), UTC)
+    return _moment(connection.getpeercert() or {}, "notAfter")
 
 
-def reason_of(error: Exception) -> str:
-    """The reason of a network error in words, without anything of the events."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        text = error.reason.lower().replace("_", " ")
-        if "certificate" in text or "unknown ca" in text:
-            return f"the sink refused our certificate ({text})"
-        return text
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
+def _moment(certificate: Mapping[str, Any], name: str) -> datetime | None:
+    value = certificate.get(name)
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(value)), UTC) if value else None

@@ -62,10 +62,10 @@ def _kind(request: Request) -> _Kind:
 @view_config(
     route_name="territories", request_method="GET", renderer=f"{TEMPLATES}/territories.jinja2", **_MANAGED
 )
-def groups_page(request: Request, errors: list[Any] | None = None) -> dict[str, Any]:
+def groups_page(request: Request, errors: dict[str, Any] | None = None) -> dict[str, Any]:
     """All groups, and a form for a new one."""
     kind = _kind(request)
-    found = {"rows": kind.listed(request.db), "errors": errors or [], "given": {}}
+    found = {"rows": kind.listed(request.db), "errors": errors or {}, "given": {}}
     if errors:
         # What was refused stays, to be corrected.
         found["given"] = {name: str(value)[:500] for name, value in request.POST.items()}
@@ -86,7 +86,7 @@ def create_group(request: Request) -> dict[str, Any] | Response:
             made = users.create_team(request.db, name, str(request.POST.get("description", "")))
     except ValidationFailed as failed:
         request.response.status_int = 422
-        return groups_page(request, [one.message for one in failed.errors])
+        return groups_page(request, {one.pointer.strip("/"): one.message for one in failed.errors})
     flash.add(request, "created")
     return HTTPSeeOther(request.route_path(kind.one, id=made.id))
 

@@ -9,10 +9,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from crm_server.domain.audit.codes import ORIGINS, method_words, reason_word
-from crm_server.kernel.actor import Origin
+from compliance.audit.events import Event, write
+from crm_server.domain.approvals import events as approvals
+from crm_server.domain.audit.words import ORIGINS, method_words, reason_word
+from crm_server.domain.identity import events as identity
+from crm_server.kernel.actor import Origin, system_actor
 from security.identity.ldap.outcome import Outcome
+from security.identity.throttle import ThrottleState
 from security.identity.totp import TotpState
 from tests.integration.api.conftest import Client
 from tests.integration.audit.product.conftest import Site
@@ -72,6 +77,7 @@ class TestFinding:
     def test_what_can_not_be_understood_is_refused(self, login: Callable[..., Client]) -> None:
         auditor = login("Audit administrator")
         wrong = "since=never", "person=me", "class=nothing", "outcome=maybe", "limit=0", "after=x", "else=1"
+        wrong = (*wrong, "since=2026-02-02&until=2026-02-01")
         for query in (*wrong, "until=", f"purpose={'x' * 101}"):
             assert auditor.get(f"/audit/events?{query}").status_int == 400, query
 
@@ -91,11 +97,58 @@ class TestWords:
         for words in ("缺少权限 crm:contact:read", "程序接口", "API 令牌 token"):
             assert words in chinese
 
+    def test_facts_read_in_words_whatever_they_are(self, login: Callable[..., Client]) -> None:
+        auditor = login("Audit administrator")
+        differences = {"personal": ["masked", "read"]}
+        rights: dict[str, Any] = {
+            "gained": [],
+            "lost": ["crm:contact:read"],
+            "fields": differences,
+            "scopes": {},
+        }
+        about = uuid4()
+        asked = approvals.APPROVAL, {"kind": "audit.sink", "digest": "0" * 64}
+        with auditor.app.app.registry.engine.begin() as connection:
+            told = [
+                identity.role("role_changed", about, members=2, **rights),
+                identity.token("token_created", about, about, permissions=None, fields=["contact.email"]),
+                Event(
+                    "authorization",
+                    "approval_requested",
+                    object_type=asked[0],
+                    object_ref=about,
+                    meta=asked[1],
+                ),
+            ]
+            write(connection, system_actor(), told)
+        shown = {
+            row["action"]: page(auditor, f"/audit/{row['id']}")
+            .html.select_one("main")
+            .get_text(" ", strip=True)
+            for row in auditor.get(f"/audit/events?record={about}", status=200).json["data"]
+        }
+        page(auditor, f"/audit?record={about}")
+        assert "personal masked → read" in shown["role_changed"]
+        assert "Taken away lost crm:contact:read" in shown["role_changed"]
+        assert "Fields fields contact.email" in shown["token_created"]
+        assert "SIEM sink that gets nothing more audit.sink" in shown["approval_requested"]
+
     def test_reasons_have_words_as_far_as_they_are_known(self) -> None:
-        known = {item.value for item in (*Outcome, *TotpState)} - {"signed_in", "matched"}
+        known = {item.value for item in (*Outcome, *ThrottleState, *TotpState)} - {
+            "allowed",
+            "signed_in",
+            "matched",
+        }
         assert [code for code in known if reason_word(code) is None] == []
         assert str(reason_word("row:contact:update")) == "The record is not theirs to change"
-        assert reason_word("something_new") is None
+        assert str(reason_word("audit:log:read")) == "The permission is missing"
+        for code in (
+            "something_new",
+            "provider:server_error",
+            "crm:contact:something",
+            "row:contact:something",
+        ):
+            assert reason_word(code) is None
         assert [str(word) for word in method_words("password+totp")] == ["Password", "Code of an app"]
         assert method_words("password+something") == []
         assert set(ORIGINS) == set(Origin)
@@ -106,6 +159,23 @@ class TestRights:
         manager = login("Manager")
         manager.get("/audit/events", status=403)
         page(manager, "/audit", 403)
+        auditor = login("Audit administrator")
+        denied = auditor.get(f"/audit/events?person={manager.user_id}&outcome=denied").json["data"]
+        assert [item["reason"] for item in denied] == ["audit:log:read"] * 2
+        assert [item["facts"]["route"] for item in denied] == ["audit", "api_audit_events"]
+
+    def test_what_the_rules_beyond_permissions_refuse_is_in_the_log_too(
+        self, login: Callable[..., Client]
+    ) -> None:
+        product = login("Manager").post("/products", {"name": "Example"}, status=201).json["id"]
+        narrow = login(own={"permissions": ["crm:product:read"], "field_rules": {"financial": "hidden"}})
+        narrow.get(f"/products/{product}/price?currency=EUR", status=403)
+        found = (
+            login("Audit administrator")
+            .get(f"/audit/events?person={narrow.user_id}&action=deny")
+            .json["data"]
+        )
+        assert [item["reason"] for item in found] == ["field:financial"]
 
     def test_values_are_shown_to_those_alone_whose_roles_include_reading_them(
         self, login: Callable[..., Client]

@@ -90,7 +90,7 @@ class TestDelivery:
             assert all("@" not in str(item) for item in received), "pseudonyms only"
             tried = site.kontor("siem", "test", "rsyslog", "--json")
             shown = json.loads(tried.stdout)
-            assert "certificate commonName=siem.example" in shown["peer"]
+            assert ", commonName=siem.example, " in shown["peer"]
             assert 'action="test"' in shown["line"]
             forwarder.send_signal(signal.SIGTERM)
             assert forwarder.wait(90) == 0
