@@ -5,8 +5,8 @@ Returning an HTTP error commits, raising one rolls back.
 
 A transaction that PostgreSQL refused for a reason that passes (serialization failure, deadlock, a lost connection
 before COMMIT) runs again, with pauses, until the request's deadline. A connection lost during COMMIT is never
-repeated: nobody knows whether the change was made (`OutcomeUnknown`). So does a request whose actor was recalled and isn't
-any more who they were (`kernel/recalled.py`), once and without a pause.
+repeated: nobody knows whether the change was made (`OutcomeUnknown`). A request whose actor was recalled and isn't any
+more who they were runs again as well (`kernel/recalled.py`), once and without a pause.
 """
 
 from __future__ import annotations
