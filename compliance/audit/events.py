@@ -108,18 +108,20 @@ class Creations:
     Attributes:
         object_type: Number of the entity.
         event_ids: Their ids, 16 bytes each.
-        records: The records.
-        subjects: The data subject that each is about, or None.
+        records: The records, 16 bytes each.
+        subjects: The data subject that each is about, 16 bytes each; None where they are about nobody.
         metas: Facts without personal data. Records with the same facts share one object.
-        payloads: Personal facts, None where there are none; without the column none has any.
+        payloads: Personal facts, None where there are none.
+        keys: The keys of the subjects, where they were made in this very transaction.
     """
 
     object_type: int
     event_ids: Sequence[bytes]
-    records: Sequence[UUID]
-    subjects: Sequence[UUID | None]
+    records: Sequence[bytes]
+    subjects: Sequence[bytes] | None
     metas: Sequence[dict[str, Any]]
-    payloads: Sequence[dict[str, Any] | None] | None = None
+    payloads: Sequence[dict[str, Any] | None]
+    keys: Sequence[DocumentKey] | None = None
 
 
 class Payload(NamedTuple):
@@ -130,12 +132,14 @@ class Payload(NamedTuple):
         subject: The data subject under whose key it goes; None where it is about nobody in particular.
         keeper: Then who keeps it: whoever acted, or None for the installation.
         content: Salt (32 bytes) and canonical JSON.
+        key: The subject's, if it was made in this very transaction; it says whose it is.
     """
 
     event: bytes
     subject: UUID | None
     keeper: UUID | None
     content: bytes
+    key: DocumentKey | None = None
 
     def __repr__(self) -> str:
         return "Payload()"
@@ -144,14 +148,8 @@ class Payload(NamedTuple):
 class PayloadVault(Protocol):
     """Seals payloads; the application has one for each engine on which it writes."""
 
-    def seal(
-        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
-    ) -> Sequence[bytes | None]:
-        """The sealed payloads in order; None for the payload of a person who was erased.
-
-        Args:
-            fresh: Keys of data subjects that were made in this very transaction.
-        """
+    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> Sequence[bytes | None]:
+        """The sealed payloads in order; None for the payload of a person who was erased."""
 
 
 _vaults: WeakKeyDictionary[Engine, PayloadVault] = WeakKeyDictionary()
@@ -181,7 +179,7 @@ Columns = dict[str, Any]
 
 
 def _told(
-    connection: Connection, actor: Principal, events: Sequence[Event], fresh: Mapping[UUID, DocumentKey]
+    connection: Connection, actor: Principal, events: Sequence[Event]
 ) -> tuple[Columns, list[bytes | None]]:
     """The columns of the events by name, and the sealed payload of each event, None where it has none."""
     payloads: list[Payload | None] = []
@@ -210,25 +208,25 @@ def _told(
         "meta": [item.meta for item in events],
         "payload_commit": commits,
     }
-    return columns, _sealed(connection, columns, payloads, fresh)
+    return columns, _sealed(connection, columns, payloads)
 
 
-def _told_of(
-    connection: Connection, actor: Principal, new: Creations, fresh: Mapping[UUID, DocumentKey]
-) -> tuple[Columns, list[bytes | None]]:
+def _told_of(connection: Connection, actor: Principal, new: Creations) -> tuple[Columns, list[bytes | None]]:
     """The same for the events of new records."""
     number = len(new.event_ids)
     payloads: list[Payload | None] = [None] * number
     commits: list[bytes | None] = [None] * number
-    if new.payloads is not None:
-        random = os.urandom(SALT_BYTES * number)
-        for place, (event, subject, payload) in enumerate(
-            zip(new.event_ids, new.subjects, new.payloads, strict=True)
-        ):
-            if payload is not None:
-                salt = random[SALT_BYTES * place : SALT_BYTES * (place + 1)]
-                commits[place], content = salted(payload, salt)
-                payloads[place] = Payload(event, subject, None, content)
+    random = os.urandom(SALT_BYTES * number)
+    for place, (event, payload) in enumerate(zip(new.event_ids, new.payloads, strict=True)):
+        if payload is None:
+            continue
+        salt = random[SALT_BYTES * place : SALT_BYTES * (place + 1)]
+        commits[place], content = salted(payload, salt)
+        if new.keys is not None:
+            payloads[place] = Payload(event, None, None, content, new.keys[place])
+        else:
+            subject = None if new.subjects is None else UUID(bytes=new.subjects[place])
+            payloads[place] = Payload(event, subject, None, content)
     columns = _given(actor, number) | {
         "event_id": new.event_ids,
         "event_class": repeat("change", number),
@@ -238,11 +236,11 @@ def _told_of(
         "severity": repeat(1, number),
         "object_type": repeat(new.object_type, number),
         "object_ref": new.records,
-        "subject_ref": [None if subject is None else (subject,) for subject in new.subjects],
+        "subject_ref": new.subjects or repeat(None, number),
         "meta": list(new.metas),
         "payload_commit": commits,
     }
-    return columns, _sealed(connection, columns, payloads, fresh)
+    return columns, _sealed(connection, columns, payloads)
 
 
 def _given(actor: Principal, number: int) -> Columns:
@@ -264,13 +262,12 @@ def _sealed(
     connection: Connection,
     columns: Columns,
     payloads: Sequence[Payload | None],
-    fresh: Mapping[UUID, DocumentKey],
 ) -> list[bytes | None]:
     """The sealed payloads of events. One that can't be kept takes its commitment with it, and its event says so."""
     bodies: list[bytes | None] = [None] * len(payloads)
     wanted = [payload for payload in payloads if payload is not None]
     vault = _vaults.get(connection.engine) if wanted else None
-    sealed = iter([None] * len(wanted) if vault is None else vault.seal(connection, wanted, fresh))
+    sealed = iter([None] * len(wanted) if vault is None else vault.seal(connection, wanted))
     for place, payload in enumerate(payloads):
         if payload is None:
             continue
@@ -285,17 +282,13 @@ def columns_of(
     connection: Connection,
     actor: Principal,
     events: Sequence[Event] | Creations,
-    fresh: Mapping[UUID, DocumentKey] | None = None,
 ) -> tuple[Columns, Columns]:
     """(columns of `audit.event`, columns of `audit.event_payload`) for a writer that has a faster way than INSERT.
 
     Payloads are sealed in the transaction of `connection`.
-
-    Args:
-        fresh: Keys of data subjects that were made in this very transaction, so that nobody looks for them.
     """
     tell: Any = _told_of if isinstance(events, Creations) else _told
-    columns, bodies = tell(connection, actor, events, fresh or {})
+    columns, bodies = tell(connection, actor, events)
     sealed = [(key, body) for key, body in zip(columns["event_id"], bodies, strict=True) if body is not None]
     return columns, {
         "event_id": [key for key, _body in sealed],
@@ -358,7 +351,7 @@ def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> 
 
     One statement for both, prepared once on each connection: every change pays for this.
     """
-    columns, bodies = _told(connection, actor, list(events), {})
+    columns, bodies = _told(connection, actor, list(events))
     columns |= {"payload_commit": _spelled(columns["payload_commit"]), "body": _spelled(bodies)}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if _PREPARED not in connection.info:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyramid.i18n import make_localizer
 
 import crm_server
+from crm_server.kernel.recalled import IDENTITY
 
 if TYPE_CHECKING:
     from pyramid.i18n import Localizer
@@ -32,7 +33,7 @@ def locale_of(request: Request) -> str:
         matched = request.accept_language.lookup(list(LANGUAGES), default="")
         if matched:
             return LANGUAGES[matched]
-    actor = request.environ.get("kontor.identity")
+    actor = request.environ.get(IDENTITY)
     settings = request.registry.settings["kontor"]
     return str(actor.locale if actor is not None else settings.default_locale)
 

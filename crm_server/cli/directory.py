@@ -89,6 +89,7 @@ def test(*, name: str | None, login: str | None, as_json: bool) -> None:
     """Test each server of the directories, and how one person looks from here. Needs no password of the person."""
     from crm_server.domain.identity import directory_queries
     from crm_server.domain.identity.directory_models import CompanyDirectory
+    from crm_server.domain.identity.labels import directory_trouble
     from crm_server.domain.identity.services.directories import source_of
     from security.identity.ldap.diagnosis import diagnose
 
@@ -109,6 +110,9 @@ def test(*, name: str | None, login: str | None, as_json: bool) -> None:
         for step in report.steps:
             mark = "ok  " if step.passed else "FAIL"
             click.echo(f"  {mark} {step.code.replace('_', ' ')}: {step.detail} ({step.milliseconds} ms)")
+            trouble = directory_trouble(step)
+            if trouble is not None:
+                click.echo(f"       → {trouble.interpolate()}")
         for group in report.groups:
             click.echo(f"       group {group.id}  {group.name}")
         for kind, target in found:

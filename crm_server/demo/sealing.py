@@ -90,7 +90,9 @@ class ChunkSealer:
         """Have the keys at hand: those of new persons are made, that of nobody is the tenant's own."""
         missing = [who for who in dict.fromkeys(subjects) if (who, key_class) not in self._made]
         persons = [who for who in missing if who is not None]
-        made = new_keys(self._keys, self._connection, {key_class: [UUID(who) for who in persons]})[key_class]
+        made = new_keys(self._keys, self._connection, {key_class: [UUID(who).bytes for who in persons]})[
+            key_class
+        ]
         self._made.update(((who, key_class), key) for who, key in zip(persons, made, strict=True))
         if None in missing:
             self._made[None, key_class] = tenant_key(self._keys, self._connection, key_class)

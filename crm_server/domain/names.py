@@ -32,6 +32,8 @@ def compose(family_name: str, given_name: str | None, language: str | None = Non
 
 def is_east_asian(text: str) -> bool:
     """Whether all letters are Chinese, Japanese or Korean characters."""
+    if text.isascii():
+        return False
     letters = [character for character in text if character.isalpha()]
     return bool(letters) and all(unicodedata.name(letter, "").startswith(_EAST_ASIAN) for letter in letters)
 

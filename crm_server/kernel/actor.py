@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from crm_server.kernel.recalled import Recalled
+
 SYSTEM_ID = UUID(int=0)
 
 
@@ -38,6 +40,7 @@ class Actor:
             "password_expired" until another one is chosen, "network" where a role doesn't count from here.
             Refusals name it.
         emergency_until: When a role ends that was taken in an emergency; pages say so all the time.
+        recalled: What the actor was recalled from, where that is not looked up anew (`kernel/recalled.py`).
         session_ref: The session or token that authenticated the request, as a pseudonym for the audit log.
     """
 
@@ -59,6 +62,7 @@ class Actor:
     only: frozenset[str] | None = None
     reduced: str | None = None
     emergency_until: datetime | None = None
+    recalled: Recalled | None = field(default=None, compare=False)
 
     def may(self, permission: str) -> bool:
         """Whether the actor holds a permission. Default deny."""

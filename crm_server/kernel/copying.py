@@ -69,7 +69,8 @@ def copy_rows(
 def copy_columns(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
     """Copies rows, given as the values of each column, into ``table``.
 
-    A column of ids may be given as their 16 bytes each, without making UUIDs of them.
+    A column of ids may be given as their 16 bytes each, without making UUIDs of them; so may one of lists of ids, where
+    each list has one.
 
     Constraint violations raise sqlalchemy.exc errors, as an INSERT would.
     """
@@ -145,6 +146,8 @@ def _moment(value: dt.datetime) -> bytes:
 
 
 def _uuids(value: Sequence[Any]) -> bytes:
+    if type(value) is bytes:
+        return _ALONE + value
     if len(value) == 1:
         return _ALONE + value[0].bytes
     items = b"".join(b"\0\0\0\x10" + item.bytes for item in value)

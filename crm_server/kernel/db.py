@@ -140,7 +140,13 @@ _TELL = (
 
 
 def telling(actor: Actor) -> tuple[str, tuple[str, ...]]:
-    """The statement, with its values, that tells a transaction who acts and what they reach."""
+    """The statement, with its values, that tells a transaction who acts and what they reach.
+
+    Raises:
+        Outdated: the actor was recalled, and isn't any more who they were.
+    """
+    if actor.recalled is not None:
+        actor.recalled.confirm()
     return _TELL, (str(actor.id), str(actor.request_id or ""), str(actor.origin), rowrules.told(actor))
 
 
@@ -242,6 +248,11 @@ def is_retryable(error: BaseException) -> bool:
 def is_timeout(error: BaseException) -> bool:
     """Whether PostgreSQL cancelled a statement because it took longer than `statement_timeout`."""
     return isinstance(_cause(error), psycopg2.errors.QueryCanceled)
+
+
+def is_outdated(error: psycopg2.Error) -> bool:
+    """Whether PostgreSQL found that a recalled actor isn't any more who they were."""
+    return error.pgcode == "KN001"
 
 
 def is_full(error: BaseException) -> bool:

@@ -178,6 +178,10 @@ class Unavailable(AppError):
     title = _("The database can't be reached at the moment. Please try again shortly.")
 
 
+class Outdated(Exception):
+    """What a node recalled about an actor has changed since. The request begins anew; nobody ever sees this."""
+
+
 class NoSpace(AppError):
     """The disk of the database is full. Nothing was changed, and nothing left without its event."""
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db, rowrules
-from crm_server.kernel.errors import Unavailable
+from crm_server.kernel.errors import Outdated, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,8 +91,8 @@ class Hot:
         Args:
             statement: What to run.
             values: Its parameters in order.
-            actor: Told to PostgreSQL in the same round trip. What an actor's statement commits is the audit event of
-                a read, which waits for the disk only where the site says so.
+            actor: Told to PostgreSQL in the same round trip, and confirmed if recalled. What an actor's statement
+                commits is the audit event of a read, which waits for the disk only where the site says so.
             deadline: Seconds for which a lost connection is tried again; that of requests by default.
         """
         return self._until_deadline(statement, values, actor, deadline)
@@ -110,6 +110,8 @@ class Hot:
             try:
                 return self._once(statement, values, actor)
             except (psycopg2.Error, DBAPIError) as error:
+                if isinstance(error, psycopg2.Error) and db.is_outdated(error):
+                    raise Outdated from error
                 if repeated and isinstance(error, psycopg2.errors.UniqueViolation):
                     # The connection was lost after the commit: the event is there, its read was never answered.
                     raise Unavailable from error
@@ -141,11 +143,17 @@ class Hot:
                 if isinstance(statement, str):
                     text = statement
                 else:
-                    if statement.name not in known:
-                        cursor.execute(statement.prepare)
-                        known.add(statement.name)
+                    _prepare(cursor, statement, known)
                     text = statement.execute
-                cursor.execute(self._tell % _who(actor) + text if actor else text, values)
+                if actor is not None:
+                    text = self._tell % _who(actor) + text
+                recalled = actor.recalled if actor else None
+                if recalled is not None and not recalled.confirmed:
+                    _prepare(cursor, recalled.look, known)
+                    text = f"{recalled.execute}; {text}"
+                cursor.execute(text, values)
+                if recalled is not None:
+                    recalled.confirmed = True
                 rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
                 return rows
         except (psycopg2.OperationalError, psycopg2.errors.ReadOnlySqlTransaction):
@@ -197,6 +205,12 @@ _WHO = (
 )
 # For the implicit transaction of the string alone.
 _WITHOUT_FLUSH = "set_config('synchronous_commit', 'off', true), "
+
+
+def _prepare(cursor: Any, statement: Prepared, known: set[str]) -> None:
+    if statement.name not in known:
+        cursor.execute(statement.prepare)
+        known.add(statement.name)
 
 
 def _who(actor: Actor) -> tuple[str, str, str, str]:

@@ -1,21 +1,25 @@
 # ruff: noqa: S608 - statements are put together from names of the data map; values go as parameters.
 """Opens the sealed documents of rows that a statement read without the ORM: lists, timelines, the bin, exports.
 
-The statement gives each document together with its place and its data key as one string of bytes (`packed`): one
-subselect a document, which needs no second round trip and tells the state of the key as the database has it. An
-`Opener` unwraps the keys that the cache doesn't have and opens what a shown field needs.
+The statement gives each document together with its place and its data key as one string of bytes (`packed`), or their
+digits (`written`): one subselect a document, which needs no second round trip and tells the state of the key as the
+database has it. An `Opener` unwraps the keys that the cache doesn't have and opens what a shown field needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
 from struct import Struct
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import LargeBinary, any_, bindparam, literal_column, select
+from sqlalchemy import Text, any_, bindparam, literal_column, select
 from sqlalchemy import Uuid as SqlUuid
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Engine
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
     from crm_server.kernel.keys import Keys
-    from security.crypto.document import DocumentKey
+    from security.crypto.document import DocumentKey, SealedColumn
     from security.crypto.wrap import KeyWrapper
 
 log = structlog.get_logger("kontor.documents")
@@ -54,10 +58,16 @@ _HAS_KEY, _ERASED_KEY = ord("a"), ord("e")
 # two bytes. Without one the document begins at 41.
 _place = Struct(">16s16sQ").unpack_from
 _key_parts = Struct(">16s8s8s12s40s2x16s").unpack_from
-_BODY, _KID = 125, slice(127, 143)
+_BODY = 125
+# The same places among hexadecimal digits: the id of the key, and the state.
+_KID, _STATE, _WITH_KEY = slice(254, 286), slice(80, 82), f"{_HAS_KEY:02x}"
+_NOTHING: Final[tuple[None, None, str]] = (None, None, "")
+_MOST_REMEMBERED: Final = 4096
+"""Digits of a document that a key remembers: a contact has a thousand, which is 10 MB for a full cache."""
+_FIXED: Final = frozenset((str, int, bool, type(None), bytes, float, Decimal, date, datetime, UUID))
 _KEY_PARTS: Final = (
     "'a'::bytea || uuid_send(k.subject) || int4send(k.generation::integer) || int4send(k.epoch) || k.kcv "
-    "|| convert_to(rpad(k.class, 12), 'UTF8') || k.wrapped"
+    "|| bpcharsend(k.class::character(12)) || k.wrapped"
 )
 
 
@@ -91,6 +101,11 @@ def packed(entity: EntityDef, document: DocumentDef, alias: str) -> str:
     )
 
 
+def written(entity: EntityDef, document: DocumentDef, alias: str) -> str:
+    """SQL: what `packed` gives, in hexadecimal digits, which the driver need not read; for `Opener.open_all`."""
+    return f"encode({packed(entity, document, alias)}, 'hex')"
+
+
 def document_columns(entity: EntityDef, documents: Sequence[DocumentDef]) -> tuple[str, ...]:
     """The columns that `packed` needs of the row."""
     if not documents:
@@ -116,22 +131,34 @@ class Opener:
         self._mark = self.keys.cache.mark()
 
     def open_all(
-        self, entity: EntityDef, document: DocumentDef, blobs: Sequence[bytes | None]
+        self, entity: EntityDef, document: DocumentDef, texts: Sequence[str | None]
     ) -> list[Mapping[int, Any] | str]:
-        """The fields of packed documents by number, whose keys are got together: from the cache, else unwrapped.
+        """The fields of documents by number, whose keys are got together: from the cache, else unwrapped.
+
+        A key remembers what it opened here last, because people open the same lists again and again: the same text at
+        the same place holds the same fields. The text also tells whether the key was erased meanwhile.
+
+        Args:
+            texts: What `written` gave.
 
         Returns:
             For each its fields; or `ERASED`; or, when it doesn't open, the code of the reason.
         """
-        keys = self._keys_of(blobs)
-
-        def key_of(blob: bytes) -> DocumentKey:
-            key = keys[blob[_KID]]
-            if isinstance(key, CryptoError):
-                raise key
-            return key
-
-        return list(self._open(entity, document, blobs, key_of))
+        column = self.keys.column(entity.number, document.key_class)
+        kids = [None if text is None else bytes.fromhex(text[_KID]) for text in texts]
+        keys = self._keys_of(kids, texts)
+        answers: list[Mapping[int, Any] | str] = []
+        for kid, text in zip(kids, texts, strict=True):
+            key = None if kid is None else keys.get(kid)
+            answer: Mapping[int, Any] | str
+            known, same, answer = _NOTHING if key is None else key.shown
+            if same != text or known is not column:
+                blob = None if text is None else bytes.fromhex(text)
+                answer = self._open(entity, document, column, blob, key)
+                if key is not None and text is not None:
+                    _remember(key, column, text, answer)
+            answers.append(answer)
+        return answers
 
     def open_each(
         self, entity: EntityDef, document: DocumentDef, blobs: Iterable[bytes | None]
@@ -141,51 +168,51 @@ class Opener:
         No key is kept: whoever reads everything would drive out of the cache all that others need again.
         """
         self.keys.listen()
-        return self._open(entity, document, blobs, self._unwrap)
+        column = self.keys.column(entity.number, document.key_class)
+        return (self._open(entity, document, column, blob, None) for blob in blobs)
 
     def _open(
         self,
         entity: EntityDef,
         document: DocumentDef,
-        blobs: Iterable[bytes | None],
-        key_of: Callable[[bytes], DocumentKey],
-    ) -> Iterator[Mapping[int, Any] | str]:
-        opening, tenant = self.keys.column(entity.number, document.key_class).open, self.keys.tenant.bytes
-        found: Mapping[int, Any] | str
-        for blob in blobs:
-            if blob is None:
-                found = {}
-            elif (state := blob[40]) == _ERASED_KEY:
-                found = ERASED
-            else:
-                try:
-                    if state != _HAS_KEY:
-                        raise KeyMissing(blob[43:59])
-                    record, subject, version = _place(blob)
-                    owner = subject if subject != _NOBODY else tenant
-                    found = opening(key_of(blob), blob[_BODY:], record, owner, version)
-                except CryptoError as error:
-                    place = UUID(bytes=blob[:16])
-                    self.troubles.append(Trouble(entity.number, place, document.key_class, error))
-                    found = error.code
-            yield found
+        column: SealedColumn,
+        blob: bytes | None,
+        key: DocumentKey | None,
+    ) -> Mapping[int, Any] | str:
+        """Open one packed document; without a key at hand its own is unwrapped."""
+        if blob is None:
+            return {}
+        if (state := blob[40]) == _ERASED_KEY:
+            return ERASED
+        try:
+            if state != _HAS_KEY:
+                raise KeyMissing(blob[43:59])
+            record, subject, version = _place(blob)
+            owner = subject if subject != _NOBODY else column.tenant
+            return column.open(key or self._unwrap(blob), blob[_BODY:], record, owner, version)
+        except CryptoError as error:
+            self.troubles.append(Trouble(entity.number, UUID(bytes=blob[:16]), document.key_class, error))
+            return error.code
 
-    def _keys_of(self, blobs: Iterable[bytes | None]) -> dict[bytes, DocumentKey | CryptoError]:
-        """The keys of packed documents by their ids; for one that doesn't unwrap the reason."""
-        wanted = {blob[_KID]: blob for blob in blobs if blob is not None and blob[40] == _HAS_KEY}
-        found: dict[bytes, DocumentKey | CryptoError] = {**self.keys.cache.get_many(wanted)}
-        fresh: dict[bytes, DocumentKey] = {}
-        if len(found) < len(wanted):
+    def _keys_of(self, kids: Sequence[bytes | None], texts: Sequence[str | None]) -> dict[bytes, DocumentKey]:
+        """The keys of documents by their ids, without those that are erased or don't unwrap."""
+        found = self.keys.cache.get_many(filter(None, kids))
+        if len(found) == len(kids):
+            return found
+        absent = {
+            kid: text
+            for kid, text in zip(kids, texts, strict=True)
+            if kid is not None and text is not None and kid not in found and text[_STATE] == _WITH_KEY
+        }
+        if absent:
             self.keys.listen()
-            for kid, blob in wanted.items():
-                if kid not in found:
-                    try:
-                        fresh[kid] = self._unwrap(blob)
-                    except CryptoError as error:
-                        found[kid] = error
-        if fresh:
+            fresh = {}
+            for kid, text in absent.items():
+                with suppress(CryptoError):  # Opening will say it.
+                    fresh[kid] = self._unwrap(bytes.fromhex(text))
             self.keys.cache.put_many(fresh, self._mark)
-        return found | fresh
+            found |= fresh
+        return found
 
     def _unwrap(self, blob: bytes) -> DocumentKey:
         """The key of a packed document. Raises KeyCorrupt."""
@@ -220,13 +247,22 @@ class Opener:
             raise DocumentUnreadable(told[0].error.code)
 
 
+def _remember(key: DocumentKey, column: SealedColumn, text: str, answer: Mapping[int, Any] | str) -> None:
+    """Let a key remember the fields of a document, where they are small and nobody who gets them can alter them."""
+    if (
+        len(text) <= _MOST_REMEMBERED
+        and isinstance(answer, dict)
+        and _FIXED.issuperset(map(type, answer.values()))
+    ):
+        key.shown = column, text, MappingProxyType(answer)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WantedFields:
-    """What an answer needs of one document: fields by number, and their names in the row."""
+    """What an answer needs of one document: fields by number, with their names in the row."""
 
     document: DocumentDef
-    numbers: tuple[int, ...]
-    names: tuple[str, ...]
+    fields: tuple[tuple[int, str], ...]
 
 
 Wanted = Sequence[WantedFields]
@@ -242,7 +278,7 @@ def wanted_documents(
         if item.sealed:
             found.setdefault(item.policy.handling.key_class, []).append((item.number, name))
     return tuple(
-        WantedFields(entity.documents[key_class], *map(tuple, zip(*fields, strict=True)))
+        WantedFields(entity.documents[key_class], tuple(fields))
         for key_class, fields in found.items()
         if fields
     )
@@ -253,12 +289,9 @@ def fill(row: dict[str, Any], one: WantedFields, fields: Mapping[int, Any] | str
     if isinstance(fields, str):
         row[ERASED if fields == ERASED else UNREADABLE] = True if fields == ERASED else fields
         fields = {}
-    row.update(zip(one.names, map(fields.get, one.numbers), strict=True))
-
-
-def as_bytes(blobs: Iterable[Any]) -> list[bytes | None]:
-    """Packed documents as the driver gives them, as bytes."""
-    return [None if blob is None else bytes(blob) for blob in blobs]
+    value_of = fields.get
+    for number, name in one.fields:
+        row[name] = value_of(number)
 
 
 def keys_for(source: Hot | Session | Connection) -> Keys:
@@ -297,17 +330,21 @@ def read_rows(
     plain = [name for name in chosen if not entity.fields[name].sealed]
     table = entity.table
     alias = f'"{table.schema}"."{table.name}"'
-    blobs = [literal_column(packed(entity, one.document, alias), LargeBinary) for one in wanted]
+    documents = [literal_column(written(entity, one.document, alias), Text()) for one in wanted]
     opener = Opener(keys_for(session)) if wanted else None
-    query = select(*(table.c[name] for name in plain), *blobs).where(
+    query = select(*(table.c[name] for name in plain), *documents).where(
         table.c.id == any_(bindparam("keys", keys, type_=ARRAY(SqlUuid)))
     )
     rows = session.execute(query).all()
     found = [dict(zip(plain, values, strict=False)) for values in rows]
     if opener is not None:
-        opening = opener.open_each if once else opener.open_all
         for place, one in enumerate(wanted, len(plain)):
-            opened = opening(entity, one.document, [values[place] for values in rows])
+            texts = [values[place] for values in rows]
+            if once:
+                blobs = (None if text is None else bytes.fromhex(text) for text in texts)
+                opened: Iterable[Mapping[int, Any] | str] = opener.open_each(entity, one.document, blobs)
+            else:
+                opened = opener.open_all(entity, one.document, texts)
             for row, fields in zip(found, opened, strict=True):
                 fill(row, one, fields)
         opener.raise_alarms(session, actor_of(session))

@@ -22,7 +22,7 @@ from security.crypto.document import document_kid
 from security.crypto.errors import KeyErased
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -46,26 +46,22 @@ class Payloads:
         # Key ids of subjects whose key is committed; the keys themselves are in the cache that erasures empty.
         self._known: BoundedCache[UUID, bytes] = BoundedCache(_REMEMBERED, _SECONDS)
 
-    def seal(
-        self, connection: Connection, payloads: Sequence[Payload], fresh: Mapping[UUID, DocumentKey]
-    ) -> list[bytes | None]:
+    def seal(self, connection: Connection, payloads: Sequence[Payload]) -> list[bytes | None]:
         """Seal in the connection's transaction; the keys of data subjects commit or roll back with it.
-
-        Args:
-            fresh: Keys of data subjects that were made in this transaction.
 
         Returns:
             The sealed documents in the same order; None where the person was erased, so that nothing may be kept.
         """
         unknown = dict.fromkeys(
-            one.subject for one in payloads if one.subject is not None and one.subject not in fresh
+            one.subject for one in payloads if one.key is None and one.subject is not None
         )
-        keys = {**fresh, **self._keys_of(connection, list(unknown))} if unknown else fresh
-        own = {one.keeper: self._own(one.keeper) for one in payloads if one.subject is None}
+        keys = self._keys_of(connection, list(unknown)) if unknown else {}
+        alone = {one.keeper for one in payloads if one.key is None and one.subject is None}
+        own = {keeper: self._own(keeper) for keeper in alone}
         seal = self._keys.column(TABLE, KeyClass.AUDIT).seal
         sealed: list[bytes | None] = []
-        for event, subject, keeper, content in payloads:
-            key = own[keeper] if subject is None else keys[subject]
+        for event, subject, keeper, content, fresh in payloads:
+            key = fresh or (own[keeper] if subject is None else keys[subject])
             body = None if key is None else seal(key, {_FIELD: content}, event, key.subject, _VERSION)
             sealed.append(body)
         return sealed

@@ -55,12 +55,12 @@ class Resealed:
 
 
 def new_keys(
-    keys: Keys, connection: Connection, wanted: Mapping[str, Sequence[UUID]]
+    keys: Keys, connection: Connection, wanted: Mapping[str, Sequence[bytes]]
 ) -> dict[str, list[DocumentKey]]:
     """First data keys for people whom nobody knows yet, all stored by one COPY.
 
     Args:
-        wanted: The data subjects by key class.
+        wanted: The data subjects by key class, 16 bytes each.
 
     Returns:
         The keys by key class, in the order of the subjects.
@@ -78,7 +78,7 @@ def new_keys(
         generation = Struct(">ihii").pack(2, 1, 4, epoch)
         between = (_size(len(word)), word.encode(), generation, _size(6), b"active", _size(WRAPPED_SIZE))
         pieces[word] = b"".join(between), *wrap_context_around(tenant, word, 1)
-    owners = sorted((subject.bytes, word) for word, subjects in wanted.items() for subject in subjects)
+    owners = sorted((subject, word) for word, subjects in wanted.items() for subject in subjects)
     # Random ids, handed out in their order: so both indexes of the table grow in theirs, which costs half as much.
     random, number = os.urandom(48 * len(owners)), 16 * len(owners)
     kids = sorted(random[place : place + 16] for place in range(0, number, 16))
@@ -94,7 +94,7 @@ def new_keys(
     driver: Any = connection.connection.dbapi_connection
     with driver.cursor() as cursor:
         copy_into(cursor, "keys", "data_key", _COLUMNS, io.BytesIO(b"".join(body)), binary=True)
-    return {word: [made[subject.bytes, word] for subject in subjects] for word, subjects in wanted.items()}
+    return {word: [made[subject, word] for subject in subjects] for word, subjects in wanted.items()}
 
 
 class Sealer:
@@ -126,12 +126,13 @@ class Sealer:
         self,
         keys: Keys,
         connection: Connection,
-        records: Sequence[tuple[UUID, UUID, Mapping[str, Any]]],
+        records: Sequence[tuple[bytes, bytes, Mapping[str, Any]]],
         also: Sequence[str] = (),
     ) -> tuple[Columns, dict[str, list[DocumentKey]]]:
         """What to store of new records of new persons: (record, subject, values), in their order.
 
         Args:
+            records: Ids have 16 bytes each.
             also: Key classes of which every person gets a key as well.
 
         Returns:
@@ -150,7 +151,7 @@ class Sealer:
             seal, documents = keys.column(self.entity.number, key_class).seal, columns[column]
             for place, key in zip(held[key_class], made[key_class], strict=True):
                 values = contents[place][key_class]
-                documents[place] = seal(key, values, records[place][0].bytes, key.subject, 1)
+                documents[place] = seal(key, values, records[place][0], key.subject, 1)
         return columns, {name: made[name] for name in map(str, also)}
 
     def known(

@@ -14,11 +14,12 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from pyramid.httpexceptions import HTTPException
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from crm_server.kernel import db
-from crm_server.kernel.errors import NoSpace, NotAuthenticated, TooSlow, Unavailable
+from crm_server.kernel import db, recalled
+from crm_server.kernel.errors import AppError, NoSpace, NotAuthenticated, Outdated, TooSlow, Unavailable
 from crm_server.kernel.keys import Keys
 from monitoring import metrics
 
@@ -42,15 +43,24 @@ def transaction_tween(
     deadline_seconds: int = registry.settings["kontor"].request_deadline
 
     def tween(request: Request) -> Response:
+        with recalled.allowed(request):
+            return until_done(request)
+
+    def until_done(request: Request) -> Response:
         deadline = time.monotonic() + deadline_seconds
         pause = _FIRST_PAUSE
         before = dict(request.environ.get(_ADHOC, {})), dict(request.__dict__)
         while True:
             try:
                 response = handler(request)
+                recalled.confirm(request)
                 _finish(request)
             except Exception as error:
                 _abandon(request)
+                if _is_outdated(request, error):
+                    recalled.look_afresh(request)
+                    _forget(request, *before)
+                    continue
                 if not db.is_retryable(error):
                     if isinstance(error, PoolTimeout):
                         raise Unavailable from error
@@ -70,6 +80,18 @@ def transaction_tween(
                 return response
 
     return tween
+
+
+def _is_outdated(request: Request, error: Exception) -> bool:
+    """Whether the actor was recalled and isn't any more who they were; a refusal is the answer to the right person."""
+    if isinstance(error, Outdated):
+        return True
+    if isinstance(error, AppError | HTTPException) and not isinstance(error, Unavailable):
+        try:
+            recalled.confirm(request)
+        except Outdated:
+            return True
+    return False
 
 
 def _finish(request: Request) -> None:

@@ -21,6 +21,7 @@ import os
 from collections.abc import Callable, Mapping
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class.
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -62,6 +63,7 @@ _GCM_TAIL: Final = (64 * 8).to_bytes(4, "big")
 _VERSIONS: Final = dict(enumerate(UINTS))
 # How many versions to either side are tried to name a rollback, after the commitment has already failed.
 ROLLBACK_SEARCH: Final = 64
+_NEVER_SHOWN: Final = (None, "", MappingProxyType[int, Any]({}))
 _unpack = Struct(">2s16s16s32s12s").unpack_from
 _sha256 = hashlib.sha256
 _equal = hmac.compare_digest
@@ -78,7 +80,17 @@ class DocumentKey:
     ``kid``, ``tenant`` and ``subject`` are 16 bytes each. It lives in memory only: it is neither shown nor pickled.
     """
 
-    __slots__ = ("_dek", "generation", "hmac_state", "key_class", "kid", "opened", "subject", "tenant")
+    __slots__ = (
+        "_dek",
+        "generation",
+        "hmac_state",
+        "key_class",
+        "kid",
+        "opened",
+        "shown",
+        "subject",
+        "tenant",
+    )
 
     def __init__(
         self, dek: bytes, kid: bytes, tenant: bytes, subject: bytes, key_class: str, generation: int = 1
@@ -96,6 +108,9 @@ class DocumentKey:
         # Salt and commitment of the document that was opened last, and its key: lists open the same ones again and
         # again. One tuple, so that threads see both or neither.
         self.opened: tuple[bytes, bytes] = (b"", b"")
+        # What readers of lists opened last: its column, the document with its place as they got it, and its fields. It
+        # lies here because it must go together with the key.
+        self.shown: tuple[SealedColumn | None, str, Mapping[int, Any]] = _NEVER_SHOWN
 
     def okm(self, label: bytes, salt: bytes, aad: bytes, length: int) -> bytes:
         """Derive keys for one document or stream through the library's own KBKDF."""

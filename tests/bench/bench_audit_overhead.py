@@ -1,7 +1,7 @@
 """What auditing costs a create and a read, and how fast the explorer pages through a large log. # AUD-13
 
-The same service creates the same contacts, by turns with the capture of the product and with one that only renews
-`event_id`, so that neither the event nor the trigger's substitute is written. `bench_audit.run` includes these rows.
+The same requests go by turns to the product and to one that writes no events (`product/unseen.py`). `bench_audit.run`
+includes these rows.
 """
 
 from __future__ import annotations
@@ -16,22 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
-from uuid_utils.compat import uuid7
 
-from compliance.audit import capture
 from compliance.audit.models import AuditEvent
 from crm_server.demo import load as demo
 from crm_server.domain.audit.queries import Filters, page
-from crm_server.kernel import db, firstkeys
+from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
-from crm_server.kernel.keys import Keys
 from crm_server.local import postgres
 from crm_server.migrations import manage
 from crm_server.models import datamap
-from crm_server.services import records
 from crm_server.settings import Settings, load
 from tests.bench import bench_http
-from tests.bench.bench_http import Cost
+from tests.bench.bench_http import Costs
 
 Row = dict[str, Any]
 MONTHS = 12
@@ -89,61 +85,8 @@ def product(kept: Path | None = None) -> Iterator[Settings]:
             postgres.stop(state)
 
 
-@contextmanager
-def uncaptured() -> Iterator[None]:
-    """Renew `event_id` and write nothing, not even the key under which an event's payload would be sealed."""
-    note, write, together = capture._note, capture.write, dict(firstkeys._TOGETHER)
-
-    def renew(_pending: list[Any], instance: Any, _action: str) -> None:
-        instance.event_id = uuid7()
-
-    capture._note, capture.write = renew, lambda *_: None
-    firstkeys._TOGETHER.clear()
-    try:
-        yield
-    finally:
-        capture._note, capture.write = note, write
-        firstkeys._TOGETHER.update(together)
-
-
-def creating(settings: Settings, rounds: int) -> Iterator[Row]:
-    """Milliseconds of one create with its commit, median, and CPU of this process."""
-    engine = db.create_app_engine(settings)
-    keys = Keys.open(settings, engine, listen=False)
-    factory = db.session_factory(engine, settings, keys=keys)
-
-    def create(number: int) -> Cost:
-        began, cpu = time.perf_counter(), time.process_time()
-        with db.open_session(factory, system_actor()) as session:
-            records(session, "contact").create(
-                {
-                    "family_name": f"Example {number}",
-                    "given_name": "Anna",
-                    "email": f"anna{number}@example.com",
-                    "phone": "+493012345678",
-                }
-            )
-            db.commit(session)
-        return Cost((time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000)
-
-    for number in range(50):
-        create(number)
-    with_it, without = [], []
-    for number in range(rounds):
-        with_it.append(create(2 * number))
-        with uncaptured():
-            without.append(create(2 * number + 1))
-    engine.dispose()
-    parts = ("latency", "CPU of the application")
-    yield from _compared("create", _median(with_it), _median(without), parts)
-
-
-def _median(taken: list[Cost]) -> Cost:
-    return Cost(statistics.median(one.latency for one in taken), statistics.median(one.cpu for one in taken))
-
-
-def reading(settings: Settings) -> Iterator[Row]:
-    """Milliseconds of one request that reads over HTTP, and of CPU, by turns.
+def requests(settings: Settings) -> Iterator[Row]:
+    """Milliseconds of one request over HTTP, and of CPU, by turns.
 
     One client alone waits for its request and nothing else; with 16 at once both processors are full, so each waits
     for the work of all.
@@ -156,7 +99,11 @@ def reading(settings: Settings) -> Iterator[Row]:
         (one,) = connection.exec_driver_sql(
             "select id from crm.contact where deleted_at is null limit 1"
         ).one()
-    paths = {"read": f"/api/v1/contacts/{one}", "list of 50": "/api/v1/contacts?sort=-created_at&limit=50"}
+    scripts = {
+        "read": bench_http.asking("read", f"/api/v1/contacts/{one}"),
+        "list of 50": bench_http.asking("list", "/api/v1/contacts?sort=-created_at&limit=50"),
+        "create": bench_http.creating(),
+    }
     (pid_file,) = settings.state_dir.glob("postgres/*/postmaster.pid")
     database = bench_http.postmaster(pid_file.parent)
     with (
@@ -165,8 +112,7 @@ def reading(settings: Settings) -> Iterator[Row]:
         _strict(),
         bench_http.server(settings) as strict,
     ):
-        for name, path in paths.items():
-            script = bench_http.asking("audit", path)
+        for name, script in scripts.items():
             loads = {
                 kind: bench_http.Requests(url, token, script, (pid, database))
                 for kind, (url, pid) in {"told": usual, "flushed": strict, "bare": unseen}.items()
@@ -175,6 +121,8 @@ def reading(settings: Settings) -> Iterator[Row]:
                 cost = bench_http.by_turns(loads, clients)
                 parts = (f"latency of {who}", f"CPU of application and database, {who}")
                 yield from _compared(name, cost["told"], cost["bare"], parts)
+                if name == "create":
+                    continue
                 # What a site pays that wants the event on the disk first: a flush, whatever the disk takes for it.
                 waiting = f"{name}, waiting for the disk"
                 yield from _compared(waiting, cost["flushed"], cost["bare"], parts, aimed=False)
@@ -195,13 +143,13 @@ CLIENTS = {1: "one client", 16: "16 clients"}
 
 
 def _compared(
-    name: str, audited: Cost, bare: Cost, parts: tuple[str, str], *, aimed: bool = True
+    name: str, audited: Costs, bare: Costs, parts: tuple[str, str], *, aimed: bool = True
 ) -> Iterator[Row]:
     for part, what in zip(("latency", "cpu"), parts, strict=True):
         with_it, without = getattr(audited, part), getattr(bare, part)
         yield _row(f"{name} with audit, {what}", with_it, "ms", "stated", met=True)
         yield _row(f"{name} without audit, {what}", without, "ms", "stated", met=True)
-        share = (with_it / without - 1) * 100
+        share = (audited.over(bare, part) - 1) * 100
         counts = aimed and part == "latency"
         aim = "<= 15" if counts else "stated"
         yield _row(f"overhead of auditing on {name}, {what}", share, "%", aim, met=not counts or share <= 15)
@@ -297,11 +245,11 @@ def _row(name: str, value: float, unit: str, aim: str, *, met: bool) -> Row:
     return {"name": name, "value": round(value, 4), "unit": unit, "aim": aim, "met": met}
 
 
-def run(rounds: int = 400) -> list[Row]:
+def run() -> list[Row]:
     """Run all; KONTOR_BENCH_SIZES=10000000 for the large log."""
     count = int(os.environ.get("KONTOR_BENCH_SIZES", "1000000").partition(",")[0])
     with product() as settings:
-        rows = [*creating(settings, rounds), *reading(settings)]
+        rows = list(requests(settings))
     with product(LARGE / str(count)) as settings:
         return rows + list(exploring(settings, count))
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,18 @@ STATE = Path("var/bench/state")
 WORK = Path("var/bench/http")
 USUAL = 100_000
 CLIENTS, WORKERS, ROUNDS, SECONDS = 16, 2, 2, 6
-TURNS, TURN_SECONDS = 5, 2
+TURNS, TURN_SECONDS = 20, 1
 AIMS = {"read one": 0.25, "list 50": 0.2, "search by mail": 0.25, "create": 0.2}
+
+HEAD = 'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
+CONTACT = {"given_name": "Bench", "family_name": "Mark", "job_title": "Tester", "country": "DE"}
+CREATE = (
+    'headers["Content-Type"] = "application/json"\nlocal n = os.time() * 1000000\n'
+    "function request() n = n + 1\n"
+    f'local body = [[{json.dumps(CONTACT)[:-1]}, "email": "bench]] .. string.format("%d", n) '
+    '.. [[@example.com"}]]\n'
+    'return wrk.format("POST", "/api/v1/contacts", headers, body) end'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +247,12 @@ def _samples(url: str, token: str) -> tuple[list[str], list[str]]:
 
 
 def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[Scenario]:
-    head = 'local token = os.getenv("TOKEN")\nlocal headers = {["Authorization"] = "Bearer " .. token}\n'
     listing = "/api/v1/contacts?filter[country]=DE&sort=-created_at&limit=50"
     pick = "math.randomseed(os.time())\nlocal items = {%s}\n"
-    contact = {"given_name": "Bench", "family_name": "Mark", "job_title": "Tester", "country": "DE"}
     return [
         Scenario(
             "read one",
-            head
+            HEAD
             + pick % ",".join(f'"{item}"' for item in ids)
             + 'function request() return wrk.format("GET", "/api/v1/contacts/" '
             ".. items[math.random(#items)], headers) end",
@@ -252,12 +260,12 @@ def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[S
         ),
         Scenario(
             "list 50",
-            head + f'function request() return wrk.format("GET", "{_quoted(listing)}", headers) end',
+            HEAD + f'function request() return wrk.format("GET", "{_quoted(listing)}", headers) end',
             ("GET", _quoted(listing), None),
         ),
         Scenario(
             "search by mail",
-            head
+            HEAD
             + pick % ",".join(f'"{item}"' for item in mails)
             + 'function request() return wrk.format("GET", "/api/v1/contacts?filter%5Bemail%5D=" '
             ".. items[math.random(#items)], headers) end",
@@ -265,13 +273,8 @@ def _scenarios(ids: list[str], mails: list[str], url: str, token: str) -> list[S
         ),
         Scenario(
             "create",
-            head
-            + 'headers["Content-Type"] = "application/json"\nlocal n = os.time() * 1000000\n'
-            + "function request() n = n + 1\n"
-            + f'local body = [[{json.dumps(contact)[:-1]}, "email": "bench]] .. string.format("%d", n) '
-            + '.. [[@example.com"}]]\n'
-            + 'return wrk.format("POST", "/api/v1/contacts", headers, body) end',
-            ("POST", "/api/v1/contacts", {**contact, "email": "bench0@example.com"}),
+            HEAD + CREATE,
+            ("POST", "/api/v1/contacts", {**CONTACT, "email": "bench0@example.com"}),
         ),
     ]
 
@@ -398,17 +401,42 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Milliseconds of one request, and milliseconds of CPU of all its processes. Medians of the turns."""
+    """Milliseconds of one request, and milliseconds of CPU of all its processes."""
 
     latency: float
     cpu: float
 
 
-def by_turns(loads: Mapping[Any, Requests], clients: int = CLIENTS) -> dict[Any, Cost]:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Costs of one load, turn by turn."""
+
+    turns: Sequence[Cost]
+
+    @property
+    def latency(self) -> float:
+        """The median in milliseconds."""
+        return statistics.median(one.latency for one in self.turns)
+
+    @property
+    def cpu(self) -> float:
+        """The median in milliseconds."""
+        return statistics.median(one.cpu for one in self.turns)
+
+    def over(self, other: Costs, part: str) -> float:
+        """How many times as much as another load, as the median of neighbouring turns.
+
+        A machine's speed may change within minutes by more than what is asked for.
+        """
+        pairs = zip(self.turns, other.turns, strict=True)
+        return statistics.median(getattr(one, part) / getattr(two, part) for one, two in pairs)
+
+
+def by_turns(loads: Mapping[Any, Requests], clients: int = CLIENTS) -> dict[Any, Costs]:
     """What a request of each load costs. They run by turns, so a machine that gets slower meets all alike."""
     found: dict[Any, list[Cost]] = {name: [] for name in loads}
     for turn in range(TURNS + 1):
-        for name, one in loads.items():
+        for name, one in list(loads.items())[:: -1 if turn % 2 else 1]:
             before = sum(map(measure.cpu_seconds, one.pids))
             done = measure.wrk(one.url, one.script, clients=clients, seconds=TURN_SECONDS, token=one.token)
             if done.errors:
@@ -416,10 +444,7 @@ def by_turns(loads: Mapping[Any, Requests], clients: int = CLIENTS) -> dict[Any,
             if turn:  # the first one prepares statements and fills caches
                 used = sum(map(measure.cpu_seconds, one.pids)) - before
                 found[name].append(Cost(clients / done.per_second * 1000, used / done.requests * 1000))
-    return {
-        name: Cost(*(statistics.median(getattr(turn, part) for turn in turns) for part in ("latency", "cpu")))
-        for name, turns in found.items()
-    }
+    return {name: Costs(turns) for name, turns in found.items()}
 
 
 def postmaster(data: Path) -> int:
@@ -430,10 +455,14 @@ def postmaster(data: Path) -> int:
 def asking(name: str, path: str) -> Path:
     """A script for wrk that gets one address again and again."""
     script = WORK / f"{name}.lua"
-    script.write_text(
-        'local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN")}\n'
-        f'function request() return wrk.format("GET", "{path}", headers) end'
-    )
+    script.write_text(f'{HEAD}function request() return wrk.format("GET", "{path}", headers) end')
+    return script
+
+
+def creating() -> Path:
+    """A script for wrk that creates contacts, each with an address of its own."""
+    script = WORK / "create.lua"
+    script.write_text(HEAD + CREATE)
     return script
 
 

@@ -23,6 +23,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, Uuid, insert, text
 
@@ -144,7 +145,7 @@ def _written(settings: Settings, tag: str) -> Spent:
     for start in range(0, ROWS, BATCH):
         with db.open_session(factory, system_actor()) as session:
             connection = session.connection()
-            given = [(new_id(), new_id(), person) for person in people[start : start + BATCH]]
+            given = [(new_id().bytes, new_id().bytes, person) for person in people[start : start + BATCH]]
             # The row behind the key is a foreign key's target; it is no part of sealing, and small.
             people_ids = [one[1] for one in given]
             known = _bookkeeping(len(given))
@@ -153,7 +154,8 @@ def _written(settings: Settings, tag: str) -> Spent:
             ids, subjects = [one[0] for one in given], [one[1] for one in given]
             columns = {"id": ids, "event_id": ids, "subject_id": subjects} | known
             copy_columns(connection, contact.table, columns | documents)
-            EntityTokens(keys, connection, contact.model).write((key, values) for key, _who, values in given)
+            tokens = EntityTokens(keys, connection, contact.model)
+            tokens.write((UUID(bytes=key), values) for key, _who, values in given)
             db.commit(session)
     return _since(began)
 

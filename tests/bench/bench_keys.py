@@ -141,6 +141,6 @@ def run() -> list[Row]:
 def _fill(factory: sessionmaker[Session], keys: Keys) -> None:
     for start in range(0, NUMBER, _BATCH):
         with db.open_session(factory, system_actor()) as session:
-            subjects = [uuid4() for _ in range(min(_BATCH, NUMBER - start))]
+            subjects = [uuid4().bytes for _ in range(min(_BATCH, NUMBER - start))]
             new_keys(keys, session.connection(), {str(KeyClass.IDENTITY): subjects})
             session.commit()

@@ -16,7 +16,8 @@ from typing import Protocol
 from compliance.audit.log.files import write_atomically
 from compliance.audit.siem.event import AuditEvent, Policy
 from compliance.audit.siem.formats import Sender, render
-from compliance.audit.siem.transport import Cause, DeliveryError, Item, Transport
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal, Transport
+from security.network import Cause
 
 Leaves = Callable[[int, int], Iterable[tuple[int, bytes]]]
 """`leaves(start, stop)` yields (index, leaf) of sealed events; `Mirror.leaves` fits."""
@@ -81,7 +82,7 @@ class Progress:
     size: int
     error: str | None
     peer: str | None
-    cause: Cause | None = None
+    cause: Cause | Refusal | None = None
 
     @property
     def backlog(self) -> int:

@@ -23,7 +23,7 @@ from compliance.audit.log import checkpoint as checkpoints
 from compliance.audit.log.note import NoteError
 from compliance.audit.log.tiles import Mirror, MirrorDamaged
 from compliance.audit.siem.forwarder import Forwarder, Progress
-from compliance.audit.siem.transport import Cause
+from compliance.audit.siem.transport import Refusal
 from crm_server.domain.audit import queries
 from crm_server.domain.audit.models import Sink, SinkState
 from crm_server.domain.audit.places import places
@@ -147,7 +147,9 @@ class Delivery:
                 except (OSError, NoteError, MirrorDamaged, ValueError, SQLAlchemyError) as error:
                     mirror = None
                     size = position.index if forwarder is None else forwarder.progress(position.index).size
-                    progress = Progress(position.index, position.index, size, _reason(error), None, Cause.LOG)
+                    progress = Progress(
+                        position.index, position.index, size, _reason(error), None, Refusal.LOG
+                    )
                     self.stop.wait(_TELL_SECONDS)
                 self._tell(log, progress, transport)
                 if progress.error or progress.sent >= progress.size:

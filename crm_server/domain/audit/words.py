@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compliance.audit.siem.transport import Cause
+from compliance.audit.siem.transport import Refusal
 from compliance.datamap.text import _
+from crm_server.kernel.connection import CONNECTION
 from crm_server.kernel.rowrules import RowAction
 from crm_server.permissions import Action, Permission
 
@@ -157,7 +158,14 @@ _MACHINES: dict[str, Text] = {
     "job": _("Background job"),
     "system": _("The system itself"),
 }
-ORIGINS: dict[str, Text] = {"web": _("Page"), "api": _("Interface for programs"), **_MACHINES}
+ORIGINS: dict[str, Text] = {
+    "web": _("Page"),
+    "api": _("Interface for programs"),
+    "demo": _("Made-up data of a trial"),
+    "sealer": _("The sealer of the log"),
+    "sql": _("A command to the database, past the application"),
+    **_MACHINES,
+}
 METHODS: dict[str, Text] = {
     "none": _("None"),
     "password": _("Password"),
@@ -168,6 +176,8 @@ METHODS: dict[str, Text] = {
     "sso": _("Single sign-on"),
     "token": _("API token"),
     "scim": _("SCIM"),
+    "kontor_app": _("Role of the database"),
+    "kontor_owner": _("Role of the database"),
     **_MACHINES,
 }
 PURPOSES: dict[str, Text] = {"operation": _("Daily work")}
@@ -280,27 +290,12 @@ _ROWS: dict[str, Text] = {
 _PERMISSIONS = frozenset(map(str, Permission))
 _ACTIONS_ON_RECORDS = frozenset(map(str, Action))
 CAUSES: dict[str, Text] = {
-    Cause.REFUSED: _("Nothing answers at this address and port."),
-    Cause.TIMED_OUT: _("No answer came in time."),
-    Cause.UNKNOWN_NAME: _("The name of the host is not known."),
-    Cause.UNREACHABLE: _("The network leads to no such host."),
-    Cause.UNTRUSTED: _(
-        "Its certificate comes from an authority that isn't trusted. Check the authority of this sink."
-    ),
-    Cause.EXPIRED: _("Its certificate has expired."),
-    Cause.NOT_YET_VALID: _("Its certificate isn't valid yet. Is a clock wrong?"),
-    Cause.WRONG_NAME: _("Its certificate is for another name. Check the name in the certificate."),
-    Cause.CERTIFICATE: _("Its certificate can't be accepted."),
-    Cause.REFUSES_US: _("It doesn't accept our certificate."),
-    Cause.ASKS_FOR_OURS: _("It asks for a certificate of ours, and this sink has none."),
-    Cause.NO_TLS: _("No secure connection came about. Does this port speak TLS?"),
-    Cause.CLOSED: _("It closed the connection."),
-    Cause.ANSWERED: _("It answered, and refused the events."),
-    Cause.UNACKNOWLEDGED: _("It accepted events and didn't acknowledge them."),
-    Cause.TOO_LONG: _("An event is too long for it. Lower the limit of this sink."),
-    Cause.DISK: _("The file can't be written."),
-    Cause.LOG: _("The audit log can't be read here, or nothing is signed yet."),
-    Cause.OTHER: _("The connection failed."),
+    **CONNECTION,
+    Refusal.ANSWERED: _("It answered, and refused the events."),
+    Refusal.UNACKNOWLEDGED: _("It accepted events and didn't acknowledge them."),
+    Refusal.TOO_LONG: _("An event is too long for it. Lower the limit of this sink."),
+    Refusal.DISK: _("The file can't be written."),
+    Refusal.LOG: _("The audit log can't be read here, or nothing is signed yet."),
 }
 """Why a sink takes no events, by kind; what the network said exactly stands beside it, in its own language."""
 RULE_VALUES: dict[str, Text] = {

@@ -8,12 +8,15 @@ from compliance.datamap.text import Text, _
 from crm_server.domain.identity.models import FACTOR_POLICIES
 from crm_server.domain.identity.services.differences import Difference, RoleDraft, difference
 from crm_server.kernel import rowrules
+from crm_server.kernel.connection import CONNECTION
 from crm_server.permissions import BUILT_IN_ROLES, Action, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from compliance.datamap import DataMap
+    from security.identity.ldap.diagnosis import Step
+    from security.identity.oidc.diagnosis import Step as ProviderStep
 
 ACTIONS: dict[Action, Text] = {
     Action.READ: _("see"),
@@ -146,3 +149,41 @@ _WAYS: dict[str, Text] = {
 def ways(method: str) -> list[Text | str]:
     """How somebody logged in, step by step, from what a session keeps: "password+totp"."""
     return [_WAYS.get(step, step) for step in method.split("+")]
+
+
+_STEPS: dict[str, Text] = {
+    "service_account": _("The directory doesn't let the service account in. Check its name and password."),
+    "user_base": _("There is no such entry, or the service account may not see it."),
+    "group_base": _("There is no such entry, or the service account may not see it."),
+    "search": _(
+        "The directory refused the search. Check where people and groups are, and what the account may see."
+    ),
+    "one_match": _("Nobody has this log-in name there, or several people have it. Neither can log in."),
+    "immutable_id": _("The service account can't read entryUUID or objectGUID of this person."),
+    "account_state": _("The directory says that this account may not be used."),
+    "listing": _("The answer was cut off. The service account must be allowed to list everybody."),
+}
+
+
+def directory_trouble(step: Step) -> Text | None:
+    """What a failed step of the test of a directory means, and what to do; None where it passed."""
+    if step.passed:
+        return None
+    return CONNECTION[step.cause] if step.cause is not None else _STEPS.get(step.code)
+
+
+_PROVIDER_STEPS: dict[str, Text] = {
+    "address": _(
+        "This address can't be called from here. Networks of your own are named in KONTOR_OUTGOING_NETWORKS."
+    ),
+    "metadata": _(
+        "The provider doesn't describe itself there. Check the issuer, its certificate, and that it is running."
+    ),
+    "keys": _("The provider's keys can't be read."),
+    "authorization": _("The provider names no usable place for the log-in."),
+}
+
+
+def provider_trouble(step: ProviderStep) -> Text | None:
+    """What a failed step of the test of a provider means, and what to do; None where it passed."""
+    return None if step.passed else _PROVIDER_STEPS.get(step.code)

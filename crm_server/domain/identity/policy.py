@@ -8,6 +8,7 @@ from pyramid.security import Allowed, Denied
 
 from crm_server.domain.identity.authentication import COOKIE, Authenticator
 from crm_server.kernel.client import address_of
+from crm_server.kernel.recalled import IDENTITY, may_recall
 from crm_server.permissions import Action, EntityContext, record_permission
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ class SecurityPolicy:
 
     def identity(self, request: Request) -> Actor | None:
         """The actor, or None. A bearer token never falls back to a cookie."""
-        if "kontor.identity" in request.environ:
-            found: Actor | None = request.environ["kontor.identity"]
+        if IDENTITY in request.environ:
+            found: Actor | None = request.environ[IDENTITY]
             return found
+        recall = may_recall(request)
         header = request.headers.get("Authorization", "")
 
         def address() -> str | None:
@@ -37,14 +39,18 @@ class SecurityPolicy:
         if header:
             scheme, _space, text = header.partition(" ")
             actor = (
-                self._authenticator.by_token(text.strip(), request.request_id, address)
+                self._authenticator.by_token(text.strip(), request.request_id, address, recall=recall)
                 if scheme.lower() == "bearer"
                 else None
             )
         else:
             cookie = request.cookies.get(COOKIE)
-            actor = self._authenticator.by_session(cookie, request.request_id, address) if cookie else None
-        request.environ["kontor.identity"] = actor
+            actor = (
+                self._authenticator.by_session(cookie, request.request_id, address, recall=recall)
+                if cookie
+                else None
+            )
+        request.environ[IDENTITY] = actor
         return actor
 
     def authenticated_userid(self, request: Request) -> str | None:

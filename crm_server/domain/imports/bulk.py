@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import Table, bindparam, cast, column, update, values
 
@@ -32,8 +33,6 @@ from crm_server.kernel.keys import keys_of
 from crm_server.kernel.sealing import Resealed, Sealer
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from sqlalchemy.orm import Session
 
     from crm_server.kernel.actor import Actor
@@ -108,11 +107,13 @@ class Bulk:
             if "id" not in record:
                 record["id"] = new_id()
         keys = [record["id"] for record in records]
-        event_ids = new_ids(len(records))
-        if self._subject is not None:
-            self._subjects(records, event_ids)
-        documents, audit_keys = self._sealed(records)
-        cells: dict[str, Column] = {**self._columns(records), **documents, **self._made(keys, event_ids)}
+        # A UUID makes its bytes anew whenever it is asked for them, and each goes into several tables.
+        ids, event_ids = [key.bytes for key in keys], new_ids(len(keys))
+        subjects = None if self._subject is None else self._subjects(records, event_ids)
+        documents, audit_keys = self._sealed(records, ids, subjects)
+        cells: dict[str, Column] = {**self._columns(records), **documents, **self._made(ids, event_ids)}
+        if self._subject is not None and subjects is not None:
+            cells[self._subject] = subjects
         if "import_id" in self.entity.fields:
             cells["import_id"] = repeat(import_id, len(records))
         copy_columns(self._connection, self.entity.table, cells)
@@ -120,14 +121,15 @@ class Bulk:
             self._tokens().write((record["id"], record) for record in records)
         if self._custom:
             insert_values(self._connection, self.entity, records)
-        self._log(self._creations(records, event_ids), audit_keys)
+        metas, payloads = self._creations(records)
+        self._log(Creations(self.entity.number, event_ids, ids, subjects, metas, payloads, audit_keys))
         return keys
 
-    def _made(self, keys: Sequence[UUID], event_ids: Sequence[bytes]) -> dict[str, Column]:
+    def _made(self, ids: Sequence[bytes], event_ids: Sequence[bytes]) -> dict[str, Column]:
         """The columns of new rows that every table has."""
-        number, moment = len(keys), now()
+        number, moment = len(ids), now()
         return {
-            "id": keys,
+            "id": ids,
             "event_id": event_ids,
             "version": repeat(1, number),
             "created_at": repeat(moment, number),
@@ -214,20 +216,19 @@ class Bulk:
         return [change.record_id for change in members if change.record_id in found]
 
     def _sealed(
-        self, records: Sequence[dict[str, Any]]
-    ) -> tuple[dict[str, list[Any]], dict[UUID, DocumentKey]]:
+        self, records: Sequence[dict[str, Any]], ids: Sequence[bytes], subjects: Sequence[bytes] | None
+    ) -> tuple[dict[str, list[Any]], list[DocumentKey] | None]:
         """Columns with the documents of new records; and the keys of new persons for what the audit log tells."""
         if self._sealer is None:
-            return {}, {}
-        subject = self.entity.policy.subject or ""
+            return {}, None
         vault = keys_of(self._session)
-        if self._subject is None:
+        if subjects is None:
+            subject = self.entity.policy.subject or ""
             known = [(record["id"], record.get(subject), record) for record in records]
-            return self._sealer.known(vault, known), {}
-        fresh = [(record["id"], record[subject], record) for record in records]
+            return self._sealer.known(vault, known), None
+        fresh = list(zip(ids, subjects, records, strict=True))
         columns, made = self._sealer.fresh(vault.keys, self._connection, fresh, (KeyClass.AUDIT,))
-        subjects = (record[subject] for record in records)
-        return columns, dict(zip(subjects, made[KeyClass.AUDIT], strict=True))
+        return columns, made[KeyClass.AUDIT]
 
     def _seals(self, change: Change) -> bool:
         return self._sealer is not None and not self._sealer.places.keys().isdisjoint(change.after)
@@ -243,25 +244,24 @@ class Bulk:
     def _tokens(self) -> EntityTokens:
         return EntityTokens(keys_of(self._session).keys, self._connection, self.entity.model)
 
-    def _log(
-        self, events: Sequence[Event] | Creations, fresh: Mapping[UUID, DocumentKey] | None = None
-    ) -> None:
+    def _log(self, events: Sequence[Event] | Creations) -> None:
         """The events and their payloads, by COPY as well."""
-        told, payloads = columns_of(self._connection, self._actor, events, fresh)
+        told, payloads = columns_of(self._connection, self._actor, events)
         for model, columns in ((AuditEvent, told), (AuditPayload, payloads)):
             table: Any = model.__table__
             copy_columns(self._connection, table, columns)
 
-    def _subjects(self, records: Sequence[dict[str, Any]], event_ids: Sequence[bytes]) -> None:
-        """A data subject for each new person; keys, requests and consents will hang on it.
+    def _subjects(self, records: Sequence[dict[str, Any]], event_ids: Sequence[bytes]) -> list[bytes]:
+        """A data subject for each new person; keys, requests and consents will hang on it. Returns their keys.
 
         It begins with its record and says nothing but that there is somebody, so one event tells of both: that of the
         record names the person and says that they are new.
         """
-        subjects = [new_id() for _record in records]
+        subjects = new_ids(len(records))
         for record, subject in zip(records, subjects, strict=True):
-            record[self._subject or ""] = subject
+            record[self._subject or ""] = UUID(bytes=subject)
         copy_columns(self._connection, self._datamap["data_subject"].table, self._made(subjects, event_ids))
+        return subjects
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """Columns that any record fills, with their default where a record leaves them out."""
@@ -270,8 +270,10 @@ class Bulk:
         defaults = {name: _default(table, name) for name in self.entity.fields if name in used}
         return {name: [record.get(name, default) for record in records] for name, default in defaults.items()}
 
-    def _creations(self, records: Sequence[Mapping[str, Any]], event_ids: Sequence[bytes]) -> Creations:
-        """The events of new records: what `_event` tells of a record before which there was nothing."""
+    def _creations(
+        self, records: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any] | None]]:
+        """Facts and payloads of the events of new records: what `_event` tells where there was nothing before."""
         metas: list[dict[str, Any]] = []
         payloads: list[dict[str, Any] | None] = []
         for record in records:
@@ -283,9 +285,7 @@ class Bulk:
             }
             metas.append(meta)
             payloads.append({"changes": changes} if changes else None)
-        subjects = [record.get(self._subject) if self._subject else None for record in records]
-        keys = [record["id"] for record in records]
-        return Creations(self.entity.number, event_ids, keys, subjects, metas, payloads)
+        return metas, payloads
 
     def _tell(self, filled: tuple[str, ...]) -> _Told:
         """What the event of a new record tells that has these fields: facts, and which values under which key."""

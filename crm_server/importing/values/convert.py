@@ -166,10 +166,12 @@ def _text_converter(limit: int | None, *, single_line: bool) -> Converter:
         if text[:1] == "'" and text[1:2] in _FORMULA:
             # Our own export puts an apostrophe before what a spreadsheet would take for a formula.
             text = text[1:]
-        text = unicodedata.normalize("NFC", CONTROL.sub(" ", text))
-        if single_line and ("\n" in text or "\r" in text):
-            # Addresses come with line breaks; the field has one line.
-            text = ", ".join(part.strip() for part in text.splitlines() if part.strip())
+        if not (text.isascii() and text.isprintable()):
+            # Few cells have anything to be put right.
+            text = unicodedata.normalize("NFC", CONTROL.sub(" ", text))
+            if single_line and ("\n" in text or "\r" in text):
+                # Addresses come with line breaks; the field has one line.
+                text = ", ".join(part.strip() for part in text.splitlines() if part.strip())
         if limit is not None and len(text) > limit:
             raise _too_long(limit)
         return text

@@ -18,11 +18,10 @@ from crm_server.kernel.listing.where import unknown_field
 from crm_server.kernel.opening import (
     Opener,
     Wanted,
-    as_bytes,
     document_columns,
     fill,
-    packed,
     wanted_documents,
+    written,
 )
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
@@ -74,8 +73,8 @@ class Selection:
             found.append(row)
         if opener is not None:
             for place, one in enumerate(self.sealed, len(plain)):
-                blobs = as_bytes(values[place] for values in rows)
-                opened = opener.open_all(self.entity, one.document, blobs)
+                texts = [values[place] for values in rows]
+                opened = opener.open_all(self.entity, one.document, texts)
                 for row, fields in zip(found, opened, strict=True):
                     fill(row, one, fields)
         for place, item in enumerate(self.labels, first):
@@ -109,7 +108,7 @@ class Selection:
 
     def outputs(self) -> str:
         """The select list over the expression "page", as `read` reads it."""
-        documents = [packed(self.entity, one.document, "page") for one in self.sealed]
+        documents = [written(self.entity, one.document, "page") for one in self.sealed]
         return output(self.shown, self.plain, documents, self.labels, self.stored_custom)
 
     def columns(self, entity: EntityDef, *more: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from sqlalchemy import Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -16,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from compliance.datamap import Semantic
 from crm_server.kernel.listing.query import COUNT_CAP
 from crm_server.kernel.listing.scope import sql_name, table_name
-from crm_server.kernel.opening import WantedFields, as_bytes, fill, packed
+from crm_server.kernel.opening import WantedFields, fill, written
 from crm_server.kernel.presenter import Presentation, mask_kind, presentation
 from security.access.masks import MaskKind, mask
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 SORT_VALUE = "sort_value"
 TOTAL = "total_count"
+_ID_LENGTH = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Label:
         """The embedded values of a page for a client, and the documents of sealed titles opened."""
         found = list(values)
         if self.document is not None and opener is not None:
-            found = self._opened(self.document, as_bytes(values), opener)
+            found = self._opened(self.document, values, opener)
         if isinstance(self.masked, MaskKind):
             for value in found:
                 if value is not None:
@@ -61,14 +61,14 @@ class Label:
         return found
 
     def _opened(
-        self, document: DocumentDef, values: Sequence[bytes | None], opener: Opener
+        self, document: DocumentDef, values: Sequence[str | None], opener: Opener
     ) -> list[dict[str, Any] | None]:
-        """Sealed titles come as bytes: the id of the record, and behind it its packed document if it has one."""
-        title = WantedFields(document, (self.target.fields[self.target.policy.title].number,), ("name",))
-        blobs = [(value or b"")[16:] or None for value in values]
+        """Sealed titles come as text: the id of the record, and behind it its written document if it has one."""
+        title = WantedFields(document, ((self.target.fields[self.target.policy.title].number, "name"),))
+        texts = [(value or "")[_ID_LENGTH:] or None for value in values]
         found: list[dict[str, Any] | None] = []
-        for value, fields in zip(values, opener.open_all(self.target, document, blobs), strict=True):
-            row = None if value is None else {"id": str(UUID(bytes=value[:16])), "name": None}
+        for value, fields in zip(values, opener.open_all(self.target, document, texts), strict=True):
+            row = None if value is None else {"id": value[:_ID_LENGTH], "name": None}
             if row is not None:
                 fill(row, title, fields)
             found.append(row)
@@ -92,7 +92,7 @@ def output(
     labels: Sequence[Label],
     custom: Sequence[CustomColumn],
 ) -> str:
-    """The select list over the page: ids as text, packed documents, embedded labels, custom fields. A reference to a
+    """The select list over the page: ids as text, written documents, embedded labels, custom fields. A reference to a
     record that the actor may not see has no label: the policy of its table hides it.
     """
     columns = [*(_output_column(shown.fields[name]) for name in names), *documents]
@@ -105,9 +105,9 @@ def output(
 
 
 def _label_value(item: Label) -> str:
-    """What a label needs of the record that it leads to: its id and title, or its id and the packed document."""
+    """What a label needs of the record that it leads to: its id and title, or its id and the written document."""
     if item.document is not None:
-        return f"uuid_send(x.id) || coalesce({packed(item.target, item.document, 'x')}, ''::bytea)"
+        return f"x.id::text || coalesce({written(item.target, item.document, 'x')}, '')"
     title = "null" if item.masked == "hidden" else f"x.{sql_name(item.target.policy.title)}::text"
     return f"jsonb_build_object('id', x.id, 'name', {title})"
 

@@ -14,6 +14,16 @@ as $$
     'hex')::uuid
 $$;
 
+-- Ends the transaction of an actor that a node recalled and who isn't any more who they were (crm_server/kernel/recalled.py).
+create or replace function kontor.outdated() returns boolean
+language plpgsql volatile
+set search_path = pg_catalog
+as $$
+begin
+  raise exception 'what was known about the actor has changed' using errcode = 'KN001';
+end
+$$;
+
 -- The backstop of audit capture: fires only for rows whose event_id was not renewed, that is for bulk statements,
 -- Core statements and raw SQL. It writes the event that the application did not write, and names the columns.
 create or replace function kontor.capture_change() returns trigger

@@ -9,7 +9,7 @@ grant select, insert, update, delete on all tables in schema identity, crm to ko
 grant select, insert, update, delete on kontor.idempotency_key to kontor_app;
 grant select on kontor.installation, kontor.schema_version to kontor_app;
 grant usage on all sequences in schema identity, crm to kontor_app;
-grant execute on function kontor.uuid7() to kontor_app;
+grant execute on function kontor.uuid7(), kontor.outdated() to kontor_app;
 
 -- The change feed is written by triggers alone; the application may read it and drop what is past its retention.
 revoke insert, update on crm.change from kontor_app;

@@ -2397,7 +2397,7 @@ def create_tables() -> None:
         unique=False,
         schema="audit",
         postgresql_using="gin",
-        postgresql_with={"fastupdate": "off"},
+        postgresql_with={"gin_pending_list_limit": 256},
         postgresql_where=sa.text("subject_ref is not null"),
     )
     op.create_index("ix_event_xid", "event", ["xid", "event_id"], unique=False, schema="audit")

@@ -15,6 +15,7 @@ from security.identity.ldap.outcome import IncompleteListing, Misconfigured, Ser
 from security.identity.ldap.people import Group, Person, person
 from security.identity.ldap.settings import ServerAddress
 from security.identity.ldap.transport import Session, TlsFacts
+from security.network import Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Step:
     passed: bool
     detail: str = field(default="", repr=False)
     milliseconds: int = 0
+    cause: Cause | None = None
+    """Why the connection failed, if that is what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,10 @@ def _diagnose_server(directory: Directory, server: ServerAddress, login: str | N
             if login is None or not all(step.passed for step in steps):
                 return ServerReport(server, tuple(steps), tls)
             return _diagnose_person(directory, session, login, steps, tls)
-    except (ServerTrouble, Misconfigured) as problem:
-        steps.append(Step(problem.step.replace(" ", "_"), False, problem.detail, _elapsed(start)))
+    except ServerTrouble as problem:
+        steps.append(_failed(problem, start, problem.cause))
+    except Misconfigured as problem:
+        steps.append(_failed(problem, start))
     except IncompleteListing as problem:
         steps.append(Step("listing", False, str(problem), _elapsed(start)))
     return ServerReport(server, tuple(steps))
@@ -92,6 +97,10 @@ def _diagnose_person(
     groups = groups_of(session, found)
     steps.append(Step("groups", True, f"{len(groups)} found", _elapsed(start)))
     return ServerReport(session.server, tuple(steps), tls, found, groups)
+
+
+def _failed(problem: ServerTrouble | Misconfigured, start: float, cause: Cause | None = None) -> Step:
+    return Step(problem.step.replace(" ", "_"), False, problem.detail, _elapsed(start), cause)
 
 
 def _elapsed(start: float) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from security.network import Cause
+
 
 class Outcome(enum.Enum):
     """Result of a log-in through the directory.
@@ -44,10 +46,12 @@ class DirectoryFailure(Exception):
 class ServerTrouble(Exception):
     """One server failed in a way that another one may not. Counts against its circuit breaker."""
 
-    def __init__(self, step: str, detail: str) -> None:
+    def __init__(self, step: str, detail: str, cause: Cause | None = None) -> None:
         super().__init__(f"{step}: {detail}")
         self.step = step
         self.detail = detail
+        self.cause = cause
+        """Why the connection failed, if that is what failed."""
 
 
 class Misconfigured(Exception):

@@ -23,6 +23,7 @@ from ldap3.core.exceptions import LDAPException
 from security.identity.ldap.bindresult import PASSWORD_POLICY_CONTROL, read_bind_result
 from security.identity.ldap.outcome import IncompleteListing, Misconfigured, Outcome, ServerTrouble
 from security.identity.ldap.settings import DirectorySettings, ServerAddress, Tls
+from security.network import Cause, cause_of
 
 _SUCCESS = 0
 _NO_SUCH_OBJECT = 32
@@ -269,18 +270,19 @@ def _open(settings: DirectorySettings, server: ServerAddress, dn: str, password:
         raise _connect_trouble(tls.failure or error) from error
     if not isinstance(connection.socket, _BoundedSocket):
         _close(connection)
-        raise ServerTrouble("tls", "the server did not start TLS")
+        raise ServerTrouble("tls", "the server did not start TLS", Cause.NO_TLS)
     return connection
 
 
 def _connect_trouble(error: Exception) -> ServerTrouble:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ServerTrouble("certificate", error.verify_message or "not verified")
+        return ServerTrouble("certificate", error.verify_message or "not verified", cause_of(error))
     if isinstance(error, ssl.SSLError):
-        return ServerTrouble("tls", error.reason or "handshake failed")
-    if isinstance(error, socket.gaierror):
-        return ServerTrouble("connect", "the host name can't be resolved")
-    return ServerTrouble("connect", str(error)[:200])
+        return ServerTrouble("tls", error.reason or "handshake failed", cause_of(error))
+    # ldap3 says so of a name that has no address.
+    if isinstance(error, socket.gaierror) or str(error) == "invalid server address":
+        return ServerTrouble("connect", "the host name can't be resolved", Cause.UNKNOWN_NAME)
+    return ServerTrouble("connect", str(error)[:200], cause_of(error))
 
 
 def _bind(connection: ldap3.Connection) -> tuple[int, str, dict[str, Any]]:
@@ -302,7 +304,7 @@ def _guarded(connection: ldap3.Connection, step: str, action: Callable[[], objec
     try:
         action()
     except _BROKEN as error:
-        raise ServerTrouble(step, f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise ServerTrouble(step, f"{type(error).__name__}: {str(error)[:200]}", cause_of(error)) from error
 
 
 def _require_success(result: Mapping[str, Any], base: str) -> None:

@@ -22,10 +22,11 @@ from compliance.audit.log.leaf import encode
 from compliance.audit.siem.event import AuditEvent, visible
 from compliance.audit.siem.formats import Sender, render
 from compliance.audit.siem.forwarder import FileCursor, Forwarder, SinkSettings, missing, send_test
-from compliance.audit.siem.transport import Cause, DeliveryError, Item, Window
+from compliance.audit.siem.transport import DeliveryError, Item, Window
 from compliance.audit.siem.transport.http import BulkTransport, HecTransport
 from compliance.audit.siem.transport.local import FileTransport, UdpTransport
 from compliance.audit.siem.transport.stream import StreamTransport, TlsSettings
+from security.network import Cause
 
 from .certificates import Authority
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from crm_server.domain.identity.labels import directory_trouble
 from security.identity.ldap import (
     AccountState,
     Directory,
@@ -274,17 +275,19 @@ class TestDiagnosis:
         assert [group.name for group in report.groups] == ["company", "sales-department", "sellers"]
 
     @pytest.mark.parametrize(
-        "change,code",
+        "change,code,said",
         [
-            ({"bind_password": "wrong"}, "service_account"),
-            ({"group_base": f"ou=nowhere,{BASE}"}, "group_base"),
-            ({"servers": (ServerAddress("127.0.0.1", 1),)}, "connect"),
-            ({"ca_file": None}, "certificate"),
+            ({"bind_password": "wrong"}, "service_account", "Check its name and password"),
+            ({"group_base": f"ou=nowhere,{BASE}"}, "group_base", "no such entry"),
+            ({"servers": (ServerAddress("127.0.0.1", 1),)}, "connect", "Nothing answers"),
+            ({"ca_file": None}, "certificate", "an authority that isn't trusted"),
         ],
     )
-    def test_the_step_that_fails_is_named(  # AUTH-10
-        self, settings: DirectorySettings, change: dict[str, object], code: str
+    def test_the_step_that_fails_is_named_with_what_to_do(  # AUTH-10
+        self, settings: DirectorySettings, change: dict[str, object], code: str, said: str
     ) -> None:
         (report,) = diagnose(Directory(dataclasses.replace(settings, **change)), "omar")  # type: ignore[arg-type]
         assert not report.passed
-        assert [step.code for step in report.steps if not step.passed] == [code]
+        (failed,) = (step for step in report.steps if not step.passed)
+        assert failed.code == code
+        assert said in str(directory_trouble(failed))

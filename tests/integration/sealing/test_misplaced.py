@@ -223,9 +223,47 @@ class TestRows:
         opener = Opener(session.info["kontor.keys"])
         moved, well, unknown, none = opener.open_each(entity, document, [*blobs, None])
         assert (moved, unknown, none) == ("document-moved", "key-missing", {})
-        assert [well] == opener.open_all(entity, document, blobs[1:2])
+        assert [well] == opener.open_all(entity, document, [blobs[1].hex()])
         assert "All is well" in well.values()
         assert [trouble.record for trouble in opener.troubles] == [one.id, lost.id]
+
+    def test_what_a_list_opened_is_remembered_with_its_key_and_nobody_can_alter_it(
+        self, session: Session
+    ) -> None:
+        """ENC-15: it is bounded and dropped as the keys are; the key alone leads to it."""
+        one, cache = self.comment(session), session.info["kontor.keys"].cache
+        first = self.read(session, one.id)
+        _column, _text, fields = cache.get(one.sealed_support[2:18]).shown
+        assert "Anna is angry" in fields.values()
+        with pytest.raises(TypeError):
+            fields[1] = "altered"
+        assert self.read(session, one.id) == first
+        cache.drop(one.sealed_support[2:18])
+        assert self.read(session, one.id) == first
+        assert "Anna" not in repr(cache) + repr(cache.get(one.sealed_support[2:18]))
+
+    def test_a_document_that_was_altered_since_it_was_remembered_is_refused(self, session: Session) -> None:
+        """ENC-3: with the right place, version, salt and commitment, as long as one bit of the body differs."""
+        one = self.comment(session)
+        assert self.read(session, one.id)[one.id]["body"] == "Anna is angry"
+        for at in (70, 90, -1):
+            blob = bytearray(one.sealed_support)
+            blob[at] ^= 1
+            change = text("update crm.case_comment set sealed_support = :blob where id = :id")
+            session.execute(change, {"blob": bytes(blob), "id": one.id})
+            assert self.read(session, one.id)[one.id]["unreadable"] == "document-altered"
+
+    def test_a_document_that_changed_since_it_was_remembered_is_opened(self, session: Session) -> None:
+        one = self.comment(session)
+        assert self.read(session, one.id)[one.id]["body"] == "Anna is angry"
+        one.body = "Anna is pleased"
+        session.flush()
+        assert self.read(session, one.id)[one.id]["body"] == "Anna is pleased"
+
+    def test_a_long_document_is_not_remembered(self, session: Session) -> None:
+        one = self.comment(session, "Anna is angry. " * 300)
+        assert self.read(session, one.id)[one.id]["body"].startswith("Anna is angry")
+        assert not session.info["kontor.keys"].cache.get(one.sealed_support[2:18]).shown[2]
 
     def test_an_opener_keeps_no_value(self, session: Session) -> None:
         assert "Anna" not in repr(Opener(session.info["kontor.keys"]))

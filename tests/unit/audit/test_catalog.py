@@ -24,9 +24,10 @@ from compliance.audit.siem.catalog import (
 )
 from compliance.audit.siem.event import Policy
 from compliance.audit.siem.formats import FORMATS, ocsf
-from compliance.audit.siem.transport import Cause
+from compliance.audit.siem.transport import Refusal
 from crm_server.domain.audit.queries import CLASSES as QUERIED
 from crm_server.domain.audit.words import ACTIONS, CAUSES, CLASSES
+from security.network import Cause
 
 from .siem_events import everything
 
@@ -57,7 +58,7 @@ def test_every_action_has_a_word_and_every_word_an_action() -> None:
     known = {action for actions in EVENT_TYPES.values() for action in actions}
     assert set(ACTIONS) == known
     assert set(CLASSES) == set(EVENT_TYPES)
-    assert set(CAUSES) == set(Cause)
+    assert set(CAUSES) == {*Cause, *Refusal}
     assert set(QUERIED) == set(EVENT_TYPES)
 
 

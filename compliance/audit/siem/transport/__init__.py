@@ -7,33 +7,19 @@ least once everywhere.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from security.network import Cause, cause_of, reason_of
 
-class Cause(StrEnum):
-    """Kinds of reasons for which a sink takes no events; pages have words for each in every language."""
 
-    REFUSED = "refused"
-    TIMED_OUT = "timed_out"
-    UNKNOWN_NAME = "unknown_name"
-    UNREACHABLE = "unreachable"
-    UNTRUSTED = "untrusted"
-    """Nobody whom we trust signed the certificate of the sink."""
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not_yet_valid"
-    WRONG_NAME = "wrong_name"
-    CERTIFICATE = "certificate"
-    """Anything else that is wrong with the certificate of the sink."""
-    REFUSES_US = "refuses_us"
-    """The sink doesn't accept our certificate."""
-    ASKS_FOR_OURS = "asks_for_ours"
-    """The sink asks for a certificate of ours, and there is none."""
-    NO_TLS = "no_tls"
-    CLOSED = "closed"
+class Refusal(StrEnum):
+    """Why a sink takes no events although the network is fine. The rest is a `security.network.Cause`."""
+
     ANSWERED = "answered"
     """It answered, and not that it took the events."""
     UNACKNOWLEDGED = "unacknowledged"
@@ -41,21 +27,32 @@ class Cause(StrEnum):
     DISK = "disk"
     LOG = "log"
     """What is to be sent can't be read here."""
-    OTHER = "other"
 
 
 class DeliveryError(Exception):
     """The sink did not take events.
 
     Attributes:
-        cause: The kind of reason.
+        cause: The kind of reason; pages have words for each in every language.
 
     The message is for the operator, in English: host, what the network said, and the way out.
     """
 
-    def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
+    def __init__(self, message: str, cause: Cause | Refusal = Cause.OTHER) -> None:
         super().__init__(message)
         self.cause = cause
+
+    @classmethod
+    def of(cls, where: str, what: str, error: Exception) -> DeliveryError:
+        """The error of a sink, from one of the network.
+
+        Args:
+            where: Host, with the port if it isn't plain.
+            what: What went wrong, such as "no connection".
+        """
+        if isinstance(error, ssl.SSLCertVerificationError):
+            what = "the sink's certificate is not acceptable"
+        return cls(f"{where}: {what}: {reason_of(error)}", cause_of(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from compliance.audit.siem.transport import Cause, DeliveryError, Item
-from compliance.audit.siem.transport.failures import failed
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal
 from compliance.audit.siem.transport.stream import TlsSettings, describe_peer, peer_until
 
 
@@ -35,7 +34,7 @@ class _Https:
         try:
             self._connection.connect()
         except OSError as error:
-            raise failed(self.host, "no connection", error) from error
+            raise DeliveryError.of(self.host, "no connection", error) from error
         self.certificate_until = peer_until(self._connection.sock)
         return f"{self.host}, {describe_peer(self._connection.sock)}"
 
@@ -47,9 +46,9 @@ class _Https:
             content = answer.read(1 << 20)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise failed(self.host, "the connection broke", error) from error
+            raise DeliveryError.of(self.host, "the connection broke", error) from error
         if not 200 <= answer.status < 300:
-            raise DeliveryError(f"{self.host}: answered {answer.status} {answer.reason}", Cause.ANSWERED)
+            raise DeliveryError(f"{self.host}: answered {answer.status} {answer.reason}", Refusal.ANSWERED)
         return content
 
     def close(self) -> None:
@@ -134,7 +133,7 @@ class HecTransport:
             if not isinstance(acknowledgement, int):
                 raise DeliveryError(
                     f"{self._http.host}: no ackId: switch on indexer acknowledgement for this token",
-                    Cause.UNACKNOWLEDGED,
+                    Refusal.UNACKNOWLEDGED,
                 )
             self._waiting.append((acknowledgement, items[-1].index, time.monotonic()))
         self.poll()
@@ -152,7 +151,7 @@ class HecTransport:
             self.confirmed = self._waiting.pop(0)[1]
         if self._waiting and time.monotonic() - self._waiting[0][2] > self._patience:
             raise DeliveryError(
-                f"{self._http.host}: a batch was accepted but never acknowledged", Cause.UNACKNOWLEDGED
+                f"{self._http.host}: a batch was accepted but never acknowledged", Refusal.UNACKNOWLEDGED
             )
 
     def close(self) -> None:
@@ -163,7 +162,7 @@ class HecTransport:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise DeliveryError(f"{self._http.host}: the answer is not JSON", Cause.ANSWERED) from error
+            raise DeliveryError(f"{self._http.host}: the answer is not JSON", Refusal.ANSWERED) from error
         if not isinstance(answer, dict):
-            raise DeliveryError(f"{self._http.host}: the answer is not a JSON object", Cause.ANSWERED)
+            raise DeliveryError(f"{self._http.host}: the answer is not a JSON object", Refusal.ANSWERED)
         return answer

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from compliance.audit.siem.transport import Cause, DeliveryError, Item
-from compliance.audit.siem.transport.failures import failed
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal
 
 UDP_LIMIT = 65_000
 
@@ -31,7 +30,7 @@ class UdpTransport:
             self._socket = socket.socket(family, kind, protocol)
             self._socket.connect(address)
         except OSError as error:
-            raise failed(self._address[0], "not sent", error) from error
+            raise DeliveryError.of(self._address[0], "not sent", error) from error
         return f"{self._address[0]}:{self._address[1]}, UDP"
 
     def send(self, items: Sequence[Item]) -> None:
@@ -43,12 +42,12 @@ class UdpTransport:
             if len(content) > UDP_LIMIT:
                 raise DeliveryError(
                     f"event {item.index} does not fit a datagram; lower the sink's message limit",
-                    Cause.TOO_LONG,
+                    Refusal.TOO_LONG,
                 )
             try:
                 self._socket.send(content)
             except OSError as error:
-                raise failed(self._address[0], "not sent", error) from error
+                raise DeliveryError.of(self._address[0], "not sent", error) from error
             self.confirmed = item.index
 
     def close(self) -> None:
@@ -76,7 +75,7 @@ class FileTransport:
             if end and os.pread(self._handle, 1, end - 1) != b"\n":
                 os.write(self._handle, b"\n")
         except OSError as error:
-            raise DeliveryError(f"{self._path}: {error.strerror}", Cause.DISK) from error
+            raise DeliveryError(f"{self._path}: {error.strerror}", Refusal.DISK) from error
         return str(self._path)
 
     def send(self, items: Sequence[Item]) -> None:
@@ -89,7 +88,7 @@ class FileTransport:
                 view = view[os.write(self._handle, view) :]
             os.fsync(self._handle)
         except OSError as error:
-            raise DeliveryError(f"{self._path}: {error.strerror}", Cause.DISK) from error
+            raise DeliveryError(f"{self._path}: {error.strerror}", Refusal.DISK) from error
         if items:
             self.confirmed = items[-1].index
 

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compliance.audit.siem.transport import Cause, DeliveryError, Item, Window
-from compliance.audit.siem.transport.failures import cause_of, failed, reason_of
+from compliance.audit.siem.transport import DeliveryError, Item, Refusal, Window
+from security.network import Cause, cause_of, reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class StreamTransport:
                 self._socket, peer = wrapped, f"{where}, {describe_peer(wrapped)}"
                 self.certificate_until = peer_until(wrapped)
         except OSError as error:
-            raise failed(where, "no connection", error) from error
+            raise DeliveryError.of(where, "no connection", error) from error
         self._expect_silence(self._probe)
         return peer
 
@@ -175,10 +175,10 @@ class StreamTransport:
             if self._socket is not None:
                 self._socket.settimeout(self._timeout)
         if received:
-            raise self._broken("it answered, which syslog never does", Cause.ANSWERED)
+            raise self._broken("it answered, which syslog never does", Refusal.ANSWERED)
         raise self._broken("it closed the connection", Cause.CLOSED)
 
-    def _broken(self, reason: str, cause: Cause) -> DeliveryError:
+    def _broken(self, reason: str, cause: Cause | Refusal) -> DeliveryError:
         if self._socket is not None:
             self._socket.close()
             self._socket = None

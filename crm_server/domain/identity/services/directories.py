@@ -14,14 +14,14 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import object_session
 
-from compliance.datamap.text import Text
+from compliance.datamap.text import Text, _
 from crm_server.domain.identity import events, seeds
 from crm_server.domain.identity.directory_models import CompanyDirectory
 from crm_server.domain.identity.models import User
 from crm_server.domain.identity.services.groups import Profile
 from crm_server.domain.identity.services.sources import fill
 from crm_server.kernel.clock import now
-from crm_server.kernel.errors import FieldError, ValidationFailed
+from crm_server.kernel.errors import Errors, FieldError, ValidationFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 SETTABLE = ("name", "flavour", "servers", "bind_dn", "user_base", "group_base", "user_filter", "authorities")
 """The fields of a directory that an administrator sets."""
+SERVER_HELP = _(
+    "ldaps://dc1.example.com or starttls://dc1.example.com is expected here, with a port if it is another one."
+)
 _PORTS = {"ldaps": 636, "starttls": 389}
 
 
@@ -119,6 +122,12 @@ class DirectoryService:
             ValidationFailed: naming each place.
         """
         fill(db, row, values, SETTABLE, secret)
+        errors = Errors()
+        if not row.servers or not all(map(_is_server, row.servers)):
+            errors.add("/servers", "form", SERVER_HELP)
+        if not secret and row.bind_password is None:
+            errors.add("/secret", "required", _("The service account needs a password."))
+        errors.raise_if_any()
         if secret:
             self.set_password(db, row, secret)
         try:
@@ -251,21 +260,27 @@ class DirectoryService:
 
 
 def parse_server(text: str) -> ServerAddress:
-    """Read "ldaps://dc1.example.com" or "starttls://dc1.example.com:389". Raises ValueError with the way out."""
+    """Read "ldaps://dc1.example.com" or "starttls://dc1.example.com:389". Raises ValueError."""
     from security.identity.ldap import ServerAddress, Tls
 
     scheme, found, rest = text.strip().partition("://")
     if not found or scheme not in _PORTS:
-        raise ValueError(
-            f'servers: "{text}" should look like ldaps://dc1.example.com or starttls://dc1.example.com'
-        )
+        raise ValueError(SERVER_HELP)
     tls = Tls(scheme)
     host, colon, port = rest.rstrip("/").rpartition(":")
     if not colon:
         host, port = rest.rstrip("/"), str(_PORTS[scheme])
-    if not host or not port.isdecimal():
-        raise ValueError(f'servers: "{text}" needs a host name and a port such as 636')
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(SERVER_HELP)
     return ServerAddress(host, int(port), tls)
+
+
+def _is_server(text: str) -> bool:
+    try:
+        parse_server(text)
+    except ValueError:
+        return False
+    return True
 
 
 def source_of(row: CompanyDirectory) -> str:

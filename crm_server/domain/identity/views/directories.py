@@ -79,6 +79,7 @@ def directory_page(request: Request, **more: Any) -> dict[str, Any]:
         "effects": (),
         "say": labels,
         "error": None,
+        "failure": None,
     } | more
 
 
@@ -96,7 +97,7 @@ def test_directory(request: Request) -> dict[str, Any]:
     try:
         client = services_of(request).directories.client(_get(request))
     except ValueError as wrong:
-        return directory_page(request, error=str(wrong), login=login)
+        return directory_page(request, failure=str(wrong), login=login)
     row, reports = _get(request), diagnose(client, login or None)
     gives = [
         queries.gives(request.db, source_of(row), {str(group.id) for group in report.groups})
@@ -120,7 +121,7 @@ def search_groups(request: Request) -> dict[str, Any]:
     try:
         found = find_groups(services_of(request).directories.client(_get(request)), text)
     except (DirectoryFailure, ValueError) as failure:
-        return directory_page(request, error=str(failure))
+        return directory_page(request, failure=str(failure))
     return directory_page(request, groups=found)
 
 
@@ -151,8 +152,9 @@ def map_group(request: Request) -> dict[str, Any] | Response:
     except (AppError, DirectoryFailure, ValueError) as refused:
         db.rollback()
         request.response.status_int = 422
-        text = (refused.detail or refused.title) if isinstance(refused, AppError) else str(refused)
-        return directory_page(request, error=text)
+        if isinstance(refused, AppError):
+            return directory_page(request, error=refused.detail or refused.title)
+        return directory_page(request, failure=str(refused))
     flash.add(request, "saved")
     return HTTPSeeOther(request.route_path("directory", id=row.id))
 
@@ -171,7 +173,7 @@ def preview(request: Request) -> dict[str, Any]:
     try:
         found = services_of(request).directories.compare(request.db, row, apply=False)
     except (DirectoryFailure, ValueError) as failure:
-        return directory_page(request, error=str(failure))
+        return directory_page(request, failure=str(failure))
     return directory_page(request, preview=found.plain(), effects=queries.effects(request.db, found.changes))
 
 

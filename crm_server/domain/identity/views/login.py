@@ -25,6 +25,7 @@ from crm_server.domain.identity.views.common import (
 )
 from crm_server.kernel import db as database
 from crm_server.kernel.errors import NotFound, ValidationFailed
+from crm_server.kernel.recalled import IDENTITY
 from crm_server.permissions import PUBLIC, Permission
 from crm_server.web import flash
 from crm_server.web.errors import WAITS_FOR
@@ -145,7 +146,7 @@ def logout(request: Request) -> dict[str, Any] | Response:
     if there is None:
         flash.add(request, "logged_out")
         return response
-    request.environ["kontor.identity"] = None
+    request.environ[IDENTITY] = None
     return {"provider": there[0], "url": there[1]}
 
 

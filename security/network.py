@@ -1,12 +1,35 @@
-"""What an error of the network means for a sink: the kind of reason, and words without anything of the events."""
+"""Why a connection to another machine failed, by kind: pages have words for each, in every language."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import ssl
+from enum import StrEnum
 
-from compliance.audit.siem.transport import Cause, DeliveryError
+
+class Cause(StrEnum):
+    """Kinds of failures."""
+
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    UNKNOWN_NAME = "unknown_name"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted"
+    """Nobody whom we trust signed the other side's certificate."""
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_NAME = "wrong_name"
+    CERTIFICATE = "certificate"
+    """Anything else that is wrong with the other side's certificate."""
+    REFUSES_US = "refuses_us"
+    """The other side doesn't accept our certificate."""
+    ASKS_FOR_OURS = "asks_for_ours"
+    """The other side asks for a certificate of ours, and there is none."""
+    NO_TLS = "no_tls"
+    CLOSED = "closed"
+    OTHER = "other"
+
 
 # OpenSSL's verify codes, X509_V_ERR_*.
 _OF_CERTIFICATES = {
@@ -23,7 +46,6 @@ _OF_NUMBERS = {
     errno.ENETUNREACH: Cause.UNREACHABLE,
     errno.EHOSTUNREACH: Cause.UNREACHABLE,
     errno.ENETDOWN: Cause.UNREACHABLE,
-    errno.EMSGSIZE: Cause.TOO_LONG,
 }
 _OF_KINDS: tuple[tuple[type[Exception], Cause], ...] = (
     (ssl.SSLEOFError, Cause.CLOSED),
@@ -34,18 +56,6 @@ _OF_KINDS: tuple[tuple[type[Exception], Cause], ...] = (
     (ConnectionError, Cause.CLOSED),
     (socket.gaierror, Cause.UNKNOWN_NAME),
 )
-
-
-def failed(where: str, what: str, error: Exception) -> DeliveryError:
-    """The error of a sink, from one of the network.
-
-    Args:
-        where: Host, with the port if it isn't plain.
-        what: What went wrong, such as "no connection".
-    """
-    if isinstance(error, ssl.SSLCertVerificationError):
-        what = "the sink's certificate is not acceptable"
-    return DeliveryError(f"{where}: {what}: {reason_of(error)}", cause_of(error))
 
 
 def cause_of(error: Exception) -> Cause:
@@ -61,12 +71,12 @@ def cause_of(error: Exception) -> Cause:
 
 
 def reason_of(error: Exception) -> str:
-    """The reason of a network error in words, without anything of the events."""
+    """What the network or the other side said, in English, without anything that was sent."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError) and error.reason:
         text = _said(error)
-        return f"the sink refused our certificate ({text})" if _is_about_us(error) else text
+        return f"it refused our certificate ({text})" if _is_about_us(error) else text
     if isinstance(error, TimeoutError):
         return "timed out"
     return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
