@@ -103,6 +103,12 @@ def administration(permissions: Iterable[str]) -> frozenset[str]:
     )
 
 
+def guarded(permissions: Iterable[str]) -> frozenset[str]:
+    """What of permissions takes a second person to give and to take: administration, and emergency access."""
+    held = frozenset(map(str, permissions))
+    return administration(held) | (held & {str(Permission.EMERGENCY_USE)})
+
+
 @dataclass(frozen=True, slots=True)
 class EntityContext:
     """What a route about one kind of record leads to; permissions of actions are asked for it."""

@@ -162,13 +162,17 @@ def audit_schemas() -> dict[str, Any]:
                 **_SINK,
                 "has_secrets": {"type": "boolean"},
                 **dict.fromkeys(("backlog", "position"), _MAYBE_NUMBER),
-                **dict.fromkeys(("error", "peer"), _MAYBE_TEXT),
+                **dict.fromkeys(("error", "cause", "peer"), _MAYBE_TEXT),
                 **dict.fromkeys(("failing_since", "certificates_until"), _MAYBE_TIME),
             },
         ),
         "AuditSinks": _list("AuditSink"),
         "AuditSinkTest": _object(
-            "taken", {"taken": {"type": "boolean"}, **dict.fromkeys(("line", "peer", "error"), _MAYBE_TEXT)}
+            "taken",
+            {
+                "taken": {"type": "boolean"},
+                **dict.fromkeys(("line", "peer", "error", "cause"), _MAYBE_TEXT),
+            },
         ),
     }
 

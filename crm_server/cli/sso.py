@@ -92,6 +92,8 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
 @JSON
 def test(*, name: str, as_json: bool) -> None:
     """Ask a provider what a log-in would ask, without logging anybody in. Exit code 1 when a step fails."""
+    from crm_server.domain.identity.labels import provider_trouble
+
     with identity_tools() as tools, refusals_as_sentences(), tools.session() as session:
         try:
             steps = tools.services.sso.test(session, _row(session, name))
@@ -105,6 +107,9 @@ def test(*, name: str, as_json: bool) -> None:
         click.echo(json.dumps(plain))
     for step in () if as_json else steps:
         click.echo(f"{'ok  ' if step.passed else 'FAIL'} {step.code}: {step.detail} ({step.milliseconds} ms)")
+        trouble = provider_trouble(step)
+        if trouble is not None:
+            click.echo(f"     → {trouble.interpolate()}")
     if not all(step.passed for step in steps):
         sys.exit(1)
 

@@ -124,7 +124,9 @@ class Finder:
             # So many are named until enough of the pool are among them.
             named = count * len(store.records) // max(len(pool), 1)
             if where is not None and min(where.most, named) <= _NAMED * len(pool):
-                found = store.stretches(self._connection, where.expression)
+                # A little more than half of them, so that two stretches should do.
+                width = named * len(store.records) * 5 // max(where.most * 8, 1)
+                found = store.stretches(self._connection, where.expression, width)
                 slots = chain.from_iterable(sorted(pool.intersection(some)) for some in found)
             else:
                 slots = filter(self._quick(tier), sorted(pool))

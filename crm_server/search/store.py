@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SAMPLED_ALL, _SAMPLED, _EACH, _EACH_LATER = 100, 10_000, 32, 256
 _MOST_GRAMS, _FEW_GRAMS, _LETTERS = 4, 2, 3
 _RARE = 20_000
-_STRETCHES, _HIGHEST = 16, 2**32
+_STRETCH, _HIGHEST = 1_000, 2**32
 # Pieces of the index are large while it is loaded, and merged once in the end; later they are small, and merged often.
 _LOADING = {"hashsize": 32_000_000, "automerge": 0, "crisismerge": 64}
 _LOADED = {"hashsize": 1_000_000, "automerge": 4, "crisismerge": 16}
@@ -344,13 +344,18 @@ class Store:
         )
         return [term for (term,) in found]
 
-    def stretches(self, connection: sqlite3.Connection, expression: str) -> Iterator[list[int]]:
-        """The slots that FTS5 finds, upwards, those of a stretch of all at a time: who has enough leaves the rest."""
-        end, low = len(self.records), 0
-        width = end // _STRETCHES + 1
+    def stretches(self, connection: sqlite3.Connection, expression: str, width: int) -> Iterator[list[int]]:
+        """The slots that FTS5 finds, upwards, those of a stretch of all at a time: who has enough leaves the rest.
+
+        Args:
+            connection: Where trigrams are looked up.
+            expression: What is asked for.
+            width: How many slots the first stretch has; each further one has as many as all before it.
+        """
+        end, low, width = len(self.records), 0, max(width, _STRETCH)
         while low < end:
             yield self.slots(connection, expression, width, low, low + width)
-            low, width = low + width, 2 * width
+            low = width = low + width
 
     def slots(
         self, connection: sqlite3.Connection, expression: str, most: int, low: int = 0, high: int = _HIGHEST

@@ -8,7 +8,7 @@ its own). So it has neither documents, keys and tokens nor audit events.
 
 "Written" is what sealing adds to that: a data key for each person, the document, the search tokens. "Imported" is all
 of an import: reading and checking a CSV, looking for records that are there already, which the other process may have
-made a moment ago, two events a person with a sealed payload under a second key, and the cursor as well. What a process
+made a moment ago, an event a person with a sealed payload under a second key, and the cursor as well. What a process
 does once in its life (starting, opening the key ring) isn't counted.
 """
 

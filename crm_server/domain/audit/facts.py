@@ -29,6 +29,7 @@ FACTS: dict[str, Text] = {
     "count": _("Count"),
     "created": _("Newly made"),
     "database_size": _("Events in the database"),
+    "demo": _("Made-up data of a trial"),
     "digest": _("Fingerprint of what was asked"),
     "entity": _("Kind of record"),
     "epoch": _("Epoch of keys"),
@@ -63,6 +64,7 @@ FACTS: dict[str, Text] = {
     "name": _("Name"),
     "node": _("Node"),
     "page": _("Page"),
+    "payload": _("Old and new values"),
     "parameters": _("What was asked"),
     "passed": _("Passed"),
     "permissions": _("Permissions"),
@@ -119,4 +121,5 @@ def value_word(datamap: DataMap, name: str, value: object) -> Text | None:
     if name == "rule":
         rule = alerts.RULES.get(value)
         return rule.label if rule else None
-    return {"class": words.CLASSES, "level": LEVELS}.get(name, {}).get(value)
+    codes = {"class": words.CLASSES, "level": LEVELS, "payload": {"left_out": _("Not kept")}}
+    return codes.get(name, {}).get(value)

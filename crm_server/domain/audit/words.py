@@ -158,7 +158,14 @@ _MACHINES: dict[str, Text] = {
     "job": _("Background job"),
     "system": _("The system itself"),
 }
-ORIGINS: dict[str, Text] = {"web": _("Page"), "api": _("Interface for programs"), **_MACHINES}
+ORIGINS: dict[str, Text] = {
+    "web": _("Page"),
+    "api": _("Interface for programs"),
+    "demo": _("Made-up data of a trial"),
+    "sealer": _("The sealer of the log"),
+    "sql": _("A command to the database, past the application"),
+    **_MACHINES,
+}
 METHODS: dict[str, Text] = {
     "none": _("None"),
     "password": _("Password"),
@@ -169,6 +176,8 @@ METHODS: dict[str, Text] = {
     "sso": _("Single sign-on"),
     "token": _("API token"),
     "scim": _("SCIM"),
+    "kontor_app": _("Role of the database"),
+    "kontor_owner": _("Role of the database"),
     **_MACHINES,
 }
 PURPOSES: dict[str, Text] = {"operation": _("Daily work")}

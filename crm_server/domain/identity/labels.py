@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from compliance.datamap import DataMap
     from security.identity.ldap.diagnosis import Step
+    from security.identity.oidc.diagnosis import Step as ProviderStep
 
 ACTIONS: dict[Action, Text] = {
     Action.READ: _("see"),
@@ -169,3 +170,20 @@ def directory_trouble(step: Step) -> Text | None:
     if step.passed:
         return None
     return CONNECTION[step.cause] if step.cause is not None else _STEPS.get(step.code)
+
+
+_PROVIDER_STEPS: dict[str, Text] = {
+    "address": _(
+        "This address can't be called from here. Networks of your own are named in KONTOR_OUTGOING_NETWORKS."
+    ),
+    "metadata": _(
+        "The provider doesn't describe itself there. Check the issuer, its certificate, and that it is running."
+    ),
+    "keys": _("The provider's keys can't be read."),
+    "authorization": _("The provider names no usable place for the log-in."),
+}
+
+
+def provider_trouble(step: ProviderStep) -> Text | None:
+    """What a failed step of the test of a provider means, and what to do; None where it passed."""
+    return None if step.passed else _PROVIDER_STEPS.get(step.code)

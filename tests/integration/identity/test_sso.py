@@ -20,6 +20,7 @@ from crm_server.app import main
 from crm_server.domain.identity.authentication import COOKIE
 from crm_server.domain.identity.directory_models import GroupMapping
 from crm_server.domain.identity.factor_models import Passkey
+from crm_server.domain.identity.labels import provider_trouble
 from crm_server.domain.identity.models import LoginSession, Role, Team, TeamMember, User, UserRole
 from crm_server.domain.identity.queries import role_names
 from crm_server.domain.identity.services.sso import source_of
@@ -27,6 +28,7 @@ from crm_server.domain.identity.sso_models import LoginRequest, SsoProvider, Sso
 from crm_server.kernel.errors import Conflict
 from crm_server.settings import Settings
 from security.identity.oidc.diagnosis import diagnose
+from security.web.outgoing import Outgoing
 from tests.conftest import close
 from tests.integration.identity.conftest import World
 from tests.integration.identity.providers import SECRET, CanailleServer, Liar
@@ -278,6 +280,15 @@ class TestAWholeProvider:
             ("keys", True),
             ("authorization", True),
         ]
+
+    def test_the_step_that_fails_is_named_with_what_to_do(
+        self, world: World, company: SsoProvider
+    ) -> None:  # AUTH-10
+        with world.session() as session:
+            client = world.services.sso.client(session.get_one(SsoProvider, company.id))
+        (step,) = diagnose(client, Outgoing())
+        assert (step.code, step.passed) == ("address", False)
+        assert "KONTOR_OUTGOING_NETWORKS" in str(provider_trouble(step))
 
 
 class TestAProviderThatLies:

@@ -62,11 +62,14 @@ def giving(page: TestResponse) -> Any:
 
 
 class TestAdministrators:
-    def test_a_second_person_makes_an_administrator(self, application: object, world: World) -> None:
+    @pytest.mark.parametrize("role", ["System administrator", "Emergency access"])
+    def test_a_second_person_makes_an_administrator(
+        self, application: object, world: World, role: str
+    ) -> None:
         first, other = world.user("Security administrator"), world.user("Audit administrator")
         person = world.user("User")
         browser = browser_of(application, first)
-        give = giving(role_page(world, browser, "System administrator"))
+        give = giving(role_page(world, browser, role))
         give["login"], give["reason"] = person.login, "Runs the system from May on"
         asked = give.submit()
         assert "/approvals/" in asked.location
@@ -80,7 +83,7 @@ class TestAdministrators:
         assert int(inbox.html.select_one(".k-nav .k-count").get_text().split()[0]) >= 1
         done = form(second.get(asked.location), "/release").submit().follow()
         assert "Carried out" in done.text
-        assert roles_of(world, person) == {"User", "System administrator"}
+        assert roles_of(world, person) == {"User", role}
 
     def test_a_reason_is_asked_for(self, application: object, world: World) -> None:
         browser, person = browser_of(application, world.user("Security administrator")), world.user("User")

@@ -30,7 +30,7 @@ from crm_server.kernel.actor import SYSTEM_ID
 from crm_server.kernel.clock import now
 from crm_server.kernel.db import actor_of
 from crm_server.kernel.errors import Conflict, Errors, NotAllowed, NotFound
-from crm_server.permissions import Permission, administration
+from crm_server.permissions import Permission, administration, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -316,9 +316,7 @@ class UserService:
 
 
 def _guarded(roles: Iterable[Role]) -> frozenset[str]:
-    """What of roles takes a second person to give and to take: administration, and emergency access."""
-    held = {permission for role in roles for permission in role.permissions}
-    return administration(held) | frozenset(held & {str(Permission.EMERGENCY_USE)})
+    return guarded(permission for role in roles for permission in role.permissions)
 
 
 def _keys(found: Iterable[UUID]) -> list[str]:

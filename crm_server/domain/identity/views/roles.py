@@ -18,7 +18,7 @@ from crm_server.domain.identity.views.common import TEMPLATES, services_of, uuid
 from crm_server.kernel import rowrules
 from crm_server.kernel.client import address_of
 from crm_server.kernel.errors import AppError, NotFound, ValidationFailed
-from crm_server.permissions import Action, Permission, administration
+from crm_server.permissions import Action, Permission, administration, guarded
 from crm_server.web import flash
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def role_page(request: Request, error: Any = None) -> dict[str, Any]:
         "role": role,
         "draft": draft_of(role),
         "members": queries.role_members(request.db, role.id),
-        "kinds": sorted(administration(role.permissions)),
+        "administrator": bool(administration(role.permissions)),
+        "guarded": bool(guarded(role.permissions)),
         "entities": request.registry.datamap.records(),
         "actions": list(Action),
         "error": error,

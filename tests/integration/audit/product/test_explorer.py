@@ -151,7 +151,7 @@ class TestWords:
             assert reason_word(code) is None
         assert [str(word) for word in method_words("password+totp")] == ["Password", "Code of an app"]
         assert method_words("password+something") == []
-        assert set(ORIGINS) == set(Origin)
+        assert set(ORIGINS) == {*Origin, "demo", "sealer", "sql"}
 
 
 class TestRights:
