@@ -68,6 +68,7 @@ FACTS: dict[str, Text] = {
     "parameters": _("What was asked"),
     "passed": _("Passed"),
     "permissions": _("Permissions"),
+    "person": _("Person"),
     "previous_checkpoint": _("Last checkpoint of the log before"),
     "proven": _("Proven"),
     "provider": _("Provider of the key ring"),
@@ -121,5 +122,10 @@ def value_word(datamap: DataMap, name: str, value: object) -> Text | None:
     if name == "rule":
         rule = alerts.RULES.get(value)
         return rule.label if rule else None
-    codes = {"class": words.CLASSES, "level": LEVELS, "payload": {"left_out": _("Not kept")}}
+    codes = {
+        "class": words.CLASSES,
+        "level": LEVELS,
+        "payload": {"left_out": _("Not kept")},
+        "person": {"new": _("Newly made")},
+    }
     return codes.get(name, {}).get(value)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from compliance.audit.models import AuditEvent
 from compliance.datamap import DataMap
 from crm_server.domain.accounts.models import Account
+from crm_server.domain.audit.facts import FACTS
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.identity.models import User
 from crm_server.domain.imports.models import Import, ImportRow
@@ -158,6 +159,7 @@ class TestRun:
             # The data subject behind the person came with the record, and the same event tells of both.
             assert reader.get_one(DataSubject, contact.subject_id).event_id == event.event_id
             assert event.meta["person"] == "new"
+            assert event.meta.keys() <= FACTS.keys()
 
     def test_a_dry_run_tells_the_same_and_writes_nothing(
         self, upload: Upload, runner: Runner, reader: Session
