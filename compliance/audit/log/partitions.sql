@@ -49,7 +49,9 @@ begin
       execute format('select exists (select from audit_part.%I where event_id < %s and %s)', parent || '_other', high,
                      case low when 'minvalue' then 'true' else format('event_id >= %s', low) end)
         into misplaced;
-      execute format('create table audit_part.%I (like audit.%I including all)', name, parent);
+      -- The event of a list of 50 stays in one piece: compressing and moving it took a quarter of what it costs.
+      execute format('create table audit_part.%I (like audit.%I including all) with (toast_tuple_target = 4080)',
+                     name, parent);
       if misplaced then
         execute format('with moved as (delete from audit_part.%I where event_id < %s and %s returning *) '
                        'insert into audit_part.%I select * from moved', parent || '_other', high,
