@@ -88,9 +88,10 @@ class PostgresBatch:
             self._owner.connection.commit()
 
     def abandon(self) -> None:
-        """Roll back what is open."""
+        """Roll back what is open; raises `SourceError`."""
         if not self._owner.connection.closed:
-            self._owner.connection.rollback()
+            with self._owner.translated():
+                self._owner.connection.rollback()
 
 
 class _Translated:

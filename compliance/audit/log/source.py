@@ -54,7 +54,7 @@ class Batch(Protocol):
         ...
 
     def abandon(self) -> None:
-        """End the transaction without assigning; harmless after `assign`."""
+        """End the transaction without assigning; harmless after `assign`. Raises `SourceError`."""
         ...
 
 

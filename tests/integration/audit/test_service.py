@@ -16,6 +16,7 @@ from compliance.audit.log.note import COSIGNATURE, Signer
 from compliance.audit.log.postgres import PostgresSource
 from compliance.audit.log.sealer import LogContradiction, SealerConfig
 from compliance.audit.log.service import SealerStatus, WitnessAddress, run_sealer, sealing_lag
+from compliance.audit.log.source import SourceError
 from compliance.audit.witness.protocol import Witness
 from compliance.audit.witness.server import serve
 
@@ -104,6 +105,19 @@ def test_it_seals_what_comes_and_gets_the_witnesss_cosignature(
         running.signer.key,
         witness_key.key,
     }
+
+
+def test_a_connection_that_breaks_while_there_is_nothing_to_seal_is_a_fault_of_the_source(
+    cluster: Cluster, database: str
+) -> None:
+    source = PostgresSource(lambda: cluster.connect(database), "t1")
+    batch = source.read(10)
+    with cluster.connect(database) as other, other.cursor() as cursor:
+        cursor.execute("select pg_terminate_backend(%s)", (source.connection.info.backend_pid,))
+    other.close()
+    with pytest.raises(SourceError):
+        batch.abandon()
+    source.close()
 
 
 def test_a_database_that_is_away_is_waited_for(new_cluster: Callable[[], Cluster], tmp_path: Path) -> None:
