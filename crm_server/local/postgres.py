@@ -32,8 +32,7 @@ SUPERUSER = "postgres"
 _LONGEST_SOCKET_PATH = 107  # bytes, sun_path of Linux without its closing zero
 
 # Statements and values of customers never reach the log, not even from a failing statement. The writer of the log of
-# changes flushes what reads commit as soon as a page is full: they don't wake it for each commit then, and events of
-# reads are on the disk within milliseconds.
+# changes flushes what reads commit as soon as a page is full: they don't wake it for each commit then.
 _CONF = """\
 listen_addresses = '127.0.0.1'
 port = {port}
