@@ -2,9 +2,7 @@
 
 The contacts are those of the demonstration: sealed names, mail addresses and telephone numbers, a tenth of them
 Chinese. Each request is the application's own list with row rules and its audit event; `limit` is the list of the
-newest 50 contacts of the same reader in the same run. Beside it whom events are about is filed as the sealer does it, and
-what was there before is set aside from collections of garbage as the web server does it. KONTOR_BENCH_SIZES names
-other sizes, such as 1000000.
+newest 50 contacts of the same reader in the same run. KONTOR_BENCH_SIZES names other sizes, such as 1000000.
 """
 
 from __future__ import annotations
@@ -98,8 +96,12 @@ def percentiles(acts: list[Callable[[], object]]) -> tuple[float, float]:
 
 
 @contextmanager
-def filing(settings: Settings) -> Iterator[None]:
-    """Files whom new events are about, as the sealer does."""
+def as_served(settings: Settings) -> Iterator[None]:
+    """What the product does beside requests: its server has set aside what it was made of from collections of garbage, and
+    its sealer files whom new events are about.
+    """
+    gc.collect()
+    gc.freeze()
     owner, stop = manage.owner_engine(settings.owner_database_url), threading.Event()
 
     def file() -> None:
@@ -212,8 +214,6 @@ def measure(settings: Settings, count: int, rounds: int) -> Iterator[Row]:
         "find box, one or two letters": found(latin, lambda name: beginning(name, 1, 2)),
         "find box, two Chinese characters": found(chinese, lambda name: name[:2]),
     }
-    gc.collect()
-    gc.freeze()
     for who, reader in everybody.items():
         newest, _p99 = percentiles([ask(reader)] * rounds)
         for words, queries in wanted.items():
@@ -280,7 +280,7 @@ def run(rounds: int = 100) -> list[Row]:
             settings = Settings(dict(settings.values) | {"key_ring": folder / "keys", "state_dir": folder})
             demo.load(settings, count)
             own(settings, count)
-            with filing(settings):
+            with as_served(settings):
                 found += [*measure(settings, count, rounds)]
     return found
 
