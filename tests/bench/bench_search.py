@@ -97,8 +97,8 @@ def percentiles(acts: list[Callable[[], object]]) -> tuple[float, float]:
 
 @contextmanager
 def as_served(settings: Settings) -> Iterator[None]:
-    """What the product does beside requests: its server has set aside what it was made of from collections of garbage, and
-    its sealer files whom new events are about.
+    """What the product does beside requests: its server has set aside from collections of garbage what it was
+    made of, and its sealer files whom new events are about.
     """
     gc.collect()
     gc.freeze()
