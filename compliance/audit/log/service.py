@@ -95,7 +95,7 @@ def run_sealer(
             with Sealer(source, signer, config) as sealer:
                 logger.info("the sealer goes on at %d leaves", sealer.mirror.size)
                 state.error, backoff = None, pause
-                _rounds(sealer, source, stop, state, witnesses, config, pause)
+                _rounds(sealer, source, stop, state, witnesses, config, pause=pause)
         except (SourceError, OSError, MirrorDamaged) as error:
             state.error = str(error)
             logger.warning("the sealer begins again: %s", error)
@@ -115,6 +115,7 @@ def _rounds(
     state: SealerStatus,
     witnesses: Sequence[WitnessAddress],
     config: SealerConfig,
+    *,
     pause: float,
 ) -> None:
     prune_at = file_at = 0.0
