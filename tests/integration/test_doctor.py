@@ -15,9 +15,9 @@ from crm_server.doctor import Finding, Level, examine
 from crm_server.local import certificate
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
-from crm_server.settings import Settings, load
+from crm_server.settings import Settings
 from security.crypto import native
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,7 @@ def settings_for(cluster: Cluster, name: str, state: Path, **more: str) -> Setti
     assets = state / "assets"
     assets.mkdir(exist_ok=True)
     (assets / "manifest.json").write_text("{}")
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, name),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, name),
-            "KONTOR_STATE_DIR": str(state),
-            "KONTOR_ASSETS_DIR": str(assets),
-            **more,
-        }
-    )
+    return settings_of(cluster, name, KONTOR_STATE_DIR=str(state), KONTOR_ASSETS_DIR=str(assets), **more)
 
 
 def by_check(findings: list[Finding]) -> dict[str, Level]:
