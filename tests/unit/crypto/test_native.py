@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm_server.kernel.keyring import open_ring
+from crm_server.settings import load
 from security.crypto import native, profile, reference
 from security.crypto.document import DocumentKey
 from security.crypto.errors import CryptoError, ProfileRefused
@@ -287,6 +289,14 @@ def test_the_self_check_lists_the_native_module_with_its_library_and_refuses_one
         pytest.raises(ProfileRefused, match="_native"),
     ):
         self_check(Profile.STANDARD)
+
+
+def test_the_strict_profile_computes_by_the_libraries_alone(fast, tmp_path):
+    for chosen, used in (("strict", False), ("standard", True)):
+        environment = {"KONTOR_DATABASE_URL": "postgresql://kontor_app@localhost/kontor"}
+        environment |= {"KONTOR_STATE_DIR": str(tmp_path), "KONTOR_CRYPTO_PROFILE": chosen}
+        open_ring(load(environment))
+        assert native.in_use() is used
 
 
 def test_a_key_of_one_way_opens_what_the_other_sealed(fast):
