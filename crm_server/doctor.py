@@ -26,6 +26,8 @@ from crm_server.domain.keys.health import troubles
 from crm_server.migrations import HEAD, manage
 from crm_server.search.client import SearchClient, SearchUnavailable
 from crm_server.search.places import socket_path
+from security.crypto import native
+from security.crypto.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +69,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """All findings; checks that need the database are left out when it can't be reached."""
     findings = [*_disk(settings), *_certificates(settings), *_assets(settings), *_search(settings)]
+    findings += _native(settings)
     engine = create_engine(
         settings.database_url,
         poolclass=pool.NullPool,
@@ -446,6 +449,20 @@ def _search(settings: Settings) -> Iterator[Finding]:
             "The memory of the search index may be written to the swap space.",
             "Set LimitMEMLOCK=infinity for the unit of the search service, or switch swap off.",
         )
+
+
+def _native(settings: Settings) -> Iterator[Finding]:
+    if settings.crypto_profile == Profile.STRICT:
+        return  # It uses the libraries alone.
+    if native.NATIVE is not None:
+        yield Finding("native", Level.OK, f"Sealing uses its native module with {native.NATIVE.library}.")
+        return
+    yield Finding(
+        "native",
+        Level.WARNING,
+        f"Sealing works, about half as fast, because its native module isn't there ({native.PROBLEM}).",
+        "apt-get install gcc python3-dev libssl-dev, then run the command again that installed Kontor.",
+    )
 
 
 def _swaps() -> bool:

@@ -17,7 +17,7 @@ from compliance.datamap import KeyClass
 from crm_server.kernel.clock import now
 from crm_server.kernel.keystore import SqlKeyStore
 from security.crypto.datakeys import DataKeyRecord, KeyOwner, KeyState
-from security.crypto.document import DocumentKey, key_check_value
+from security.crypto.document import DocumentKey
 from security.crypto.wrap import wrap_context
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def first_key(
     random = os.urandom(48)
     kid, dek = random[:16], random[16:]
     tenant, subject = owner.tenant.bytes, owner.subject.bytes
+    key = DocumentKey(dek, kid, tenant, subject, owner.key_class, 1)
     record = DataKeyRecord(
         kid=kid,
         owner=owner,
@@ -51,10 +52,10 @@ def first_key(
         epoch=epoch,
         state=KeyState.ACTIVE,
         wrapped=wrapper.wrap(dek, wrap_context(tenant, subject, owner.key_class, 1, kid)),
-        kcv=key_check_value(dek),
+        kcv=key.check_value(),
         created_at=moment,
     )
-    return record, DocumentKey(dek, kid, tenant, subject, owner.key_class, 1)
+    return record, key
 
 
 class FirstKeys:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crm_server.settings import SettingsError
+from security.crypto import native
 from security.crypto.profile import Profile
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def open_ring(settings: Settings) -> KeyRingProvider:
         RingStorage: the folder can't be made.
     """
     folder, profile = folder_of(settings), Profile(settings.crypto_profile)
+    native.choose(native=profile is not Profile.STRICT)
     ring: KeyRingProvider
     if settings.key_provider == "pkcs11":
         # Loaded when it is used: the library must not be needed where there is no HSM.

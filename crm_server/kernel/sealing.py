@@ -20,7 +20,8 @@ from sqlalchemy.types import Uuid
 from crm_server.kernel.loading import copy_into
 from security.crypto.document import DocumentKey, document_kid
 from security.crypto.errors import KeyMissing
-from security.crypto.wrap import WRAPPED_SIZE, wrap_context_around
+from security.crypto.reference import WRAPPED_SIZE
+from security.crypto.wrap import wrap_context_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

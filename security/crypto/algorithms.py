@@ -125,6 +125,13 @@ SYMBOLS: Final[Mapping[str, Algorithm | None]] = {
     "hmac.compare_digest": None,
     "os.urandom": DRBG,
     "pkcs11.Mechanism.AES_KEY_WRAP": AES_KW,
+    # Of the native module, whose own functions put HMAC, KBKDF and AES-KW together.
+    "openssl.SHA256": SHA256,
+    "openssl.AES-256-GCM": AES_GCM,
+    "openssl.AES-256-ECB": AES_KW,
+    "_native.hmac_prepare": HMAC_SHA256,
+    "_native.kbkdf": KBKDF,
+    "_native.key_wrap": AES_KW,
 }
 
 

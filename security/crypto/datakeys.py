@@ -16,9 +16,10 @@ from typing import Protocol
 from uuid import UUID
 
 from security.crypto.cache import BoundedCache
-from security.crypto.document import DocumentKey, key_check_value
+from security.crypto.document import DocumentKey
 from security.crypto.errors import KeyErased, KeyHeld, KeyMissing
-from security.crypto.wrap import WRAPPED_SIZE, KeyWrapper, wrap_context
+from security.crypto.reference import WRAPPED_SIZE
+from security.crypto.wrap import KeyWrapper, wrap_context
 
 
 class KeyState(StrEnum):
@@ -208,19 +209,22 @@ class DataKeys:
 
     def _create(self, owner: KeyOwner, generation: int) -> DocumentKey:
         kid, dek, epoch = os.urandom(16), os.urandom(32), self._active_epoch()
-        context = wrap_context(owner.tenant.bytes, owner.subject.bytes, owner.key_class, generation, kid)
+        tenant, subject = owner.tenant.bytes, owner.subject.bytes
+        key = DocumentKey(dek, kid, tenant, subject, owner.key_class, generation)
         record = DataKeyRecord(
             kid=kid,
             owner=owner,
             generation=generation,
             epoch=epoch,
             state=KeyState.ACTIVE,
-            wrapped=self._wrapper_of(epoch).wrap(dek, context),
-            kcv=key_check_value(dek),
+            wrapped=self._wrapper_of(epoch).wrap(
+                dek, wrap_context(tenant, subject, owner.key_class, generation, kid)
+            ),
+            kcv=key.check_value(),
             created_at=self._clock(),
         )
         stored = self._store.add(record)
         if stored is not record:
             return self.open(stored)
         # Not cached: the transaction may still roll back, and then the key never existed.
-        return DocumentKey(dek, kid, owner.tenant.bytes, owner.subject.bytes, owner.key_class, generation)
+        return key

@@ -5,12 +5,12 @@ Suite 2   ``0x01 | 0x02 | kid 16 | salt 16 | commitment 32 | IV 16 | ciphertext 
 
 Both derive a key for each document and a commitment from the data key (KBKDF, label ``kontor/doc/v1``, context
 salt ‖ SHA-256(AAD)). The commitment is compared in constant time before anything is decrypted, so no document opens
-under two keys (ENC-4) or at two places (ENC-3). Opening the same document again takes the key that was derived for
-that commitment, and the cipher itself authenticates the place. Callers: the sealed attributes of the ORM, the bulk
-readers of lists and of the search service, jobs and exports.
+under two keys (ENC-4) or at two places (ENC-3). Callers: the sealed attributes of the ORM, the bulk readers of lists
+and of the search service, jobs and exports.
 
 :meth:`SealedColumn.open` and :meth:`SealedColumn.seal` are a hot path; ``tests/bench/bench_crypto.py`` holds them to
-a multiple of bare AES-GCM. That is why suite 1 derives inline from prepared HMAC states.
+a multiple of bare AES-GCM. That is why suite 1 has ciphers of its own (:mod:`security.crypto.native`), and why the
+associated data are put together inline.
 """
 
 from __future__ import annotations
@@ -18,21 +18,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Mapping
-from struct import Struct
-from struct import error as StructError  # noqa: N812 - it is a class.
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from cbor2 import CBORDecodeError
 from cbor2 import loads as _loads
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hmac import HMAC
 
-from security.crypto import cbc, cbor
+from security.crypto import cbc, cbor, native
 from security.crypto.cbor import UINTS, decode_fields, encode_fields
 from security.crypto.errors import (
     CommitmentMismatch,
@@ -45,33 +39,23 @@ from security.crypto.errors import (
 )
 from security.crypto.kdf import kbkdf
 from security.crypto.padding import pad, unpad
+from security.crypto.reference import DOCUMENT_LABEL
 
 FORMAT: Final = 1
 SUITE_GCM: Final = 1
 SUITE_CBC_HMAC: Final = 2
 SUITE_SM: Final = 3
-LABEL: Final = b"kontor/doc/v1"
-KCV_LABEL: Final = b"kontor/kcv/v1"
 HEADER_SIZE: Final = 66
 _GCM: Final = bytes((FORMAT, SUITE_GCM))
 _CBC: Final = bytes((FORMAT, SUITE_CBC_HMAC))
-# The fixed input of KBKDF around salt and hash of the associated data: block 1 is the key, block 2 the commitment.
-_KEY_BLOCK: Final = b"\0\0\0\1" + LABEL + b"\0"
-_COMMIT_BLOCK: Final = b"\0\0\0\2" + LABEL + b"\0"
-_GCM_TAIL: Final = (64 * 8).to_bytes(4, "big")
+_GCM_SMALLEST: Final = HEADER_SIZE + 12 + 16
 # A map, so that a negative version is an error and not the last entry of a list.
 _VERSIONS: Final = dict(enumerate(UINTS))
 # How many versions to either side are tried to name a rollback, after the commitment has already failed.
 ROLLBACK_SEARCH: Final = 64
 _NEVER_SHOWN: Final = (None, "", MappingProxyType[int, Any]({}))
-_unpack = Struct(">2s16s16s32s12s").unpack_from
 _sha256 = hashlib.sha256
 _equal = hmac.compare_digest
-
-
-def key_check_value(dek: bytes) -> bytes:
-    """Return the check value of a data key: the first 8 bytes of HMAC-SHA-256(DEK, "kontor/kcv/v1")."""
-    return hmac.digest(dek, KCV_LABEL, "sha256")[:8]
 
 
 class DocumentKey:
@@ -82,11 +66,10 @@ class DocumentKey:
 
     __slots__ = (
         "_dek",
+        "cipher",
         "generation",
-        "hmac_state",
         "key_class",
         "kid",
-        "opened",
         "shown",
         "subject",
         "tenant",
@@ -103,11 +86,7 @@ class DocumentKey:
         self.subject = subject
         self.key_class = key_class
         self.generation = generation
-        # One keyed state for both blocks of the derivation: half the memory of two, and the second copy is warm.
-        self.hmac_state: Callable[[], HMAC] = HMAC(dek, hashes.SHA256()).copy
-        # Salt and commitment of the document that was opened last, and its key: lists open the same ones again and
-        # again. One tuple, so that threads see both or neither.
-        self.opened: tuple[bytes, bytes] = (b"", b"")
+        self.cipher = native.document_cipher(dek)
         # What readers of lists opened last: its column, the document with its place as they got it, and its fields. It
         # lies here because it must go together with the key.
         self.shown: tuple[SealedColumn | None, str, Mapping[int, Any]] = _NEVER_SHOWN
@@ -117,10 +96,8 @@ class DocumentKey:
         return kbkdf(self._dek, label, salt + _sha256(aad).digest(), length)
 
     def check_value(self) -> bytes:
-        """Return the check value (8 bytes) of the key itself; see :func:`key_check_value`."""
-        state = self.hmac_state()
-        state.update(KCV_LABEL)
-        return state.finalize()[:8]
+        """Return the check value (8 bytes) of the key itself; see :func:`security.crypto.reference.key_check_value`."""
+        return self.cipher.check_value()
 
     def __repr__(self) -> str:
         return (
@@ -229,15 +206,7 @@ class SealedColumn:
             number = cbor.uint(version)
         kid = key.kid
         aad = b"".join((self._heads[1], record, b"\x50", subject, self._after_subject, kid, number))
-        random = os.urandom(28)
-        salt, nonce = random[:16], random[16:]
-        message = salt + _sha256(aad).digest() + _GCM_TAIL
-        derive_key = key.hmac_state()
-        derive_key.update(_KEY_BLOCK + message)
-        derive_commitment = key.hmac_state()
-        derive_commitment.update(_COMMIT_BLOCK + message)
-        body = AESGCM(derive_key.finalize()).encrypt(nonce, pad(encode_fields(values)), aad)
-        return b"".join((_GCM, kid, salt, derive_commitment.finalize(), nonce, body))
+        return key.cipher.seal(kid, os.urandom(28), aad, pad(encode_fields(values)))
 
     def open(
         self, key: DocumentKey, blob: bytes, record: bytes, subject: bytes, version: int
@@ -247,33 +216,19 @@ class SealedColumn:
         Raises MalformedDocument, UnknownSuite, CommitmentMismatch (WrongKey, DocumentMoved, DocumentRolledBack) or
         DocumentAltered. No error holds a value.
         """
-        try:
-            suite, kid, salt, commitment, nonce = _unpack(blob)
-        except StructError:
-            suite = b""  # Too short; the slow way says so.
-        if suite != self._gcm_mark:
+        if blob[:2] != self._gcm_mark or len(blob) < _GCM_SMALLEST:
             return self._open_other(key, blob, record, subject, version)
         try:
             number = _VERSIONS[version]
         except KeyError:
             number = cbor.uint(version)
-        aad = b"".join((self._gcm_head, record, b"\x50", subject, self._after_subject, kid, number))
-        header, (known, derived) = salt + commitment, key.opened
-        if not _equal(header, known):
-            message = salt + _sha256(aad).digest() + _GCM_TAIL
-            derive = key.hmac_state()
-            derive.update(_COMMIT_BLOCK + message)
-            if not _equal(derive.finalize(), commitment):
-                raise self._diagnose(key, blob, record, subject, version)
-            derive = key.hmac_state()
-            derive.update(_KEY_BLOCK + message)
-            derived = derive.finalize()
-            key.opened = header, derived
+        aad = b"".join((self._gcm_head, record, b"\x50", subject, self._after_subject, blob[2:18], number))
+        content = key.cipher.open(blob, aad)
+        if content is None:
+            raise self._refused(key, blob, aad, record, subject, version)
         try:
             # CBOR ends by itself, so the authenticated padding behind it needs no cutting.
-            fields = _loads(AESGCM(derived).decrypt(nonce, blob[78:], aad))
-        except InvalidTag:
-            raise self._refused(key, blob, aad, record, subject, version) from None
+            fields = _loads(content)
         except (CBORDecodeError, ValueError):
             fields = None  # The library's own message may quote a value.
         if type(fields) is not dict:
@@ -291,7 +246,7 @@ class SealedColumn:
         if suite == SUITE_GCM or len(blob) < HEADER_SIZE + cbc.OVERHEAD + 32:
             raise MalformedDocument("The document is shorter than its header and one block.")
         aad = self.aad(suite, blob[2:18], record, subject, version)
-        okm = key.okm(LABEL, blob[18:34], aad, cbc.OKM_SIZE)
+        okm = key.okm(DOCUMENT_LABEL, blob[18:34], aad, cbc.OKM_SIZE)
         if not _equal(okm[32:64], blob[34:66]):
             raise self._diagnose(key, blob, record, subject, version)
         return decode_fields(unpad(cbc.decrypt(okm, blob[HEADER_SIZE:], aad)))
@@ -301,14 +256,14 @@ class SealedColumn:
     ) -> bytes:
         aad = self.aad(SUITE_CBC_HMAC, key.kid, record, subject, version)
         salt = os.urandom(16)
-        okm = key.okm(LABEL, salt, aad, cbc.OKM_SIZE)
+        okm = key.okm(DOCUMENT_LABEL, salt, aad, cbc.OKM_SIZE)
         return _CBC + key.kid + salt + okm[32:64] + cbc.encrypt(okm, padded, aad)
 
     def _refused(
         self, key: DocumentKey, blob: bytes, aad: bytes, record: bytes, subject: bytes, version: int
     ) -> DocumentAltered | CommitmentMismatch:
-        """Say why the cipher refused a body: with the key of an earlier opening, the place may be what is wrong."""
-        if _equal(key.okm(LABEL, blob[18:34], aad, 64)[32:], blob[34:66]):
+        """Say why a cipher refused a document: its body where it commits to key and place, else one of these."""
+        if _equal(key.okm(DOCUMENT_LABEL, blob[18:34], aad, 64)[32:], blob[34:66]):
             return DocumentAltered("The body of a sealed document was altered.")
         return self._diagnose(key, blob, record, subject, version)
 
@@ -329,6 +284,6 @@ class SealedColumn:
             for other in (version - distance, version + distance):
                 if 0 <= other < 1 << 64:
                     aad = self.aad(suite, key.kid, record, subject, other)
-                    if _equal(key.okm(LABEL, salt, aad, length)[32:64], commitment):
+                    if _equal(key.okm(DOCUMENT_LABEL, salt, aad, length)[32:64], commitment):
                         return DocumentRolledBack(other, version)
         return DocumentMoved(f"The document doesn't belong here: it was moved {moved}.")

@@ -1,6 +1,7 @@
 """The inventory of algorithms and keys, as a CycloneDX 1.6 CBOM that is generated from the source (ENC-20).
 
-It parses Python files, resolves imports, and lists each use of a cryptographic primitive with file and line. Uses that
+It parses Python files, resolves imports, and lists each use of a cryptographic primitive with file and line; in C it
+looks for what OpenSSL calls them. Uses that
 :mod:`security.crypto.algorithms` doesn't know are returned apart, and a test keeps that list empty for this package.
 Callers: ``kontor keys inventory``, the release bundle, and the compliance report.
 """
@@ -8,6 +9,7 @@ Callers: ``kontor keys inventory``, the release bundle, and the compliance repor
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +34,12 @@ _WATCHED: Final = (
     "hmac",
     "pkcs11.Mechanism",
     "argon2",
+)
+# In C: an algorithm that is fetched or got by its name, a function of OpenSSL that is named after one, or one of ours.
+_C_USE: Final = re.compile(
+    r"""\bEVP_\w+_fetch\([^"]*"(?P<fetched>[^"]+)"|\bEVP_(?P<got>[a-z]\w*)\("""
+    r"""|\b(?P<named>SHA\d*|MD\d|AES|DES|RC\d|CAMELLIA|HMAC|CMAC|RAND|RSA|EC)_\w+\("""
+    r"""|\b(?P<own>hmac_prepare|kbkdf|key_wrap)\("""
 )
 
 
@@ -99,6 +107,13 @@ def _uses(file: str, source: str) -> Iterator[Use]:
                 yield Use(symbol, file, node.lineno)
 
 
+def _uses_in_c(file: str, source: str) -> Iterator[Use]:
+    for number, line in enumerate(source.splitlines(), 1):
+        for found in _C_USE.finditer(line):
+            library = "_native" if found["own"] else "openssl"
+            yield Use(f"{library}.{found[found.lastgroup or 0]}", file, number)
+
+
 def _entry(symbol: str) -> str | None:
     """Return the entry of the table that stands for a use: itself, or what it is an attribute of."""
     while symbol not in SYMBOLS:
@@ -109,12 +124,15 @@ def _entry(symbol: str) -> str | None:
 
 
 def scan(root: Path, folders: Iterable[str] = ("security/crypto",)) -> Inventory:
-    """Find all uses of primitives in the Python files of ``folders`` below ``root``."""
+    """Find all uses of primitives in the files of ``folders`` below ``root``, in Python and C."""
     known: dict[str, list[Use]] = {}
     unknown: list[Use] = []
     for folder in folders:
-        for path in sorted((root / folder).rglob("*.py")):
-            for use in _uses(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")):
+        for path in sorted((root / folder).rglob("*.[cp]*")):
+            uses = {".py": _uses, ".c": _uses_in_c}.get(path.suffix)
+            if uses is None:
+                continue
+            for use in uses(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")):
                 symbol = _entry(use.symbol)
                 if symbol is None:
                     unknown.append(use)
@@ -200,11 +218,12 @@ def cbom(
     *,
     version: str,
     epochs: Iterable[EpochInfo] = (),
+    modules: Iterable[str] = (),
     serial: UUID | None = None,
     at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return the CBOM as plain data for JSON. ``version`` is the product's; ``serial`` and ``at`` may be fixed so that
-    the same source gives the same bytes.
+    """Return the CBOM as plain data for JSON. ``version`` is the product's, ``modules`` are those that compute, with
+    their versions; ``serial`` and ``at`` may be fixed so that the same source gives the same bytes.
     """
     used = [algorithm for algorithm in ALGORITHMS if algorithm.name in inventory.known]
     return {
@@ -219,6 +238,7 @@ def cbom(
         },
         "components": [
             *(_algorithm_component(algorithm, inventory.known[algorithm.name]) for algorithm in used),
+            *({"type": "library", "bom-ref": f"module/{name}", "name": name} for name in modules),
             *(_key_component(kind) for kind in KEY_KINDS),
             *(_epoch_component(info) for info in epochs),
         ],

@@ -3,7 +3,7 @@
 *standard* uses everything in :mod:`security.crypto.algorithms`. *strict* uses approved algorithms only, seals with
 suite 2 (no GCM nonces from outside of the module) and derives from passphrases by PBKDF2. At start
 :func:`self_check` runs a known-answer test of each algorithm that the profile uses, lists the modules that compute
-them, and refuses the rest.
+them, and refuses the rest. Where the native module is in use it is listed beside the libraries, for what it computes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 from security.crypto import algorithms as table
+from security.crypto import native
 from security.crypto.document import SUITE_CBC_HMAC, SUITE_GCM
 from security.crypto.errors import ProfileRefused
 from security.crypto.kdf import PreparedKdf, kbkdf
@@ -191,10 +192,24 @@ _TESTS: Final[dict[str, tuple[Callable[[], bool], bool]]] = {
 }
 
 
+# What the native module computes as well, for documents of suite 1 and wrapped keys.
+_NATIVE: Final = (table.AES_GCM, table.AES_KW, table.KBKDF, table.HMAC_SHA256, table.SHA256)
+
+
 def module_names() -> tuple[str, str, str]:
     """Return the modules in use: the cryptography library, Python's hashlib, and the kernel, each with its version."""
     library = f"cryptography {cryptography.__version__} with {backend.openssl_version_text()}"
     return library, _PYTHON, f"getrandom(2) of {platform.system()} {platform.release()}"
+
+
+def native_name() -> str:
+    """Return the name of the native module with the version of the libcrypto of the system that it uses."""
+    return f"{native.NAME} with {native.NATIVE.library}" if native.NATIVE is not None else ""
+
+
+def modules(profile: Profile) -> tuple[str, ...]:
+    """Return the modules that compute the algorithms of a profile, each with its version, after the self-check."""
+    return tuple(sorted({one.module for one in self_check(profile)}))
 
 
 def self_check(profile: Profile) -> tuple[Checked, ...]:
@@ -204,6 +219,10 @@ def self_check(profile: Profile) -> tuple[Checked, ...]:
     """
     library, python, kernel = module_names()
     checked = []
+    if profile is Profile.STANDARD and native.NATIVE is not None:
+        if not native.agrees(native.NATIVE):
+            raise ProfileRefused(f"The self-check of {native_name()} failed. The start is refused.")
+        checked = [Checked(item.name, item.standard, native_name()) for item in _NATIVE]
     for algorithm in allowed(profile):
         test, by_python = _TESTS[algorithm.name]
         module = kernel if algorithm is table.DRBG else python if by_python else library

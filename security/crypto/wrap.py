@@ -3,23 +3,18 @@
 ``WK = KBKDF(KEK_e, "kontor/dek-wrap/v1", CBOR[tenant, subject, class, generation, kid], 32)`` and
 ``wrapped = AES-256-KW(WK, DEK)`` (RFC 3394; NIST SP 800-38F, KW). Each data key is wrapped under a key of its own, so a
 wrapped key that is moved to another subject, class or generation doesn't unwrap. The check value (kcv) lets a rotation
-prove, key by key, that what it wrote opens to what it read (ENC-8). Callers: the data keys and the rotation.
+prove, key by key, that what it wrote opens to what it read (ENC-8). Callers: the data keys and the rotation. The
+ciphers are those of :mod:`security.crypto.native`.
 """
 
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-
-from security.crypto import cbor
-from security.crypto.document import DocumentKey, key_check_value
+from security.crypto import cbor, native
+from security.crypto.document import DocumentKey
 from security.crypto.errors import KeyCorrupt
-from security.crypto.kdf import PreparedKdf
-
-LABEL: Final = b"kontor/dek-wrap/v1"
-WRAPPED_SIZE: Final = 40
 
 
 def wrap_context(tenant: bytes, subject: bytes, key_class: str, generation: int, kid: bytes) -> bytes:
@@ -49,57 +44,41 @@ class KeyContext:
 class KeyWrapper:
     """Wraps and unwraps data keys under one epoch's key-encryption key (32 bytes)."""
 
-    __slots__ = ("_kdf",)
+    __slots__ = ("_cipher",)
 
     def __init__(self, kek: bytes) -> None:
         if len(kek) != 32:
             raise ValueError("A key-encryption key has 32 bytes.")
-        self._kdf = PreparedKdf(kek, LABEL, 32)
+        self._cipher = native.wrap_cipher(kek)
 
     def wrap(self, dek: bytes, context: bytes) -> bytes:
         """Return the wrapped key (40 bytes)."""
-        return aes_key_wrap(self._kdf.derive(context), dek)
+        return self._cipher.wrap(dek, context)
 
     def unwrap(self, wrapped: bytes, context: bytes, kid: bytes, kcv: bytes) -> bytes:
         """Return the data key. Raises KeyCorrupt when it doesn't unwrap here, or isn't the key of the check value."""
-        dek = self._unwrap(wrapped, context, kid)
-        if key_check_value(dek) != kcv:
-            raise _other(kid)
+        dek = self._cipher.unwrap(wrapped, context, kcv)
+        if dek is None:
+            raise KeyCorrupt(
+                kid,
+                f"Data key {kid.hex()} doesn't unwrap under its epoch to the key of its check value: it was damaged, "
+                "moved, or is another epoch's.",
+            )
         return dek
 
     def open(
         self, wrapped: bytes, context: KeyContext, subject: bytes, kid: bytes, kcv: bytes
     ) -> DocumentKey:
-        """Return the data key of a subject, ready to open documents. Raises KeyCorrupt as :meth:`unwrap` does.
-
-        The check value comes from the state that the key keeps anyway, which spares an HMAC.
-        """
+        """Return the data key of a subject, ready to open documents. Raises KeyCorrupt as :meth:`unwrap` does."""
         before, after = context.around
-        dek = self._unwrap(wrapped, b"".join((before, subject, after, kid)), kid)
-        key = DocumentKey(dek, kid, context.tenant, subject, context.key_class, context.generation)
-        if key.check_value() != kcv:
-            raise _other(kid)
-        return key
-
-    def _unwrap(self, wrapped: bytes, context: bytes, kid: bytes) -> bytes:
-        dek: bytes | None
-        try:
-            dek = aes_key_unwrap(self._kdf.derive(context), wrapped)
-        except (InvalidUnwrap, ValueError):
-            dek = None
-        if dek is None or len(wrapped) != WRAPPED_SIZE:
-            raise KeyCorrupt(
-                kid,
-                f"Data key {kid.hex()} doesn't unwrap under its epoch: it was damaged, moved, or is another epoch's.",
-            )
-        return dek
+        dek = self.unwrap(wrapped, b"".join((before, subject, after, kid)), kid, kcv)
+        return DocumentKey(dek, kid, context.tenant, subject, context.key_class, context.generation)
 
     def rewrap(self, successor: KeyWrapper, wrapped: bytes, context: bytes, kid: bytes, kcv: bytes) -> bytes:
         """Return the same data key wrapped under the ``successor``, opened again and compared (ENC-8)."""
         dek = self.unwrap(wrapped, context, kid, kcv)
-        key = successor._kdf.derive(context)
-        renewed = aes_key_wrap(key, dek)
-        if not compare_digest(aes_key_unwrap(key, renewed), dek):
+        renewed = successor.wrap(dek, context)
+        if not compare_digest(successor.unwrap(renewed, context, kid, kcv), dek):
             raise KeyCorrupt(kid, f"Data key {kid.hex()} doesn't open to itself after it was wrapped anew.")
         return renewed
 
@@ -108,7 +87,3 @@ class KeyWrapper:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Key material isn't pickled.")
-
-
-def _other(kid: bytes) -> KeyCorrupt:
-    return KeyCorrupt(kid, f"Data key {kid.hex()} unwraps but fails its check value.")

@@ -16,5 +16,6 @@ grant usage on schema audit to kontor_sealer;
 grant select, insert on audit.event to kontor_sealer;
 grant select, insert on audit.leaf, audit.checkpoint to kontor_sealer;
 grant select, insert, update on audit.log to kontor_sealer;
+grant execute on function audit.file_subjects() to kontor_sealer;
 -- It looks whether the synchronous standby has flushed.
 grant pg_monitor to kontor_sealer;

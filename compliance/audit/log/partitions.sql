@@ -108,4 +108,21 @@ end
 $$;
 revoke all on function audit.partitions() from public;
 
+-- File what this month's events have noted for the index of whom they are about. Whoever reads only notes it: a request
+-- that had to file what a hundred others had noted would take 10 to 40 ms longer.
+create or replace function audit.file_subjects() returns void
+language plpgsql security definer
+set search_path = pg_catalog
+as $$
+begin
+  perform gin_clean_pending_list(found.indexrelid)
+    from pg_inherits i
+    join pg_index found on found.indexrelid = i.inhrelid
+    join pg_class month on month.oid = found.indrelid
+   where i.inhparent = 'audit.ix_event_subject'::regclass
+     and month.relname = 'event_' || to_char(now() at time zone 'UTC', 'YYYY_MM');
+end
+$$;
+revoke all on function audit.file_subjects() from public;
+
 select audit.make_partitions(3);

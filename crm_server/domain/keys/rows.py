@@ -10,7 +10,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from security.crypto.wrap import WRAPPED_SIZE, wrap_context_around
+from security.crypto.reference import WRAPPED_SIZE
+from security.crypto.wrap import wrap_context_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

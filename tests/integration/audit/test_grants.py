@@ -86,12 +86,14 @@ def test_the_sealers_role_is_enough_for_the_sealer_and_for_nothing_else(
     signer = Signer(ORIGIN, Ed25519PrivateKey.generate())
     with Sealer(source, signer, SealerConfig(tmp_path / "m", tmp_path / "s")) as sealer:
         assert sealer.run_once().count == 5
+    source.file_subjects()
     source.close()
     connection = as_role(cluster, guarded, "kontor_sealer")
     for statement in (
         "delete from audit.leaf",
         "update audit.event set action = 'x'",
         "select * from audit.event_payload",
+        "select audit.make_partitions(24)",
     ):
         with connection.cursor() as sql, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             sql.execute(statement)

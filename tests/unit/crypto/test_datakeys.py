@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from security.crypto import datakeys as datakeys_module
 from security.crypto.cache import BoundedCache
 from security.crypto.datakeys import DataKeyRecord, DataKeys, KeyOwner, KeyState
-from security.crypto.document import DocumentKey, key_check_value
+from security.crypto.document import DocumentKey
 from security.crypto.errors import KeyCorrupt, KeyErased, KeyHeld, KeyIdReused, KeyMissing
 from security.crypto.kdf import kbkdf
+from security.crypto.reference import key_check_value
 from security.crypto.wrap import KeyContext, KeyWrapper, wrap_context
 from tests.unit.crypto.crypto_helpers import FIELDS, TENANT, column
 
+pytestmark = pytest.mark.usefixtures("way")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 EVENT = UUID(int=99)
 

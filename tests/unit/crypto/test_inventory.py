@@ -9,12 +9,13 @@ import cyclonedx.schema
 import jsonschema_rs
 import pytest
 
+from security.crypto import native
 from security.crypto import profile as profile_module
 from security.crypto.algorithms import ALGORITHMS, SYMBOLS
 from security.crypto.errors import ProfileRefused
 from security.crypto.inventory import cbom, scan
 from security.crypto.keyring import Capabilities, EpochInfo, EpochState
-from security.crypto.profile import Profile, allowed, self_check
+from security.crypto.profile import Profile, allowed, modules, self_check
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -25,7 +26,8 @@ def made():
         EpochInfo(1, EpochState.DESTROYED, AT, AT),
         EpochInfo(2, EpochState.LIVE, AT),
     ]
-    return cbom(scan(ROOT), version="1.0.0", epochs=epochs, serial=UUID(int=1), at=AT)
+    used = modules(Profile.STANDARD)
+    return cbom(scan(ROOT), version="1.0.0", epochs=epochs, modules=used, serial=UUID(int=1), at=AT)
 
 
 def test_enc_20_every_primitive_that_the_code_uses_is_in_the_table():
@@ -52,16 +54,33 @@ def test_enc_20_the_inventory_names_file_and_line_of_each_use():
     components = {item["name"]: item for item in made()["components"]}
     places = components["AES-256-GCM"]["evidence"]["occurrences"]
     assert {place["location"] for place in places} >= {
-        "security/crypto/document.py",
+        "security/crypto/reference.py",
         "security/crypto/chunks.py",
+        "security/crypto/_native.c",
     }
     for place in places:
         line = (ROOT / place["location"]).read_text().splitlines()[place["line"] - 1]
-        assert "AESGCM" in line
+        assert ("AES-256-GCM" if place["location"].endswith(".c") else "AESGCM") in line
+    assert all(components[name]["type"] == "library" for name in modules(Profile.STANDARD))
     assert components["DEK"]["cryptoProperties"]["assetType"] == "related-crypto-material"
     assert (
         components["Epoch 1"]["cryptoProperties"]["relatedCryptoMaterialProperties"]["state"] == "destroyed"
     )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'EVP_CIPHER_fetch(NULL, "DES-EDE3-CBC", NULL);',
+        "EVP_aes_256_ofb();",
+        "MD5_Init(&c);",
+        "RAND_bytes(b, 8);",
+    ],
+)
+def test_enc_20_a_primitive_that_nobody_declared_is_found_in_c(tmp_path, source):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/new.c").write_text(source)
+    assert [(use.file, use.line) for use in scan(tmp_path, ["code"]).unknown] == [("code/new.c", 1)]
 
 
 def test_enc_20_the_same_source_gives_the_same_bytes():
@@ -92,7 +111,8 @@ def test_enc_20_a_primitive_that_nobody_declared_is_found(tmp_path, source):
 @pytest.mark.parametrize("profile", list(Profile))
 def test_the_self_check_lists_each_algorithm_with_the_module_that_computes_it(profile):
     checked = self_check(profile)
-    assert [item.algorithm for item in checked] == [item.name for item in allowed(profile)]
+    libraries = [item for item in checked if not item.module.startswith(native.NAME)]
+    assert [item.algorithm for item in libraries] == [item.name for item in allowed(profile)]
     assert all("OpenSSL" in item.module or "getrandom" in item.module for item in checked)
 
 
