@@ -74,7 +74,8 @@ def ring_of_tests() -> dict[str, str]:
 
 
 def close(app: Any) -> None:
-    """End what an application in this process keeps open: the listener of its keys, and its connections."""
+    """End what an application in this process keeps open: what it counts, the listener of its keys, its connections."""
+    app.registry.denials.end()
     app.registry.keys.close()
     app.registry.hot.dispose()
     app.registry.engine.dispose()
