@@ -23,7 +23,6 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, Uuid, insert, text
 
@@ -155,7 +154,7 @@ def _written(settings: Settings, tag: str) -> Spent:
             columns = {"id": ids, "event_id": ids, "subject_id": subjects} | known
             copy_columns(connection, contact.table, columns | documents)
             tokens = EntityTokens(keys, connection, contact.model)
-            tokens.write((UUID(bytes=key), values) for key, _who, values in given)
+            tokens.write((key, values) for key, _who, values in given)
             db.commit(session)
     return _since(began)
 
