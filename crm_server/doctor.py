@@ -188,7 +188,9 @@ def _drift(settings: Settings) -> list[Finding]:
 _RIGHTS = text("""
 select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as mighty,
        has_table_privilege('audit.event', 'update') or has_table_privilege('audit.event', 'delete')
-         or has_table_privilege('audit.event', 'truncate') as rewrites,
+         or has_table_privilege('audit.event', 'truncate')
+         or exists (select from pg_class where relnamespace = to_regnamespace('audit_part') and relkind = 'r'
+                      and has_table_privilege(oid, 'update, delete, truncate')) as rewrites,
        has_any_column_privilege('audit.event', 'insert') and has_table_privilege('crm.contact', 'select')
          and has_table_privilege('jobs.procrastinate_jobs', 'insert') as works,
        has_schema_privilege('crm', 'create') or has_schema_privilege('audit', 'create') as builds

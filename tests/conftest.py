@@ -74,7 +74,8 @@ def ring_of_tests() -> dict[str, str]:
 
 
 def close(app: Any) -> None:
-    """End what an application in this process keeps open: the listener of its keys, and its connections."""
+    """End what an application in this process keeps open: what it counts, the listener of its keys, its connections."""
+    app.registry.denials.end()
     app.registry.keys.close()
     app.registry.hot.dispose()
     app.registry.engine.dispose()
@@ -112,6 +113,23 @@ def copy_database(cluster: Cluster, template: str, name: str) -> None:
     manage.init(cluster.superuser_url, name, {role: cluster.password_of(role) for role in manage.ROLES})
 
 
+def settings_of(cluster: Cluster, database: str, **more: str) -> Settings:
+    """Settings of the application against a database of the cluster, with the shared key ring.
+
+    Args:
+        more: Other variables by name, such as `KONTOR_BODY_LIMIT`.
+    """
+    return load(
+        {
+            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, database),
+            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, database),
+            "KONTOR_LOG_FORMAT": "text",
+            **ring_of_tests(),
+            **more,
+        }
+    )
+
+
 def see_everything(engine: Engine) -> Engine:
     """Connections of this engine see every row unless a transaction says what its actor reaches."""
 
@@ -134,14 +152,7 @@ def database(cluster: Cluster, template: str) -> str:
 @pytest.fixture(scope="session")
 def settings(cluster: Cluster, database: str) -> Settings:
     """Settings of the application against the shared test database."""
-    return load(
-        {
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, database),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, database),
-            "KONTOR_LOG_FORMAT": "text",
-            **ring_of_tests(),
-        }
-    )
+    return settings_of(cluster, database)
 
 
 @pytest.fixture(scope="session")

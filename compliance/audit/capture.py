@@ -4,6 +4,9 @@ Each row carries `event_id`, the event of its last change. The flush hook gives 
 one and writes the event with old and new values in the same flush. Statements that go past the hook (bulk, Core,
 raw SQL) leave `event_id` as it was; a database trigger sees exactly that and writes the event itself. So there is
 no list of places to remember, and no statement to forget.
+
+A data subject has nothing to tell but that it is there. Where it begins with a record, in one flush, the event of the
+record tells of both: it names the subject, says `person: new`, and both rows carry its id.
 """
 
 from __future__ import annotations
@@ -51,8 +54,7 @@ def install(session_class: type[Session], actor_of: Callable[[Session], Principa
 
     def before_flush(session: Session, _context: Any, _instances: Any) -> None:
         pending = session.info.setdefault(_PENDING, [])
-        for instance in session.new:
-            _note(pending, instance, "create")
+        _note_new(pending, list(session.new))
         for instance in session.dirty:
             if session.is_modified(instance):
                 _note(pending, instance, "update")
@@ -84,9 +86,36 @@ def add_changes(instance: Any, changes: Mapping[int, tuple[Any, Any]], facts: It
     told.update(dict.fromkeys(facts))
 
 
-def _note(pending: list[Event], instance: Any, action: str) -> None:
+def _note_new(pending: list[Event], new: Iterable[Any]) -> None:
+    """Note the events of new objects; who begins with a record needs none of their own."""
+    bare: dict[UUID, Any] = {}
+    telling = []
+    for instance in new:
+        if _BESIDE not in instance.__dict__ and _is_bare(instance.__mapper__):
+            instance.id = instance.id or uuid7()
+            bare[instance.id] = instance
+        else:
+            telling.append(instance)
+    for instance in telling:
+        told = _note(pending, instance, "create")
+        begun = bare.pop(told.subjects[0], None) if told is not None and told.subjects else None
+        if begun is not None and told is not None:
+            begun.event_id = told.event_id
+            told.meta["person"] = "new"
+    for instance in bare.values():
+        _note(pending, instance, "create")
+
+
+@cache
+def _is_bare(mapper: Mapper[Any]) -> bool:
+    """Whether nothing can be told of a new row but that it is there."""
+    model = mapper.class_
+    return hasattr(model, "event_id") and not hasattr(model, "__layout__") and not _audited(mapper)
+
+
+def _note(pending: list[Event], instance: Any, action: str) -> Event | None:
     if not hasattr(type(instance), "event_id") or not getattr(instance, "__audited__", True):
-        return
+        return None
     state = cast("InstanceState[Any]", inspect(instance))
     entity: EntityPolicy = instance.__entity__
     if instance.id is None:
@@ -102,23 +131,23 @@ def _note(pending: list[Event], instance: Any, action: str) -> None:
         if pair is not None:
             changes[str(number)] = [plain(pair[0]), plain(pair[1])]
     if not numbers and action == "update":
-        return
+        return None
     instance.event_id = uuid7()
     subject = getattr(instance, entity.subject, None) if entity.subject else None
-    pending.append(
-        Event(
-            event_class="change",
-            action=_meaning(action, instance, state),
-            object_type=entity.number,
-            object_ref=instance.id,
-            subjects=(subject,) if isinstance(subject, UUID) else (),
-            meta={"fields": sorted(numbers), "version": (instance.version or 0) + 1}
-            if hasattr(instance, "version")
-            else {"fields": sorted(numbers)},
-            payload={"changes": changes} if changes else None,
-            event_id=instance.event_id,
-        )
+    told = Event(
+        event_class="change",
+        action=_meaning(action, instance, state),
+        object_type=entity.number,
+        object_ref=instance.id,
+        subjects=(subject,) if isinstance(subject, UUID) else (),
+        meta={"fields": sorted(numbers), "version": (instance.version or 0) + 1}
+        if hasattr(instance, "version")
+        else {"fields": sorted(numbers)},
+        payload={"changes": changes} if changes else None,
+        event_id=instance.event_id,
     )
+    pending.append(told)
+    return told
 
 
 def _changed(

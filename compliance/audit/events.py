@@ -17,6 +17,8 @@ import orjson
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
+from compliance.audit.months import Tables, tables_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -319,47 +321,51 @@ _TYPES = {
     "payload_commit": "bytea",
 }
 _NAMES, _KINDS = ", ".join(_TYPES), ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-_PREPARE = f"""PREPARE record_events(text) AS with given as (
+_PREPARE = f"""PREPARE {{name}}(text) AS with given as (
   select * from json_to_recordset($1::json) as x({_KINDS}, body bytea)),
-payload as (insert into audit.event_payload (event_id, format, body)
+payload as (insert into {{tables.payload}} (event_id, format, body)
             select event_id, {PAYLOAD_SEALED}, body from given where body is not null)
-insert into audit.event ({_NAMES}) select {_NAMES} from given"""
+insert into {{tables.event}} ({_NAMES}) select {_NAMES} from given"""
 _PREPARED = "kontor.audit.prepared"
 _MOST_AT_ONCE = 500
 
 
-def telling(given: Mapping[str, str], source: str, *, body: str | None = None) -> list[str]:
+def telling(tables: Tables, given: Mapping[str, str], source: str, *, body: str | None = None) -> list[str]:
     """Common table expressions that insert one event, for a statement that reads and tells of it.
 
     Args:
+        tables: Where it goes.
         given: SQL of its columns by name; those that are left out have their defaults.
         source: What follows FROM, with one row; without rows nothing is written.
         body: SQL of its sealed payload, if it has one.
     """
-    event = f"insert into audit.event ({', '.join(given)}) select {', '.join(given.values())} from {source}"
-    clauses = [f"event as ({event} returning event_id)"]
-    if body is not None:
-        clauses.append(
-            "payload as (insert into audit.event_payload (event_id, format, body) "
-            f"select event_id, {PAYLOAD_SEALED}, {body} from event)"
-        )
-    return clauses
+    names, values = ", ".join(given), ", ".join(given.values())
+    event = f"insert into {tables.event} ({names}) select {values} from {source}"
+    if body is None:
+        return [f"event as ({event})"]
+    sealed = f"select event_id, {PAYLOAD_SEALED}, {body} from event"
+    payload = f"insert into {tables.payload} (event_id, format, body) {sealed}"
+    return [f"event as ({event} returning event_id)", f"payload as ({payload})"]
 
 
 def write(connection: Connection, actor: Principal, events: Iterable[Event]) -> None:
     """Insert events and their sealed payloads in the transaction of `connection`.
 
-    One statement for both, prepared once on each connection: every change pays for this.
+    One statement for both, prepared once a month on each connection: every change pays for this.
     """
-    columns, bodies = _told(connection, actor, list(events))
+    told = list(events)
+    tables = tables_of((item.event_id for item in told), connection.engine, connection)
+    columns, bodies = _told(connection, actor, told)
     columns |= {"payload_commit": _spelled(columns["payload_commit"]), "body": _spelled(bodies)}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if _PREPARED not in connection.info:
-        connection.exec_driver_sql(_PREPARE)
-        connection.info[_PREPARED] = True
+    name = f"record_{tables.event.partition('.')[2]}"
+    prepared: set[str] = connection.info.setdefault(_PREPARED, set())
+    if name not in prepared:
+        connection.exec_driver_sql(_PREPARE.format(name=name, tables=tables))
+        prepared.add(name)
     for start in range(0, len(rows), _MOST_AT_ONCE):
-        told = orjson.dumps(rows[start : start + _MOST_AT_ONCE], option=orjson.OPT_UTC_Z).decode()
-        connection.exec_driver_sql("EXECUTE record_events(%s)", (told,))
+        text = orjson.dumps(rows[start : start + _MOST_AT_ONCE], option=orjson.OPT_UTC_Z).decode()
+        connection.exec_driver_sql(f"EXECUTE {name}(%s)", (text,))
 
 
 def _spelled(values: Iterable[bytes | None]) -> list[str | None]:

@@ -369,9 +369,11 @@ def inventory(output: Path | None) -> None:
     from crm_server.kernel.keyring import open_ring
     from crm_server.settings import load
     from security.crypto.inventory import cbom, scan
+    from security.crypto.profile import Profile, modules
 
-    epochs = open_ring(load()).list()
-    made = cbom(scan(_ROOT), version=version("kontor"), epochs=epochs)
+    settings = load()
+    epochs, used = open_ring(settings).list(), modules(Profile(settings.crypto_profile))
+    made = cbom(scan(_ROOT), version=version("kontor"), epochs=epochs, modules=used)
     text = json.dumps(made, indent=1, sort_keys=True)
     if output is None:
         click.echo(text)

@@ -44,7 +44,7 @@ from security.crypto.errors import (
     ProviderUnavailable,
 )
 from security.crypto.keyring import EpochKeys, EpochState
-from security.crypto.profile import Profile, self_check
+from security.crypto.profile import Profile, modules
 from security.crypto.providers.ring import check_of
 from security.crypto.wrap import KeyContext, KeyWrapper
 
@@ -142,10 +142,10 @@ class Keys:
             KeysRefused: with the reason and the way out.
         """
         try:
-            modules = _checked(Profile(settings.crypto_profile))
+            checked = _checked(Profile(settings.crypto_profile))
             horizon_of(settings)
             keys = cls(settings, engine, open_ring(settings), listen=listen, restored=restored)
-            keys.modules = modules
+            keys.modules = checked
             try:
                 keys._prepare()
             except (OperationalError, ProgrammingError):
@@ -495,7 +495,7 @@ def _checked(profile: Profile) -> tuple[str, ...]:
     Raises:
         ProfileRefused: one gives a wrong answer, or is missing.
     """
-    return tuple(sorted({one.module for one in self_check(profile)}))
+    return modules(profile)
 
 
 def _active_epoch(connection: Connection) -> int | None:

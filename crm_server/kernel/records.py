@@ -304,9 +304,11 @@ class RecordService:
             if "deleted_at" in target.fields:
                 query = query.where(target.table.c.deleted_at.is_(None))
             branches.append(query)
-        found = set(
-            self.session.execute(union_all(*branches) if len(branches) > 1 else branches[0]).scalars()
-        )
+        # Nothing is written yet: a data subject goes in one flush with its person, for one event tells of both.
+        with self.session.no_autoflush:
+            found = set(
+                self.session.execute(union_all(*branches) if len(branches) > 1 else branches[0]).scalars()
+            )
         for name, _target, _value in wanted:
             if name not in found:
                 errors.add(f"/{name}", "unknown", _("There is no such record."))

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from crm_server.kernel import db, recalled
+from crm_server.kernel.denials import Denials
 from crm_server.kernel.errors import AppError, NoSpace, NotAuthenticated, Outdated, TooSlow, Unavailable
 from crm_server.kernel.keys import Keys
 from monitoring import metrics
@@ -152,6 +153,7 @@ def includeme(config: Configurator) -> None:
     config.registry.engine = engine
     config.registry.keys = Keys.open(settings, engine)
     config.registry.keys.announce()
+    config.registry.denials = Denials(engine)
     config.registry.session_factory = db.session_factory(engine, settings, config.registry.keys)
     config.add_request_method(session_of, "db", reify=True)
     config.add_tween(

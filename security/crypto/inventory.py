@@ -218,11 +218,12 @@ def cbom(
     *,
     version: str,
     epochs: Iterable[EpochInfo] = (),
+    modules: Iterable[str] = (),
     serial: UUID | None = None,
     at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return the CBOM as plain data for JSON. ``version`` is the product's; ``serial`` and ``at`` may be fixed so that
-    the same source gives the same bytes.
+    """Return the CBOM as plain data for JSON. ``version`` is the product's, ``modules`` are those that compute, with
+    their versions; ``serial`` and ``at`` may be fixed so that the same source gives the same bytes.
     """
     used = [algorithm for algorithm in ALGORITHMS if algorithm.name in inventory.known]
     return {
@@ -237,6 +238,7 @@ def cbom(
         },
         "components": [
             *(_algorithm_component(algorithm, inventory.known[algorithm.name]) for algorithm in used),
+            *({"type": "library", "bom-ref": f"module/{name}", "name": name} for name in modules),
             *(_key_component(kind) for kind in KEY_KINDS),
             *(_epoch_component(info) for info in epochs),
         ],

@@ -2,8 +2,8 @@
 
 Fixed input ``[i]₃₂ ‖ label ‖ 0x00 ‖ context ‖ [L]₃₂``, counter before the fixed data. There are two ways to the same
 bytes: :func:`kbkdf` calls the ``cryptography`` library and is what the strict profile uses; :class:`PreparedKdf`
-keeps the HMAC states of one key and label and derives about three times faster, which is what a list of fifty
-sealed contacts needs. A test proves that both are equal.
+keeps the HMAC states of one key and label and derives about three times faster, which is what wrapping many data keys
+needs. A test proves that both are equal.
 """
 
 from __future__ import annotations
@@ -37,30 +37,29 @@ def kbkdf(key: bytes, label: bytes, context: bytes, length: int) -> bytes:
 class PreparedKdf:
     """KBKDF of one key, label and length, with key and label already absorbed into HMAC states.
 
-    ``states`` are bound ``copy`` methods of these states, one for each output block, which hot code may call itself;
-    ``tail`` is [L]₃₂. Copying a state doesn't change it, so one object serves all threads.
+    There is one state for each output block. Copying a state doesn't change it, so one object serves all threads.
     """
 
-    __slots__ = ("length", "states", "tail")
+    __slots__ = ("_states", "_tail", "length")
 
     def __init__(self, key: bytes, label: bytes, length: int) -> None:
         if not 0 < length <= 255 * BLOCK:
             raise ValueError("The length to derive lies between 1 and 8,160 bytes.")
         self.length = length
-        self.tail = (length * 8).to_bytes(4, "big")
+        self._tail = (length * 8).to_bytes(4, "big")
         fresh = HMAC(key, hashes.SHA256())
         states = []
         for counter in range(1, -(-length // BLOCK) + 1):
             state = fresh.copy()
             state.update(counter.to_bytes(4, "big") + label + b"\0")
             states.append(state.copy)
-        self.states: tuple[Callable[[], HMAC], ...] = tuple(states)
+        self._states: tuple[Callable[[], HMAC], ...] = tuple(states)
 
     def derive(self, context: bytes) -> bytes:
         """Derive the bytes for one context."""
-        message = context + self.tail
+        message = context + self._tail
         okm = []
-        for copy in self.states:
+        for copy in self._states:
             state = copy()
             state.update(message)
             okm.append(state.finalize())

@@ -207,6 +207,11 @@ def native_name() -> str:
     return f"{native.NAME} with {native.NATIVE.library}" if native.NATIVE is not None else ""
 
 
+def modules(profile: Profile) -> tuple[str, ...]:
+    """Return the modules that compute the algorithms of a profile, each with its version, after the self-check."""
+    return tuple(sorted({one.module for one in self_check(profile)}))
+
+
 def self_check(profile: Profile) -> tuple[Checked, ...]:
     """Run the known-answer test of each algorithm that the profile allows, and return what was checked.
 

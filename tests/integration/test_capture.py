@@ -12,10 +12,14 @@ from sqlalchemy.orm import Session
 from compliance.audit.capture import NoActorError
 from compliance.audit.models import AuditEvent
 from crm_server.domain.accounts.models import Account
+from crm_server.domain.contacts.models import Contact
 from crm_server.domain.identity.models import ApiToken, User
 from crm_server.domain.identity.services.login import Client
 from crm_server.domain.identity.services.sessions import SessionService
+from crm_server.domain.subjects.models import DataSubject
+from crm_server.domain.subjects.services import new_subject
 from crm_server.kernel.ids import new_id
+from crm_server.services import records
 from tests.payloads import payload_of
 
 
@@ -26,6 +30,12 @@ def events_of(session: Session, record_id: UUID) -> list[AuditEvent]:
             select(AuditEvent).where(AuditEvent.object_ref == record_id).order_by(AuditEvent.event_id)
         )
     )
+
+
+def events_about(session: Session, *keys: UUID) -> list[AuditEvent]:
+    session.flush()
+    about = AuditEvent.object_ref.in_(keys) | AuditEvent.subject_ref.overlap(list(keys))
+    return list(session.scalars(select(AuditEvent).where(about).order_by(AuditEvent.event_id)))
 
 
 class TestCapture:
@@ -148,6 +158,53 @@ class TestCapture:
     def test_the_application_role_can_not_bend_the_log(self, session: Session, statement: str) -> None:
         with pytest.raises(ProgrammingError, match="permission denied"):
             session.execute(text(statement))
+
+
+class TestPersons:
+    """A data subject that begins with a record is told of by the record's event. # AUD-1"""
+
+    @pytest.mark.parametrize("entity", ["contact", "lead"])
+    def test_one_event_tells_of_a_record_and_of_the_person_that_begins_with_it(
+        self, session: Session, entity: str
+    ) -> None:
+        account = {"account_id": str(records(session, "account").create({"name": "Example AG"}).id)}
+        given = account if entity == "contact" else {}
+        made = records(session, entity).create({"family_name": "Example", "email": "ada@example.com"} | given)
+        (event,) = events_about(session, made.id, made.subject_id)
+        assert (event.action, event.object_ref, event.subject_ref) == ("create", made.id, [made.subject_id])
+        assert event.meta["person"] == "new"
+        session.expire_all()
+        assert made.event_id == session.get_one(DataSubject, made.subject_id).event_id == event.event_id
+
+    def test_of_two_records_that_begin_with_a_person_one_says_that_they_are_new(
+        self, session: Session
+    ) -> None:
+        subject = new_subject(session)
+        for name in ("First", "Second"):
+            session.add(Contact(subject_id=subject, family_name=name, name=name))
+        session.flush()
+        told = [event.meta.get("person") for event in events_about(session, subject)]
+        assert sorted(told, key=str) == [None, "new"]
+
+    def test_a_record_of_a_known_person_does_not_say_that_they_are_new(self, session: Session) -> None:
+        subject = records(session, "contact").create({"family_name": "Example"}).subject_id
+        again = records(session, "contact").create({"family_name": "Example"}, subject_id=subject)
+        (event,) = events_of(session, again.id)
+        assert "person" not in event.meta
+
+    def test_a_person_who_begins_alone_has_an_event_of_their_own(self, session: Session) -> None:
+        subject = new_subject(session)
+        (event,) = events_of(session, subject)
+        assert (event.action, event.meta) == ("create", {"fields": [], "version": 1})
+        assert session.get_one(DataSubject, subject).event_id == event.event_id
+
+    def test_a_failure_rolls_back_the_record_the_person_and_the_event(self, session: Session) -> None:
+        savepoint = session.begin_nested()
+        made = records(session, "contact").create({"family_name": "Doomed"})
+        key, subject = made.id, made.subject_id
+        savepoint.rollback()
+        assert events_about(session, key, subject) == []
+        assert session.get(DataSubject, subject) is None
 
 
 class TestChangeFeed:

@@ -15,8 +15,9 @@ from crm_server.doctor import Finding, Level, examine
 from crm_server.local import certificate
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests
+from crm_server.settings import Settings
+from security.crypto import native
+from tests.conftest import copy_database, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +31,7 @@ def settings_for(cluster: Cluster, name: str, state: Path, **more: str) -> Setti
     assets = state / "assets"
     assets.mkdir(exist_ok=True)
     (assets / "manifest.json").write_text("{}")
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, name),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, name),
-            "KONTOR_STATE_DIR": str(state),
-            "KONTOR_ASSETS_DIR": str(assets),
-            **more,
-        }
-    )
+    return settings_of(cluster, name, KONTOR_STATE_DIR=str(state), KONTOR_ASSETS_DIR=str(assets), **more)
 
 
 def by_check(findings: list[Finding]) -> dict[str, Level]:
@@ -57,6 +49,7 @@ class TestHealthy:
     ) -> None:
         certificate.ensure(tmp_path / "tls")
         found = by_check(examine(settings_for(cluster, sick, tmp_path)))
+        assert (found.pop("native") is Level.OK) is native.in_use()
         assert found.pop("worker") is Level.WARNING
         assert found.pop("sealing") is Level.WARNING
         assert found.pop("search") is Level.WARNING
@@ -67,6 +60,16 @@ class TestHealthy:
 
 
 class TestBroken:
+    @pytest.mark.parametrize("profile", ["standard", "strict"])
+    def test_a_native_module_that_was_not_built_is_a_hint_where_it_would_be_used(
+        self, profile: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(native, "NATIVE", None)
+        settings = settings_for(cluster, "no_such_database", tmp_path, KONTOR_CRYPTO_PROFILE=profile)
+        hints = [item for item in examine(settings) if item.check == "native"]
+        assert [item.level for item in hints] == ([Level.WARNING] if profile == "standard" else [])
+        assert all("apt-get install gcc python3-dev libssl-dev" in item.remedy for item in hints)
+
     def test_a_database_that_does_not_answer(self, cluster: Cluster, tmp_path: Path) -> None:
         found = by_check(examine(settings_for(cluster, "no_such_database", tmp_path)))
         assert found["database"] is Level.ERROR

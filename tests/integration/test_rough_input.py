@@ -17,15 +17,14 @@ from crm_server.kernel.actor import system_actor
 from crm_server.kernel.clock import now
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
-from crm_server.settings import load
 from security.identity.tokens import new_api_token
-from tests.conftest import close, copy_database, ring_of_tests
+from tests.conftest import close, copy_database, settings_of
 
 
 @pytest.fixture(scope="module")
 def app(cluster: Cluster, template: str) -> Iterator[TestApp]:
     copy_database(cluster, template, "kontor_rough")
-    settings = load({**ring_of_tests(), "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_rough")})
+    settings = settings_of(cluster, "kontor_rough")
     fresh = new_api_token()
     with Session(manage.owner_engine(cluster.url_for(manage.OWNER, "kontor_rough"))) as session:
         session.info[db.ACTOR] = system_actor()

@@ -20,8 +20,8 @@ from crm_server.kernel.actor import system_actor
 from crm_server.kernel.errors import OutcomeUnknown, TooSlow, Unavailable
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests
+from crm_server.settings import Settings
+from tests.conftest import copy_database, settings_of
 
 SERIALIZATION = text("do $$ begin raise exception 'again' using errcode = '40001'; end $$")
 
@@ -29,13 +29,7 @@ SERIALIZATION = text("do $$ begin raise exception 'again' using errcode = '40001
 @pytest.fixture(scope="module")
 def own_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_transactions")
-    return load(
-        {
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_transactions"),
-            **ring_of_tests(),
-            "KONTOR_REQUEST_DEADLINE": "2",
-        }
-    )
+    return settings_of(cluster, "kontor_transactions", KONTOR_REQUEST_DEADLINE="2")
 
 
 @pytest.fixture(scope="module")

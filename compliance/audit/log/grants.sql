@@ -6,6 +6,7 @@ grant insert (
     event_id, occurred_at, event_class, action, outcome, reason, severity, actor_ref, auth_method, session_ref,
     request_id, origin, object_type, object_ref, subject_ref, purpose, policy_version, meta, payload_commit
 ) on audit.event to kontor_app;
+select audit.open_partitions();
 
 grant execute on function audit.make_partitions(integer), audit.partitions(), audit.delete_pruned(uuid)
     to kontor_app;
@@ -15,5 +16,6 @@ grant usage on schema audit to kontor_sealer;
 grant select, insert on audit.event to kontor_sealer;
 grant select, insert on audit.leaf, audit.checkpoint to kontor_sealer;
 grant select, insert, update on audit.log to kontor_sealer;
+grant execute on function audit.file_subjects() to kontor_sealer;
 -- It looks whether the synchronous standby has flushed.
 grant pg_monitor to kontor_sealer;

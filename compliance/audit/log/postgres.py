@@ -356,6 +356,14 @@ class PostgresSource:
                     )
                 time.sleep(0.005)
 
+    def file_subjects(self) -> None:
+        """File what reads have noted for the index of whom events are about, so that no request has to; raises
+        `SourceError`.
+        """
+        with self.translated(), self.connection.cursor() as sql:
+            sql.execute("select audit.file_subjects()")
+            self.connection.commit()
+
     def publish(self, size: int, checkpoint: bytes) -> None:
         """Record a checkpoint in `audit.checkpoint`."""
         with self.translated(), self.connection.cursor() as sql:

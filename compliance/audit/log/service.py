@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 60.0
 """How often the sealer looks for what retention removed."""
+FILE_SECONDS = 1.0
+"""How often the sealer files whom new events are about."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def run_sealer(
             with Sealer(source, signer, config) as sealer:
                 logger.info("the sealer goes on at %d leaves", sealer.mirror.size)
                 state.error, backoff = None, pause
-                _rounds(sealer, stop, state, witnesses, config, pause)
+                _rounds(sealer, source, stop, state, witnesses, config, pause=pause)
         except (SourceError, OSError, MirrorDamaged) as error:
             state.error = str(error)
             logger.warning("the sealer begins again: %s", error)
@@ -108,15 +110,20 @@ def run_sealer(
 
 def _rounds(
     sealer: Sealer,
+    source: PostgresSource,
     stop: threading.Event,
     state: SealerStatus,
     witnesses: Sequence[WitnessAddress],
     config: SealerConfig,
+    *,
     pause: float,
 ) -> None:
-    prune_at = 0.0
+    prune_at = file_at = 0.0
     while not stop.is_set():
         done = sealer.run_once()
+        if time.monotonic() >= file_at:
+            source.file_subjects()
+            file_at = time.monotonic() + FILE_SECONDS
         if not done.count and time.monotonic() >= prune_at:
             prune_at = time.monotonic() + PRUNE_SECONDS
             if pruned := sealer.prune():

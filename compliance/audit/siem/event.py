@@ -131,6 +131,12 @@ class AuditEvent:
             event = dataclasses.replace(event, subject_ref=(), purpose=None, **texts)
         return event
 
+    @property
+    def repeated(self) -> int | None:
+        """How many refusals the event tells of, where it is about several (`since` and `until` are in `meta`)."""
+        count = self.meta.get("count")
+        return count if self.action == "deny" and isinstance(count, int) else None
+
     def flat(self) -> dict[str, str]:
         """Return the event as text by key, without what is absent; the keys are the field dictionary of the
         sinks.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from compliance.datamap import EntityDef
     from crm_server.domain.audit.queries import Filters
+    from crm_server.domain.audit.rows import EventRow
 
 LONGEST_FILTER = 100  # characters
 FILTERS = ("since", "until", "person", "record", "action", "class", "outcome", "subject", "purpose")
@@ -173,7 +174,7 @@ def table(request: Request, filters: Filters) -> Response:
     )
 
 
-def _all(request: Request, filters: Filters) -> Iterator[queries.EventRow]:
+def _all(request: Request, filters: Filters) -> Iterator[EventRow]:
     after, count = None, 0
     while True:
         rows, after = queries.page(

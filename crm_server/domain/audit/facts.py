@@ -88,6 +88,7 @@ FACTS: dict[str, Text] = {
     "scopes": _("Which records"),
     "sent": _("Sent"),
     "sha256": _("Fingerprint of the file"),
+    "since": _("Since"),
     "size": _("Size in bytes"),
     "skipped": _("Left out"),
     "sort": _("Sorted by"),

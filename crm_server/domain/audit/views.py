@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
 
+    from crm_server.domain.audit.rows import EventRow
+
 _TEMPLATES = "crm_server.domain.audit:templates/audit"
 _PAGE = 50
 
@@ -143,7 +145,7 @@ def filters_of(given: dict[str, str], zone: ZoneInfo) -> Filters:
     )
 
 
-def _found(request: Request) -> queries.EventRow:
+def _found(request: Request) -> EventRow:
     event_id = _event_id(request)
     found = queries.one(request.db, request.registry.datamap, event_id)
     if found is None:

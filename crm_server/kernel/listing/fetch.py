@@ -26,7 +26,7 @@ from crm_server.kernel.listing.where import WhereCompiler, check_text
 from crm_server.kernel.opening import UNREADABLE, Opener, keys_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from compliance.datamap import DataMap, EntityDef
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
+    from crm_server.kernel.listing.telling import Places
 
 _MOST_TEXTS = 2000
 _texts: dict[Any, str] = {}
@@ -82,10 +83,10 @@ def fetch(
     counted = pieces.count() if pieces is not None and part.uncountable and query.count == "exact" else None
     bound = way.bind(values) if ids is None else (values.add("uuid[]", array(ids)),)
     # After the conditions, which refuse what could not be written down.
-    told = None if gathered is not None else _listed(source, actor, query, way).places(values)
+    told = None if gathered is not None else _listed(source, actor, query, way).places(values, source)
     key = (
         selection, table, conditions, way.shape, query.limit, query.count, ids is None, counted is None, bound,
-        told and tuple(told.values()),
+        told and told.shape,
     )  # fmt: skip
     text = _texts.get(key)
     if text is None:
@@ -124,9 +125,9 @@ def read_one(  # noqa: PLR0913 - the words of one address
     """
     selection = select_fields(datamap, entity, fields, includes, actor, custom)
     values = Values()
-    told = Reading(actor, "read").places(values)
+    told = Reading(actor, "read").places(values, source)
     conditions = (f"t.id = {values.add('uuid', str(record_id))}", *_bin(entity, deleted=deleted))
-    key = (selection, conditions)
+    key = (selection, conditions, told.tables)
     text = _texts.get(key)
     if text is None:
         text = _keep(key, _read_text(entity, selection, conditions, told))
@@ -188,9 +189,7 @@ def _keep(key: Any, text: str) -> str:
     return text
 
 
-def _read_text(
-    entity: EntityDef, selection: Selection, conditions: tuple[str, ...], told: Mapping[str, str]
-) -> str:
+def _read_text(entity: EntityDef, selection: Selection, conditions: tuple[str, ...], told: Places) -> str:
     page = (
         f"page as materialized (select {selection.columns(entity, 'id')} from {table_name(entity)} t "
         f"where {' and '.join(conditions)})"
@@ -206,7 +205,7 @@ def _list_text(  # noqa: PLR0913, PLR0917 - the parts of one statement
     selection: Selection,
     conditions: tuple[str, ...],
     bound: tuple[str, ...],
-    told: Mapping[str, str] | None,
+    told: Places | None,
     *,
     count: bool,
     named: bool,

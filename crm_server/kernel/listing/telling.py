@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
 from compliance.audit.events import POLICY_VERSION, telling
+from compliance.audit.months import Tables, tables_of
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.listing.asking import array
 from crm_server.kernel.listing.operators import Values
@@ -18,9 +22,6 @@ from crm_server.kernel.serialization import dumps_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import Connection
-    from sqlalchemy.orm import Session
-
     from compliance.datamap import EntityDef
     from crm_server.kernel.actor import Actor
     from crm_server.kernel.hot import Hot
@@ -30,6 +31,30 @@ def subject_column(entity: EntityDef) -> str | None:
     """The column that names the data subject of a row, for the event that tells of reading it."""
     subject = entity.policy.subject
     return subject if subject is not None and subject != "id" and subject in entity.fields else None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of an event stand in a statement.
+
+    Attributes:
+        tables: What it is written into.
+        columns: SQL by column: who acts, and what was read.
+        body: SQL of the sealed payload, if there is one.
+    """
+
+    tables: Tables
+    columns: Mapping[str, str]
+    body: str | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What a statement that tells of it depends on."""
+        return self.tables, *self.columns.values(), self.body
+
+    def __or__(self, read: Mapping[str, str]) -> Places:
+        """The same with what was read."""
+        return replace(self, columns={**self.columns, **read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +70,12 @@ class Reading:
     event_id: UUID = field(default_factory=new_id)
     payload: tuple[bytes, bytes] | None = field(default=None, repr=False)
 
-    def places(self, values: Values) -> dict[str, str]:
-        """Put what the event tells of whoever acts among the parameters; returns the columns with their places."""
+    def places(self, values: Values, source: Hot | Session | Connection) -> Places:
+        """Put what the event tells of whoever acts among the parameters.
+
+        Args:
+            source: Where it is read.
+        """
         actor = self.actor
         told = {
             "event_id": values.add("uuid", str(self.event_id)),
@@ -57,11 +86,14 @@ class Reading:
             "origin": values.add("text", actor.origin.value),
             "purpose": values.add("text", actor.purpose),
         }
+        body = None
         if self.payload is not None:
-            commit, body = self.payload
+            commit, content = self.payload
             told["payload_commit"] = values.add("bytea", commit)
-            told[_BODY] = values.add("bytea", body)
-        return told
+            body = values.add("bytea", content)
+        connection = source.connection() if isinstance(source, Session) else source
+        own = connection if isinstance(connection, Connection) else None
+        return Places(tables_of((self.event_id,), connection.engine, own), told, body)
 
     def tell(
         self,
@@ -80,44 +112,37 @@ class Reading:
             subjects: Keys of the data subjects whose records were returned.
         """
         values = Values()
-        columns = self.places(values) | {
+        places = self.places(values, source) | {
             "object_type": values.add("smallint", object_type),
             "subject_ref": values.add("uuid[]", array(subjects) if subjects else None),
             "meta": values.add("jsonb", dumps_text(meta)),
         }
-        text = f"with {', '.join(clauses(self.action, columns, '(values (1)) x'))} table event"
+        text = f"with {', '.join(clauses(self.action, places, '(values (1)) x'))} values (1)"
         run(source, text, values, self.actor)
 
 
-_BODY = "payload_body"
-
-
-def clauses(action: str, places: Mapping[str, str], source: str) -> list[str]:
+def clauses(action: str, places: Places, source: str) -> list[str]:
     """The expressions that write the event of a read.
 
     Args:
         action: What was done, such as "list".
-        places: Columns with their SQL: those of `Reading.places`, and what was read.
+        places: Those of `Reading.places`, and what was read.
         source: What follows FROM, with one row; without rows nothing is written.
     """
-    known = {name: place for name, place in places.items() if name != _BODY}
-    return telling(
-        {"occurred_at": "clock_timestamp()", "event_class": "'read'", "action": f"'{action}'",
-         "outcome": "'success'", "policy_version": str(POLICY_VERSION)} | known,
-        source,
-        body=places.get(_BODY),
-    )  # fmt: skip
+    same = {"occurred_at": "clock_timestamp()", "event_class": "'read'", "action": f"'{action}'",
+            "outcome": "'success'", "policy_version": str(POLICY_VERSION)}  # fmt: skip
+    return telling(places.tables, {**same, **places.columns}, source, body=places.body)
 
 
-def of_one(entity: EntityDef, places: Mapping[str, str], page: str) -> list[str]:
+def of_one(entity: EntityDef, places: Places, page: str) -> list[str]:
     """Tell of the single record that the expression `page` found, if it did."""
     subject = subject_column(entity)
     about = "null::uuid[]" if subject is None else f"array_remove(array[{sql_name(subject)}], null)"
     read = {"object_type": str(entity.number), "object_ref": "id", "subject_ref": about}
-    return clauses("read", {**places, **read}, page)
+    return clauses("read", places | read, page)
 
 
-def of_list(entity: EntityDef, places: Mapping[str, str], page: str, limit: int) -> list[str]:
+def of_list(entity: EntityDef, places: Places, page: str, limit: int) -> list[str]:
     """Tell of the first `limit` rows of the expression `page`: which records, and whom they concern."""
     subject = subject_column(entity)
     found = f"(select id{'' if subject is None else f', {sql_name(subject)} as subject'} from {page} limit {limit}) x"
@@ -128,7 +153,7 @@ def of_list(entity: EntityDef, places: Mapping[str, str], page: str, limit: int)
     )
     meta = "jsonb_build_object('count', count(*), 'refs', coalesce(to_jsonb(array_agg(id)), '[]'))"
     read = {"object_type": str(entity.number), "subject_ref": about, "meta": meta}
-    return clauses("list", {**places, **read}, found)
+    return clauses("list", places | read, found)
 
 
 @dataclass(slots=True)
@@ -167,4 +192,4 @@ class Gathered:
             Reading(actor, "view").tell(source, meta, subjects=self.subjects)
 
 
-__all__ = ["Gathered", "Reading", "clauses", "of_list", "of_one", "subject_column"]
+__all__ = ["Gathered", "Places", "Reading", "clauses", "of_list", "of_one", "subject_column"]

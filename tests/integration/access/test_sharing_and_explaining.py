@@ -18,10 +18,9 @@ from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
 from crm_server.services import records
-from crm_server.settings import Settings, load
-from tests.conftest import close, copy_database, ring_of_tests
+from crm_server.settings import Settings
+from tests.conftest import close, copy_database, settings_of
 from tests.integration.api.conftest import Client, make_token, open_db
 
 Login = Callable[..., Client]
@@ -30,14 +29,7 @@ Login = Callable[..., Client]
 @pytest.fixture(scope="module")
 def access_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_access")
-    return load(
-        {
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_access"),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_access"),
-            "KONTOR_LOG_FORMAT": "text",
-            **ring_of_tests(),
-        }
-    )
+    return settings_of(cluster, "kontor_access")
 
 
 @pytest.fixture(scope="module")

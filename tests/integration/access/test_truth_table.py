@@ -38,11 +38,10 @@ from crm_server.kernel.actor import system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.kernel.rowrules import GUARDED, RowAction, Scope
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.services import records, service
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests
+from crm_server.settings import Settings
+from tests.conftest import copy_database, settings_of
 from tests.integration.api.conftest import Client, make_token
 
 NAMED = {
@@ -110,14 +109,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, template: str) -> Iterator[World]:
     copy_database(cluster, template, "kontor_truth")
-    settings: Settings = load(
-        {
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_truth"),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_truth"),
-            "KONTOR_LOG_LEVEL": "warning",
-            **ring_of_tests(),
-        }
-    )
+    settings: Settings = settings_of(cluster, "kontor_truth", KONTOR_LOG_LEVEL="warning")
     site = main(settings)
     engine = site.registry.engine
     permissions = ["integration:changes:read"] + [

@@ -17,10 +17,9 @@ from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
-from crm_server.settings import Settings, load
+from crm_server.settings import Settings
 from security.identity.tokens import new_api_token
-from tests.conftest import close, copy_database, ring_of_tests, see_everything
+from tests.conftest import close, copy_database, see_everything, settings_of
 from tests.searching import searching, with_search
 
 BASE = "/api/v1"
@@ -30,15 +29,12 @@ BASE = "/api/v1"
 def api_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_api")
     return with_search(
-        load(
-            {
-                **ring_of_tests(),
-                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_api"),
-                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_api"),
-                "KONTOR_LOG_LEVEL": "warning",
-                "KONTOR_LOG_FORMAT": "json",
-                "KONTOR_BODY_LIMIT": "2000000",
-            }
+        settings_of(
+            cluster,
+            "kontor_api",
+            KONTOR_LOG_LEVEL="warning",
+            KONTOR_LOG_FORMAT="json",
+            KONTOR_BODY_LIMIT="2000000",
         )
     )
 

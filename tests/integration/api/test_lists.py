@@ -475,7 +475,7 @@ def explain(connection: Any, query: ListQuery) -> dict[str, Any]:
     explained: list[Any] = []
 
     class Spy:
-        info = connection.info
+        info, engine = connection.info, connection.engine
 
         def exec_driver_sql(self, statement: str, values: Any) -> Any:
             found = connection.exec_driver_sql(f"explain (analyze, buffers, format json) {statement}", values)

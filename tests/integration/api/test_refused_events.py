@@ -21,8 +21,8 @@ create trigger refuse before insert on audit.event for each row execute function
 NO_TRIGGER = "drop trigger refuse on audit.event; drop function audit.refuse()"
 FAULTS = {
     "no privilege": (
-        "revoke insert on audit.event from kontor_app",
-        "grant insert on audit.event to kontor_app",
+        "revoke insert on audit.event from kontor_app; revoke usage on schema audit_part from kontor_app",
+        "grant insert on audit.event to kontor_app; grant usage on schema audit_part to kontor_app",
         "not_recorded",
     ),
     "a trigger that says no": (TRIGGER.format("P0001"), NO_TRIGGER, "not_recorded"),

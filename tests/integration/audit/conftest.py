@@ -150,6 +150,31 @@ def database(cluster: Cluster) -> Iterator[str]:
     admin.close()
 
 
+@pytest.fixture
+def guarded(cluster: Cluster, database: str) -> str:
+    """A database with the roles and the grants of the product."""
+    connection = cluster.connect(database)
+    with connection.cursor() as sql:
+        for role in ("kontor_app", "kontor_sealer"):
+            sql.execute("select count(*) from pg_roles where rolname = %s", (role,))
+            if sql.fetchone() == (0,):
+                sql.execute(f"create role {role}")
+        sql.execute("grant usage on schema audit to kontor_app")
+        sql.execute("grant select, insert on audit.event, audit.event_payload to kontor_app")
+        sql.execute((LOG / "grants.sql").read_text())
+        sql.execute((LOG / "grants.sql").read_text())
+    connection.commit()
+    connection.close()
+    return database
+
+
+def as_role(cluster: Cluster, database: str, role: str) -> psycopg2.extensions.connection:
+    """A connection with the rights of one role of the product."""
+    return psycopg2.connect(
+        host="127.0.0.1", port=cluster.port, user="kontor", dbname=database, options=f"-c role={role}"
+    )
+
+
 def prepare(cluster: Cluster, database: str) -> None:
     """Create the tables and open a log."""
     from compliance.audit import models

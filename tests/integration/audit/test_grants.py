@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg2
@@ -13,31 +14,7 @@ from compliance.audit.log.note import Signer
 from compliance.audit.log.postgres import PostgresSource
 from compliance.audit.log.sealer import Sealer, SealerConfig
 
-from .conftest import LOG, ORIGIN, Cluster, insert_events
-
-
-@pytest.fixture
-def guarded(cluster: Cluster, database: str) -> str:
-    """A database with the roles and the grants of the product."""
-    connection = cluster.connect(database)
-    with connection.cursor() as sql:
-        for role in ("kontor_app", "kontor_sealer"):
-            sql.execute("select count(*) from pg_roles where rolname = %s", (role,))
-            if sql.fetchone() == (0,):
-                sql.execute(f"create role {role}")
-        sql.execute("grant usage on schema audit to kontor_app")
-        sql.execute("grant select, insert on audit.event to kontor_app")
-        sql.execute((LOG / "grants.sql").read_text())
-        sql.execute((LOG / "grants.sql").read_text())
-    connection.commit()
-    connection.close()
-    return database
-
-
-def as_role(cluster: Cluster, database: str, role: str) -> psycopg2.extensions.connection:
-    return psycopg2.connect(
-        host="127.0.0.1", port=cluster.port, user="kontor", dbname=database, options=f"-c role={role}"
-    )
+from .conftest import ORIGIN, Cluster, as_role, insert_events
 
 
 @pytest.mark.parametrize("table", ["event", "leaf", "log", "checkpoint"])
@@ -50,6 +27,35 @@ def test_the_application_cannot_rewrite_the_log(
         sql.execute(statement.format(f"audit.{table}").replace("ctid = ctid", COLUMN[table]))
     connection.close()
     assert isinstance(caught.value, psycopg2.errors.InsufficientPrivilege)
+
+
+@pytest.mark.parametrize("parent", ["event", "event_payload"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from {}",
+        "truncate {}",
+        "update {} set event_id = event_id",
+        "select * from {}",
+        "drop table {}",
+    ],
+)
+def test_the_application_only_appends_to_a_month(
+    cluster: Cluster, guarded: str, parent: str, statement: str
+) -> None:
+    connection = as_role(cluster, guarded, "kontor_app")
+    with connection.cursor() as sql, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        sql.execute(statement.format(f"audit_part.{parent}_{datetime.now(UTC):%Y_%m}"))
+    connection.close()
+
+
+def test_the_application_cannot_choose_in_a_month_when_an_event_is_sealed(
+    cluster: Cluster, guarded: str
+) -> None:
+    connection = as_role(cluster, guarded, "kontor_app")
+    with connection.cursor() as sql, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        sql.execute(f"insert into audit_part.event_{datetime.now(UTC):%Y_%m} (xid) values ('3')")
+    connection.close()
 
 
 COLUMN = {"event": "action = 'x'", "leaf": "index = 1", "log": "size = 1", "checkpoint": "note = 'x'"}
@@ -80,12 +86,14 @@ def test_the_sealers_role_is_enough_for_the_sealer_and_for_nothing_else(
     signer = Signer(ORIGIN, Ed25519PrivateKey.generate())
     with Sealer(source, signer, SealerConfig(tmp_path / "m", tmp_path / "s")) as sealer:
         assert sealer.run_once().count == 5
+    source.file_subjects()
     source.close()
     connection = as_role(cluster, guarded, "kontor_sealer")
     for statement in (
         "delete from audit.leaf",
         "update audit.event set action = 'x'",
         "select * from audit.event_payload",
+        "select audit.make_partitions(24)",
     ):
         with connection.cursor() as sql, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             sql.execute(statement)

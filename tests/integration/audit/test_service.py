@@ -107,6 +107,30 @@ def test_it_seals_what_comes_and_gets_the_witnesss_cosignature(
     }
 
 
+def waiting(cluster: Cluster, database: str) -> int:
+    """Pages of the index of data subjects that waited to be filed, by filing them."""
+    connection = cluster.connect(database)
+    with connection.cursor() as sql:
+        sql.execute(
+            "select sum(gin_clean_pending_list(inhrelid)) from pg_inherits "
+            "where inhparent = 'audit.ix_event_subject'::regclass"
+        )
+        found = sql.fetchone()
+    connection.close()
+    return 0 if found is None else int(found[0])
+
+
+def test_it_files_whom_events_are_about_so_that_no_request_has_to(
+    cluster: Cluster, database: str, tmp_path: Path
+) -> None:
+    write(cluster, database, 5)
+    assert waiting(cluster, database) > 0
+    write(cluster, database, 5)
+    with Running(cluster, database, tmp_path) as running:
+        wait_for(lambda: running.status.rounds > 0)
+    assert waiting(cluster, database) == 0
+
+
 def test_a_connection_that_breaks_while_there_is_nothing_to_seal_is_a_fault_of_the_source(
     cluster: Cluster, database: str
 ) -> None:

@@ -11,22 +11,15 @@ from webtest import TestApp
 from crm_server.app import main
 from crm_server.kernel.ids import new_id
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
-from crm_server.settings import load
-from tests.conftest import close, copy_database, ring_of_tests
+from tests.conftest import close, copy_database, settings_of
 from tests.integration.api.conftest import Client, make_token
 
 
 @pytest.fixture(scope="module")
 def application(cluster: Cluster, template: str) -> Iterator[Any]:
     copy_database(cluster, template, "kontor_domains")
-    settings = load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_domains"),
-            "KONTOR_LOG_LEVEL": "warning",
-            "KONTOR_UPLOAD_LIMIT": "200000",
-        }
+    settings = settings_of(
+        cluster, "kontor_domains", KONTOR_LOG_LEVEL="warning", KONTOR_UPLOAD_LIMIT="200000"
     )
     made = main(settings)
     yield made

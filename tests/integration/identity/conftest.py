@@ -26,10 +26,9 @@ from crm_server.kernel.actor import Actor, Origin, system_actor
 from crm_server.kernel.clock import now
 from crm_server.kernel.hot import Hot
 from crm_server.kernel.keys import Keys
-from crm_server.migrations import manage
-from crm_server.settings import Settings, load
+from crm_server.settings import Settings
 from security.identity import totp
-from tests.conftest import copy_database, ring_of_tests
+from tests.conftest import copy_database, settings_of
 from tests.integration.identity.openldap_data import openldap_ldif
 from tests.integration.identity.providers import CanailleServer, Liar, running_canaille, running_liar
 from tests.integration.identity.servers import Authority, Slapd, running_slapd
@@ -71,16 +70,12 @@ def identity_settings(cluster: Cluster, template: str, tmp_path_factory: pytest.
     """Settings for a database of these tests alone: log-in commits by itself."""
     copy_database(cluster, template, "kontor_identity")
     return with_search(
-        load(
-            {
-                **ring_of_tests(),
-                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_identity"),
-                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_identity"),
-                "KONTOR_LOG_FORMAT": "text",
-                "KONTOR_STATE_DIR": str(tmp_path_factory.mktemp("state")),
-                # Providers of the tests are on loopback, which nobody may call otherwise.
-                "KONTOR_OUTGOING_NETWORKS": "127.0.0.0/8,::1",
-            }
+        settings_of(
+            cluster,
+            "kontor_identity",
+            KONTOR_STATE_DIR=str(tmp_path_factory.mktemp("state")),
+            # Providers of the tests are on loopback, which nobody may call otherwise.
+            KONTOR_OUTGOING_NETWORKS="127.0.0.0/8,::1",
         )
     )
 

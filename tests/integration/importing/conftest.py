@@ -34,9 +34,9 @@ from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.models import datamap
-from crm_server.settings import Settings, load
+from crm_server.settings import Settings
 from security.identity.tokens import new_api_token
-from tests.conftest import close, copy_database, ring_of_tests, see_everything
+from tests.conftest import close, copy_database, see_everything, settings_of
 from tests.searching import searching, with_search
 
 _NAME = "kontor_imports"
@@ -45,16 +45,7 @@ _NAME = "kontor_imports"
 @pytest.fixture(scope="session")
 def import_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, _NAME)
-    return with_search(
-        load(
-            {
-                **ring_of_tests(),
-                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, _NAME),
-                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, _NAME),
-                "KONTOR_LOG_FORMAT": "text",
-            }
-        )
-    )
+    return with_search(settings_of(cluster, _NAME))
 
 
 @pytest.fixture(scope="session")

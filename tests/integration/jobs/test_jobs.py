@@ -29,8 +29,8 @@ from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
 from crm_server.migrations import manage
 from crm_server.services import records
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests, see_everything
+from crm_server.settings import Settings
+from tests.conftest import copy_database, ring_of_tests, see_everything, settings_of
 from tests.integration.jobs import worker_child
 
 CHILD = Path(worker_child.__file__)
@@ -45,7 +45,7 @@ def jobs_settings(cluster: Cluster, template: str) -> Settings:
         connection.execute(text("create table crm.mark (word text, actor uuid, attempt int, seq bigserial)"))
         connection.execute(text("grant all on crm.mark to kontor_app"))
         connection.execute(text("grant usage on sequence crm.mark_seq_seq to kontor_app"))
-    return load({**ring_of_tests(), "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_jobs")})
+    return settings_of(cluster, "kontor_jobs")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,12 @@ from crm_server.kernel import db
 from crm_server.kernel.actor import system_actor
 from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
 from crm_server.models import datamap
 from crm_server.search.fields import indexed
 from crm_server.search.protocol import Find
 from crm_server.services import records
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests, see_everything
+from crm_server.settings import Settings
+from tests.conftest import copy_database, see_everything, settings_of
 from tests.searching import searching, with_search
 
 if TYPE_CHECKING:
@@ -31,16 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="package")
 def search_settings(cluster: Cluster, template: str) -> Settings:
     copy_database(cluster, template, "kontor_search")
-    return with_search(
-        load(
-            {
-                "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, "kontor_search"),
-                "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, "kontor_search"),
-                "KONTOR_SEARCH_LIMIT": "0",
-                **ring_of_tests(),
-            }
-        )
-    )
+    return with_search(settings_of(cluster, "kontor_search", KONTOR_SEARCH_LIMIT="0"))
 
 
 @pytest.fixture(scope="package")

@@ -10,9 +10,8 @@ from sqlalchemy import Engine
 from crm_server.kernel import db
 from crm_server.kernel.keys import Keys
 from crm_server.local.postgres import Cluster
-from crm_server.migrations import manage
-from crm_server.settings import Settings, load
-from tests.conftest import copy_database, ring_of_tests, see_everything
+from crm_server.settings import Settings
+from tests.conftest import copy_database, see_everything, settings_of
 
 NAME = "kontor_web"
 
@@ -21,14 +20,7 @@ NAME = "kontor_web"
 def settings(cluster: Cluster, template: str) -> Settings:
     """Settings of the application against this database."""
     copy_database(cluster, template, NAME)
-    return load(
-        {
-            **ring_of_tests(),
-            "KONTOR_DATABASE_URL": cluster.url_for(manage.APP, NAME),
-            "KONTOR_OWNER_DATABASE_URL": cluster.url_for(manage.OWNER, NAME),
-            "KONTOR_LOG_FORMAT": "text",
-        }
-    )
+    return settings_of(cluster, NAME)
 
 
 @pytest.fixture(scope="package")

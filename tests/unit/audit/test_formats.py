@@ -190,6 +190,35 @@ class TestOcsf:
             ocsf.document(siem_event(), "1", "9.9.9")
 
 
+class TestCountedRefusals:
+    """What was refused so often that it was counted says so where a format has a place for it. # AUD-10"""
+
+    EVENT = siem_event(
+        event_class="authorization",
+        action="deny",
+        outcome="denied",
+        reason="crm:account:create",
+        meta={
+            "route": "api.records",
+            "method": "POST",
+            "count": 40,
+            "since": "2026-11-21T08:15:00+00:00",
+            "until": "2026-11-21T08:15:30+00:00",
+        },
+    )
+
+    def test_ocsf(self) -> None:
+        document = ocsf.document(self.EVENT, "1")
+        assert ocsf_validator(int(str(document["class_uid"]))).is_valid(document)
+        assert document["count"] == 40
+        assert int(str(document["end_time"])) - int(str(document["start_time"])) == 30_000
+        assert "count" not in ocsf.document(siem_event(meta={"count": 3}), "1")
+
+    def test_cef(self) -> None:
+        assert " cnt=40 " in cef.render(self.EVENT, "1")
+        assert "cnt=" not in cef.render(siem_event(meta={"count": 3}), "1")
+
+
 class TestShortening:
     @pytest.mark.parametrize("name", sorted(FORMATS))
     @given(filler=NASTY, count=st.integers(1, 9000))

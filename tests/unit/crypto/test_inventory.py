@@ -15,7 +15,7 @@ from security.crypto.algorithms import ALGORITHMS, SYMBOLS
 from security.crypto.errors import ProfileRefused
 from security.crypto.inventory import cbom, scan
 from security.crypto.keyring import Capabilities, EpochInfo, EpochState
-from security.crypto.profile import Profile, allowed, self_check
+from security.crypto.profile import Profile, allowed, modules, self_check
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -26,7 +26,8 @@ def made():
         EpochInfo(1, EpochState.DESTROYED, AT, AT),
         EpochInfo(2, EpochState.LIVE, AT),
     ]
-    return cbom(scan(ROOT), version="1.0.0", epochs=epochs, serial=UUID(int=1), at=AT)
+    used = modules(Profile.STANDARD)
+    return cbom(scan(ROOT), version="1.0.0", epochs=epochs, modules=used, serial=UUID(int=1), at=AT)
 
 
 def test_enc_20_every_primitive_that_the_code_uses_is_in_the_table():
@@ -60,6 +61,7 @@ def test_enc_20_the_inventory_names_file_and_line_of_each_use():
     for place in places:
         line = (ROOT / place["location"]).read_text().splitlines()[place["line"] - 1]
         assert ("AES-256-GCM" if place["location"].endswith(".c") else "AESGCM") in line
+    assert all(components[name]["type"] == "library" for name in modules(Profile.STANDARD))
     assert components["DEK"]["cryptoProperties"]["assetType"] == "related-crypto-material"
     assert (
         components["Epoch 1"]["cryptoProperties"]["relatedCryptoMaterialProperties"]["state"] == "destroyed"

@@ -59,6 +59,8 @@ def render(event: AuditEvent, version: str) -> str:
         "cn1": flat["index"],
     }
     fields |= {name: flat[key] for name, key in _NAMED.items() if key in flat}
+    if event.repeated is not None:
+        fields["cnt"] = str(event.repeated)
     for name, key in _LABELLED:
         if key in flat:
             fields |= {f"{name}Label": key, name: flat[key]}

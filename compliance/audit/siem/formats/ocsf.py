@@ -7,6 +7,7 @@ of its own is under `unmapped`, with the index and leaf hash of the log in `meta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from compliance.audit.siem.event import PRODUCT, VENDOR, AuditEvent
 
@@ -132,9 +133,22 @@ def document_1_8(event: AuditEvent, version: str) -> dict[str, object]:
     }
     if activity == OTHER:
         document["activity_name"] = event.action
+    if event.repeated is not None:
+        document["count"] = event.repeated
+        document |= _span(event)
     if event.reason is not None:
         document["status_detail"] = event.reason
     return document
+
+
+def _span(event: AuditEvent) -> dict[str, int]:
+    """From when to when what happened several times happened, in milliseconds."""
+    told = {"start_time": event.meta.get("since"), "end_time": event.meta.get("until")}
+    return {
+        name: int(datetime.fromisoformat(moment).timestamp() * 1000)
+        for name, moment in told.items()
+        if isinstance(moment, str)
+    }
 
 
 _HAS_A_PLACE = frozenset({"eventId", "index", "log", "tenant", "time", "severity", "reason"})
