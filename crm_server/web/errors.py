@@ -103,7 +103,7 @@ def app_error(error: AppError, request: Request) -> Response:
     reason = error.reason if isinstance(error, NotAllowed) else None
     if reason is not None:
         denials.tell(request, reason)
-    detail = error.detail or (None if isinstance(error, LostUpdate) else error.title)
+    detail = error.detail or (None if isinstance(error, LostUpdate | NotAllowed) else error.title)
     response = page(request, error.status, detail, reason)
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
