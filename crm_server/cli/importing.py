@@ -222,9 +222,12 @@ def _print_mapping(tools: _Tools, import_id: UUID) -> None:
 
 
 def _run(tools: _Tools, import_id: UUID, options: dict[str, Any]) -> None:
+    from sqlalchemy.exc import OperationalError
+
     from crm_server.domain.imports.run import Runner
     from crm_server.importing.errors import ImportFileError
     from crm_server.importing.texts import translate
+    from crm_server.kernel import db
 
     if options["resume"] is None:
         with tools.service() as (service, _session):
@@ -242,6 +245,13 @@ def _run(tools: _Tools, import_id: UUID, options: dict[str, Any]) -> None:
             runner.run(import_id, report)
     except ImportFileError as error:
         raise click.ClickException(f"{error} The import is {import_id}.") from error
+    except OperationalError as error:
+        if not db.is_full(error):
+            raise
+        raise click.ClickException(
+            "The disk of the database is full. What was imported so far is kept. Make room, then go on with: "
+            f"kontor import --resume {import_id}"
+        ) from None
     state = tools.state(import_id)
     _tell(tools, state, options)
     sys.exit(4 if state.count("failed") else 0)

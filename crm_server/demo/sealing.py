@@ -65,7 +65,7 @@ class ChunkSealer:
             return
         key = columns.index("id")
         tokens = EntityTokens(self._keys, self._connection, entity.model, expected=self._expected)
-        tokens.write((UUID(row[key]), dict(zip(columns, row, strict=True))) for row in rows)
+        tokens.write((UUID(row[key]).bytes, dict(zip(columns, row, strict=True))) for row in rows)
 
     def _documents(
         self, sealer: Sealer, records: Sequence[tuple[str, str | None, dict[str, Any]]]

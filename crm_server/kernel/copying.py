@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from crm_server.kernel.loading import copy_into
+from crm_server.kernel.loading import copy_into, driver_cursor
 from crm_server.kernel.serialization import dumps_text
 
-__all__ = ["copy_columns", "copy_rows"]
+__all__ = ["copy_bytes", "copy_columns", "copy_rows"]
 
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TAIL: Final = b"\xff\xff"
@@ -87,16 +87,16 @@ def copy_columns(connection: Connection, table: Table, columns: Mapping[str, Col
                 parts.append(part)
     rows = zip(*(repeat(one, number) if isinstance(one, bytes) else one for one in parts), strict=True)
     body = b"".join((_HEAD, *chain.from_iterable(rows), _TAIL))
-    # COPY is psycopg2's own.
-    driver: Any = connection.connection.dbapi_connection
-    with driver.cursor() as cursor:
-        try:
-            copy_into(
-                cursor, table.schema or "public", table.name, list(columns), io.BytesIO(body), binary=True
-            )
-        except connection.dialect.dbapi.Error as error:  # type: ignore[union-attr]
-            # The rest of the code knows the driver's errors as SQLAlchemy's.
-            connection._handle_dbapi_exception(error, f"COPY {table.fullname}", None, cursor, None)  # noqa: SLF001
+    copy_bytes(connection, (table.schema or "public", table.name), list(columns), body)
+
+
+def copy_bytes(connection: Connection, table: tuple[str, str], columns: Sequence[str], body: bytes) -> None:
+    """Copies rows that are in the binary format already into a table, given by its schema and name.
+
+    Constraint violations raise sqlalchemy.exc errors, as an INSERT would.
+    """
+    with driver_cursor(connection, f"COPY {'.'.join(table)}") as cursor:
+        copy_into(cursor, *table, columns, io.BytesIO(body), binary=True)
 
 
 def _parts(form: _Form, values: Column) -> Sequence[Part]:

@@ -9,6 +9,7 @@ from psycopg2.errors import UniqueViolation
 from psycopg2.extras import execute_values
 from sqlalchemy.exc import IntegrityError
 
+from crm_server.kernel.loading import driver_cursor
 from security.crypto.datakeys import DataKeyRecord, KeyOwner, KeyState
 from security.crypto.errors import KeyIdReused, KeyMissing
 
@@ -143,8 +144,7 @@ class SqlKeyStore:
         """Store new keys of distinct owners; return those who had one already, or got it from a quicker transaction."""
         if not records:
             return []
-        raw: Any = self._connection().connection.dbapi_connection
-        with raw.cursor() as cursor:
+        with driver_cursor(self._connection(), "insert into keys.data_key") as cursor:
             stored = execute_values(
                 cursor,
                 f"insert into keys.data_key ({KEY_COLUMNS}) values %s "

@@ -6,12 +6,35 @@ and triggers see them. Called by imports and by the loader of demo data.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from psycopg2 import sql
+from psycopg2 import Error, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+
+@contextmanager
+def driver_cursor(connection: Connection, doing: str) -> Iterator[Any]:
+    """A cursor of psycopg2 for what SQLAlchemy has no words for, in the connection's transaction.
+
+    Args:
+        connection: Whose transaction it is.
+        doing: What is done, without values: errors say it.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: in place of the driver's error, because the rest of the code tells by that whether
+        the transaction may be done again, and what was the matter.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    with driver.cursor() as cursor:
+        try:
+            yield cursor
+        except Error as error:
+            connection._handle_dbapi_exception(error, doing, None, cursor, None)  # noqa: SLF001
 
 
 def copy_into(
@@ -52,4 +75,4 @@ def copy_into(
     cursor.execute(sql.SQL("drop table {}").format(waiting))
 
 
-__all__ = ["copy_into"]
+__all__ = ["copy_into", "driver_cursor"]

@@ -6,7 +6,6 @@ Keys and rows go in one transaction (ENC-7), keys of new persons by COPY. Mapped
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from sqlalchemy import any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
-from crm_server.kernel.loading import copy_into
+from crm_server.kernel.copying import copy_bytes
 from security.crypto.document import DocumentKey, document_kid
 from security.crypto.errors import KeyMissing
 from security.crypto.reference import WRAPPED_SIZE
@@ -92,9 +91,7 @@ def new_keys(
         wrapped = wrap(dek, before + person + after + kid)
         body += (start, kid, owner, person, middle, wrapped, end, key.check_value(), moment)
     body.append(_TAIL)
-    driver: Any = connection.connection.dbapi_connection
-    with driver.cursor() as cursor:
-        copy_into(cursor, "keys", "data_key", _COLUMNS, io.BytesIO(b"".join(body)), binary=True)
+    copy_bytes(connection, ("keys", "data_key"), _COLUMNS, b"".join(body))
     return {word: [made[subject, word] for subject in subjects] for word, subjects in wanted.items()}
 
 

@@ -49,7 +49,7 @@ class TestHealthy:
     ) -> None:
         certificate.ensure(tmp_path / "tls")
         found = by_check(examine(settings_for(cluster, sick, tmp_path)))
-        assert (found.pop("native") is Level.OK) is native.in_use()
+        assert (found.pop("native") is Level.OK) is (native.NATIVE is not None)
         assert found.pop("worker") is Level.WARNING
         assert found.pop("sealing") is Level.WARNING
         assert found.pop("search") is Level.WARNING

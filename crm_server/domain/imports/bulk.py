@@ -109,7 +109,7 @@ class Bulk:
         keys = [record["id"] for record in records]
         # A UUID makes its bytes anew whenever it is asked for them, and each goes into several tables.
         ids, event_ids = [key.bytes for key in keys], new_ids(len(keys))
-        subjects = None if self._subject is None else self._subjects(records, event_ids)
+        subjects = None if self._subject is None else self._subjects(event_ids)
         documents, audit_keys = self._sealed(records, ids, subjects)
         cells: dict[str, Column] = {**self._columns(records), **documents, **self._made(ids, event_ids)}
         if self._subject is not None and subjects is not None:
@@ -118,7 +118,7 @@ class Bulk:
             cells["import_id"] = repeat(import_id, len(records))
         copy_columns(self._connection, self.entity.table, cells)
         if self._indexed:
-            self._tokens().write((record["id"], record) for record in records)
+            self._tokens().write(zip(ids, records, strict=True))
         if self._custom:
             insert_values(self._connection, self.entity, records)
         metas, payloads = self._creations(records)
@@ -251,15 +251,13 @@ class Bulk:
             table: Any = model.__table__
             copy_columns(self._connection, table, columns)
 
-    def _subjects(self, records: Sequence[dict[str, Any]], event_ids: Sequence[bytes]) -> list[bytes]:
+    def _subjects(self, event_ids: Sequence[bytes]) -> list[bytes]:
         """A data subject for each new person; keys, requests and consents will hang on it. Returns their keys.
 
         It begins with its record and says nothing but that there is somebody, so one event tells of both: that of the
         record names the person and says that they are new.
         """
-        subjects = new_ids(len(records))
-        for record, subject in zip(records, subjects, strict=True):
-            record[self._subject or ""] = UUID(bytes=subject)
+        subjects = new_ids(len(event_ids))
         copy_columns(self._connection, self._datamap["data_subject"].table, self._made(subjects, event_ids))
         return subjects
 

@@ -46,7 +46,8 @@ def _after_flush(session: Session, _context: Any) -> None:
     for model, members in groups.items():
         tokens = EntityTokens(keys_of(session).keys, session.connection(), model)
         names = [item.name for item in indexable(model)]
-        tokens.write(_values(names, [one for one, fresh in members if fresh]))
+        new = _values(names, [one for one, fresh in members if fresh])
+        tokens.write((record.bytes, values) for record, values in new)
         tokens.replace(_values(names, [one for one, fresh in members if not fresh]))
 
 

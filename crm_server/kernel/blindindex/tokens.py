@@ -118,8 +118,8 @@ class EntityTokens:
                     found.append((one.id, one.index.token_of_normal(normal)))
         return found
 
-    def write(self, records: Iterable[tuple[UUID, Mapping[str, Any]]]) -> None:
-        """Store the tokens of new records, given with their values."""
+    def write(self, records: Iterable[tuple[bytes, Mapping[str, Any]]]) -> None:
+        """Store the tokens of new records, given by their ids, 16 bytes each, with their values."""
         rows = [(index, token, record) for record, values in records for index, token in self.of(values)]
         if not rows:
             return
@@ -129,13 +129,14 @@ class EntityTokens:
             return
         # One round trip; COPY pays from some dozens of rows on.
         indexes, tokens, ids = zip(*rows, strict=True)
-        self._connection.exec_driver_sql(_WRITE, (list(indexes), list(tokens), list(ids)))
+        given = (list(indexes), list(tokens), [record.hex() for record in ids])
+        self._connection.exec_driver_sql(_WRITE, given)
 
     def replace(self, records: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
         """Renew the tokens of changed records, given with all their values."""
         if self.live and records:
             self.forget([record for record, _values in records])
-            self.write(records)
+            self.write((record.bytes, values) for record, values in records)
 
     def forget(self, records: Collection[UUID]) -> None:
         """Remove the tokens of records."""

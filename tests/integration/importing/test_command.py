@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from crm_server.cli.export import export
 from crm_server.cli.importing import import_command
 from crm_server.domain.contacts.models import Contact
 from crm_server.domain.imports.models import Import
+from crm_server.domain.imports.run import Runner
 from crm_server.kernel import db
 from crm_server.kernel.actor import Actor
+from crm_server.migrations import manage
 from crm_server.settings import Settings
 from tests.data.importing import generate
 
 Kontor = Callable[..., Result]
+
+Full = Callable[..., AbstractContextManager[None]]
+
+NO_ROOM = """
+create sequence crm.batches;
+grant usage on sequence crm.batches to public;
+create function crm.no_room() returns trigger language plpgsql as $$
+begin
+  if nextval('crm.batches') > {after} then
+    raise exception 'could not extend file' using errcode = 'disk_full';
+  end if;
+  return null;
+end $$;
+create trigger no_room after insert on {table} for each statement execute function crm.no_room();
+"""
+ROOM = "drop trigger no_room on {table}; drop function crm.no_room(); drop sequence crm.batches"
 
 LIST = "E-mail,First name,Last name,Phone\na@example.com,Anna,Schmidt,030 123456\nbroken,Bob,Brown,\n"
 
@@ -51,6 +71,34 @@ class TestImport:
         told = json.loads(done.output)
         assert (told["state"], told["counts"]) == ("checked", {"created": 1, "failed": 1})
         assert count() == 0
+
+    @pytest.mark.usefixtures("another_at_work")
+    @pytest.mark.parametrize(
+        "table,after",
+        # The file and the lists have keys of their own.
+        [("crm.import_made", 2), ("keys.data_key", 5), ("crm.contact", 2)],
+    )
+    def test_a_full_disk_stops_an_import_and_it_goes_on_when_there_is_room(
+        self,
+        kontor: Kontor,
+        tmp_path: Path,
+        count: Callable[[], int],
+        full: Full,
+        table: str,
+        after: int,
+    ) -> None:
+        path = tmp_path / "list.csv"
+        path.write_text("E-mail,Last name\n" + "".join(f"p{n}@example.com,Person\n" for n in range(4)))
+        with full(table, after):
+            stopped = kontor(import_command, str(path))
+        assert stopped.exit_code == 1
+        assert "The disk of the database is full." in stopped.output
+        # Two batches are kept, and nothing of the third.
+        assert count() == 2
+        resumed = kontor(import_command, *stopped.output.split("kontor import ")[1].split())
+        assert resumed.exit_code == 0
+        assert "4 created" in resumed.output
+        assert count() == 4
 
     def test_an_export_of_another_crm_needs_no_mapping(
         self, kontor: Kontor, tmp_path: Path, count: Callable[[], int]
@@ -133,6 +181,40 @@ class TestExport:
         done = kontor(export, "customers")
         assert done.exit_code == 2
         assert "contacts" in done.output
+
+
+@pytest.fixture
+def another_at_work(
+    upload: Callable[..., UUID],
+    sessions: sessionmaker[Session],
+    actor: Actor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An import that listens: others leave it lists of what they make, here after every row."""
+    monkeypatch.setitem(Runner.__init__.__kwdefaults__ or {}, "batch", 1)
+    other = upload("E-mail,Last name\nz@example.com,Zimmer\n")
+    with db.open_session(sessions, actor) as session:
+        session.execute(update(Import).where(Import.id == other).values(state="working"))
+        db.commit(session)
+
+
+@pytest.fixture
+def full(import_settings: Settings) -> Full:
+    """PostgreSQL finds no room for the rows of a table, from the transaction on that comes after so many."""
+
+    @contextmanager
+    def without_room(table: str, after: int) -> Iterator[None]:
+        owner = manage.owner_engine(import_settings.owner_database_url)
+        with owner.begin() as connection:
+            connection.exec_driver_sql(NO_ROOM.format(table=table, after=after))
+        try:
+            yield
+        finally:
+            with owner.begin() as connection:
+                connection.exec_driver_sql(ROOM.format(table=table))
+            owner.dispose()
+
+    return without_room
 
 
 @pytest.fixture
