@@ -148,7 +148,8 @@ class Rsyslog:
         """What has arrived, waiting for `count` events at most."""
         deadline = time.monotonic() + seconds
         while True:
-            lines = self.output.read_text().splitlines() if self.output.exists() else []
+            # The last line may be half written.
+            lines = self.output.read_text().split("\n")[:-1] if self.output.exists() else []
             found = [
                 json.loads(line.split("\t")[0]).get("rfc5424-sd", {}).get("kontor@32473") for line in lines
             ]
