@@ -114,6 +114,7 @@ class TestPages:
         page.keyboard.press("g")
         page.keyboard.press("c")
         expect(page).to_have_url(re.compile("/contacts$"))
+        page.wait_for_load_state()  # The address is there before the script that hears keys.
         page.keyboard.press("n")
         expect(page).to_have_url(re.compile("/contacts/new$"))
         page.goto("/accounts")
